@@ -1,0 +1,6 @@
+"""`python cli.py …` is `trimix-cpp …`, from a checkout where the package is installed."""
+
+from trimix_cpp.commands import run
+
+if __name__ == "__main__":
+    run()

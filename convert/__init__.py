@@ -1,0 +1,74 @@
+"""Hugging Face checkpoints to GGUF, as llama.cpp's own converter writes it.
+
+One module an architecture (`qwen2`), over shared parts: `checkpoint` reads, `architecture` holds
+what all have in common, `vocab` and `pretokenizer` the tokenizer, `writer` writes. See
+`docs/convert.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .architecture import Architecture
+from .atomic import check_destination, system_error
+from .checkpoint import open_checkpoint
+from .errors import ConvertError
+from .qwen2 import Qwen2
+from .writer import OUTTYPES, Progress, write_gguf
+
+__all__ = ["ARCHITECTURES", "OUTTYPES", "ConvertError", "Converted", "convert"]
+
+ARCHITECTURES: dict[str, type[Architecture]] = {"Qwen2ForCausalLM": Qwen2}
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a conversion wrote: the file, GGUF's architecture name, tensors, and bytes on disk."""
+
+    path: Path
+    architecture: str
+    tensors: int
+    nbytes: int
+
+
+def convert(
+    src: str | Path,
+    dst: str | Path,
+    outtype: str = "f16",
+    *,
+    pre: str | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Converted:
+    """Convert the checkpoint in folder `src` to the GGUF file `dst`.
+
+    Args:
+        src: a Hugging Face folder with config.json, tokenizer.json and safetensors.
+        dst: the file to write; it appears whole or not at all.
+        outtype: f32, f16, bf16 or q8_0; vectors, norms and biases are F32 in any case.
+        pre: llama.cpp's name of the pre-tokenizer, where it is not recognised.
+        force: overwrite `dst`.
+        progress: called with (bytes written, bytes in all).
+
+    Raises:
+        ConvertError: anything wrong with source, destination or disk, in one line.
+    """
+    src, dst = Path(src), Path(dst)
+    if outtype not in OUTTYPES:
+        raise ConvertError(f"unknown type {outtype!r}: choose one of {', '.join(OUTTYPES)}")
+    try:
+        checkpoint = open_checkpoint(src)
+        family = ARCHITECTURES.get(checkpoint.architecture)
+        if family is None:
+            raise ConvertError(
+                f"{src} holds a {checkpoint.architecture}, which is not supported "
+                f"(supported: {', '.join(sorted(ARCHITECTURES))})"
+            )
+        check_destination(dst, force=force)
+        if dst.suffix != ".gguf" and dst.exists() and dst.parent.samefile(src):
+            raise ConvertError(f"{dst} is a part of the source: choose another destination")
+        written = write_gguf(dst, family(checkpoint), outtype, pre, progress)
+        return Converted(dst, family(checkpoint).name, len(written), dst.stat().st_size)
+    except OSError as error:
+        raise system_error(error, src) from error

@@ -1,0 +1,75 @@
+"""Files that appear whole or not at all.
+
+A file is written under a temporary name in its own folder, flushed to the disk and renamed. An
+error or an interruption at any point leaves whatever stood at the destination before.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .errors import ConvertError
+
+
+def check_destination(dst: Path, *, force: bool) -> None:
+    """Refuse a destination that cannot, or must not, be written.
+
+    Raises:
+        ConvertError: `dst` is a folder, its folder is missing, or it exists and `force` is off.
+    """
+    if dst.is_dir():
+        raise ConvertError(f"{dst} is a folder: name the GGUF file to write, e.g. {dst}/model.gguf")
+    if not dst.parent.is_dir():
+        raise ConvertError(f"{dst.parent} is not a folder: create it first")
+    if dst.exists() and not force:
+        raise ConvertError(f"{dst} exists already: choose another name, or overwrite with --force")
+
+
+def check_space(folder: Path, need: int) -> None:
+    """Raise ConvertError when fewer than `need` bytes are free in `folder`."""
+    free = shutil.disk_usage(folder).free
+    if free < need:
+        raise ConvertError(
+            f"not enough disk space in {folder}: {megabytes(need)} needed, {megabytes(free)} free"
+        )
+
+
+@contextmanager
+def replacing(dst: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `dst`; on success it becomes `dst`, else it is removed.
+
+    Raises:
+        ConvertError: the system refused to read or write (no space, no permission, …).
+    """
+    temporary = dst.with_name(f".{dst.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, dst)
+    except BaseException as error:  # KeyboardInterrupt too: nothing half-written may stay behind
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise system_error(error, dst) from error
+        raise
+
+
+def system_error(error: OSError, path: Path) -> ConvertError:
+    """One line about an operating system's refusal while `path` was in work."""
+    if error.errno == errno.ENOSPC:
+        return ConvertError(f"no space left on the disk while writing {path}: nothing was kept")
+    # A temporary name would mean nothing to the reader: say which file was wanted.
+    named = error.filename and not str(error.filename).endswith(".tmp")
+    return ConvertError(f"{error.filename if named else path}: {error.strerror or error}")
+
+
+def megabytes(count: int) -> str:
+    """`count` bytes in words: 12.3 MB."""
+    return f"{count / 1e6:,.1f} MB"

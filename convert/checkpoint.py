@@ -1,0 +1,258 @@
+"""A Hugging Face checkpoint: its configuration and its tensors, read only when asked for.
+
+Weights come from safetensors files alone; pickle (`pytorch_model.bin`) can run code when loaded
+and is never opened. The safetensors header is checked here against the file's real size before
+anything is read, so a truncated download is found before a byte is written. The format is eight
+bytes of header length, a JSON header, then the tensors' bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import ConvertError
+
+# safetensors' own limit; it keeps a hostile length field from being read into memory.
+MAX_HEADER_BYTES = 100_000_000
+# Rows are converted in pieces of about this many elements: memory stays flat for any tensor.
+CHUNK_ELEMENTS = 4_000_000
+
+# bfloat16 has no NumPy type: its 16 bits are the upper half of a float32.
+DTYPES: dict[str, npt.DTypeLike] = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor in a safetensors file: where it lies, and what it is."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    path: Path
+    offset: int
+
+    @property
+    def columns(self) -> int:
+        """Length of a row, which is the last dimension (1 for a scalar)."""
+        return self.shape[-1] if self.shape else 1
+
+    def chunks(self) -> Iterator[npt.NDArray[Any]]:
+        """Yield the tensor as (rows, columns) pieces, float16 or float32, in order.
+
+        float16 stays as it is; everything else becomes float32 (bfloat16 exactly).
+
+        Raises:
+            ConvertError: the file ended early, so it changed since its header was read.
+        """
+        kind = np.dtype(DTYPES[self.dtype])
+        left = math.prod(self.shape)
+        step = max(1, CHUNK_ELEMENTS // self.columns) * self.columns
+        with open(self.path, "rb") as file:
+            file.seek(self.offset)
+            while left:
+                data = np.fromfile(file, kind, min(step, left))
+                if data.size < min(step, left):
+                    raise ConvertError(f"{self.path} is truncated: download it again")
+                left -= data.size
+                yield _to_float(data, self.dtype).reshape(-1, self.columns)
+
+
+def _to_float(data: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
+    if dtype == "BF16":
+        return (data.astype("<u4") << 16).view("<f4")
+    return data if dtype == "F16" else data.astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The values of a `config.json`, checked as they are asked for."""
+
+    path: Path
+    values: dict[str, Any]
+
+    def get(self, key: str) -> Any:
+        """The value of `key`, unchecked; None where it is absent or null."""
+        return self.values.get(key)
+
+    def integer(self, key: str, default: int | None = None) -> int:
+        """The positive integer `key`, or `default` where it is absent."""
+        value = self.get(key)
+        value = default if value is None else value
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConvertError(self._bad(key, value, "a positive integer"))
+        return value
+
+    def number(self, key: str, default: float) -> float:
+        """The finite number `key`, or `default` where it is absent."""
+        value = self.get(key)
+        value = default if value is None else value
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConvertError(self._bad(key, value, "a number"))
+        if not math.isfinite(value):
+            raise ConvertError(self._bad(key, value, "finite"))
+        return float(value)
+
+    def merged(self, values: dict[str, Any]) -> Config:
+        """The same with `values` on top."""
+        return Config(self.path, {**self.values, **values})
+
+    def _bad(self, key: str, value: object, wanted: str) -> str:
+        if value is None:
+            return f"{self.path} has no {key!r}: the folder is no complete checkpoint"
+        return f"{self.path}: {key!r} is {value!r}, but must be {wanted}"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint folder: its configuration (flattened) and its tensors by name."""
+
+    folder: Path
+    config: Config
+    tensors: dict[str, StoredTensor]
+
+    @property
+    def architecture(self) -> str:
+        """The class name that `config.json` gives, e.g. Qwen2ForCausalLM."""
+        names = self.config.get("architectures")
+        if not isinstance(names, list) or not names or not isinstance(names[0], str):
+            raise ConvertError(
+                f"{self.config.path} names no architecture: it should hold a line like "
+                '"architectures": ["Qwen2ForCausalLM"]'
+            )
+        return names[0]
+
+
+def open_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint's configuration and the headers of its safetensors files.
+
+    Raises:
+        ConvertError: the folder, `config.json`, a shard or a tensor is missing or malformed.
+    """
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise ConvertError(f"{folder} {what}: name the folder of a Hugging Face checkpoint")
+    path = folder / "config.json"
+    config = read_json(path)
+    if isinstance(config.get("text_config"), dict):  # multimodal models keep their text part here
+        config = {**config, **config["text_config"]}
+    if config.get("quantization_config"):
+        raise ConvertError(f"{folder} holds quantized weights: convert the original checkpoint")
+    return Checkpoint(folder, Config(path, config), _index(folder))
+
+
+def read_json(path: Path, *, optional: bool = False) -> dict[str, Any]:
+    """Read a JSON object; an `optional` file that is absent reads as empty.
+
+    Raises:
+        ConvertError: the file is missing, no JSON, or not an object.
+    """
+    if optional and not path.exists():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConvertError(f"{path} is missing: is this a Hugging Face checkpoint?") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConvertError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ConvertError(f"{path} must hold a JSON object, not a {type(value).__name__}")
+    return value
+
+
+def _index(folder: Path) -> dict[str, StoredTensor]:
+    """All tensors of the folder: by file in name order, and by name within a file.
+
+    This is the order in which llama.cpp's converter writes them.
+    """
+    index_file = folder / "model.safetensors.index.json"
+    promised: dict[str, Any] = {}
+    if index_file.exists():
+        promised = read_json(index_file).get("weight_map") or {}
+        if not isinstance(promised, dict) or not all(map(_plain_name, promised.values())):
+            raise ConvertError(f"{index_file}: 'weight_map' must map tensors to file names")
+        files = [folder / name for name in sorted(set(promised.values()))]
+    else:
+        files = sorted(folder.glob("model*.safetensors"))
+    if not files:
+        raise ConvertError(_no_weights(folder))
+    tensors: dict[str, StoredTensor] = {}
+    for file in files:
+        tensors.update(read_safetensors(file))
+    lost = sorted(promised.keys() - tensors.keys())
+    if lost:
+        raise ConvertError(
+            f"{folder / promised[lost[0]]} lacks {lost[0]} and {len(lost) - 1} more tensors "
+            "that the index promises: download it again"
+        )
+    return tensors
+
+
+def _plain_name(name: object) -> bool:
+    """Whether `name` names a file of the folder itself, so that an index cannot point outside."""
+    return isinstance(name, str) and name == Path(name).name and "\\" not in name
+
+
+def _no_weights(folder: Path) -> str:
+    pickles = sorted(p.name for p in folder.iterdir() if p.suffix in {".bin", ".pt", ".pth"})
+    if pickles:
+        return (
+            f"{folder} holds only pickle files ({pickles[0]}), which are never loaded because they "
+            "can run code: save the model as safetensors (transformers: save_pretrained)"
+        )
+    return f"{folder} holds no model*.safetensors file"
+
+
+def read_safetensors(path: Path) -> dict[str, StoredTensor]:
+    """Read and check the header of a safetensors file; tensors sorted by name.
+
+    Raises:
+        ConvertError: the file is missing, truncated or malformed, or holds a type that has no
+            place in a language model's checkpoint.
+    """
+    try:
+        size = path.stat().st_size
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if size < 8 or length > min(size - 8, MAX_HEADER_BYTES):
+                raise ConvertError(f"{path} is truncated or no safetensors file: download it again")
+            header = json.loads(file.read(length))
+    except FileNotFoundError:
+        raise ConvertError(f"{path} is missing: download it") from None
+    except (ValueError, RecursionError) as error:
+        raise ConvertError(f"{path} has a broken safetensors header: {error}") from error
+    if not isinstance(header, dict):
+        raise ConvertError(f"{path} has a broken safetensors header: no JSON object")
+    header.pop("__metadata__", None)
+    start = 8 + length
+    return {
+        name: _stored_tensor(path, name, entry, start, size)
+        for name, entry in sorted(header.items())
+    }
+
+
+def _stored_tensor(path: Path, name: str, entry: Any, start: int, size: int) -> StoredTensor:
+    try:
+        dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+        sound = all(type(n) is int and n >= 0 for n in (begin, end, *shape))
+    except (TypeError, KeyError, ValueError):
+        sound = False
+    if not sound:
+        raise ConvertError(f"{path}: the header's entry for {name} is malformed")
+    if dtype not in DTYPES:
+        raise ConvertError(
+            f"{path}: {name} has type {dtype}, which is not supported "
+            f"(supported: {', '.join(sorted(DTYPES))}): save the model in bfloat16 or float32"
+        )
+    if end - begin != math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize:
+        raise ConvertError(f"{path}: {name} has {end - begin} bytes, which does not fit its shape")
+    if start + end > size:
+        raise ConvertError(f"{path} is truncated ({name} lies behind its end): download it again")
+    return StoredTensor(name, dtype, shape, path, start + begin)

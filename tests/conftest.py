@@ -1,0 +1,59 @@
+"""Fixtures: tiny random models, and the bundled demo trio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tiny import write_tiny_model
+
+from trimix_cpp.spec import RoleSpec, TrioSpec
+from trimix_cpp.store import find_trio
+from trimix_cpp.trio import Options, Trio
+
+ROLES = ("large", "cpt", "base")
+# One thread: the models are tiny, and the numbers then do not depend on the machine's load.
+QUICK = Options(n_ctx=512, n_threads=1)
+
+
+@pytest.fixture(scope="session")
+def tiny_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Three different random models with one vocabulary, as files by role."""
+    folder = tmp_path_factory.mktemp("tiny")
+    return {
+        role: write_tiny_model(
+            folder / f"{role}.gguf",
+            seed=seed,
+            n_embd=96 if role == "large" else 64,
+            n_head=3 if role == "large" else 2,
+        )
+        for seed, role in enumerate(ROLES)
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_spec(tiny_files: dict[str, Path]) -> TrioSpec:
+    return TrioSpec("tiny", {role: RoleSpec(path) for role, path in tiny_files.items()})
+
+
+@pytest.fixture
+def tiny_trio(tiny_spec: TrioSpec) -> Iterator[Trio]:
+    with Trio(tiny_spec, ROLES, QUICK) as trio:
+        yield trio
+
+
+@pytest.fixture(scope="session")
+def demo_spec() -> TrioSpec:
+    return find_trio("demo")
+
+
+@pytest.fixture(scope="session")
+def demo_files(demo_spec: TrioSpec) -> dict[str, Path]:
+    return {role: demo_spec.roles[role].path for role in ROLES}
+
+
+@pytest.fixture
+def demo_trio(demo_spec: TrioSpec) -> Iterator[Trio]:
+    with Trio(demo_spec, ROLES, QUICK) as trio:
+        yield trio

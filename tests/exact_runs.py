@@ -1,0 +1,96 @@
+"""Exact mode against itself, run by test_decoding.py: prints "equal" where every bit agrees."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from trimix_cpp.decoding import Decoder, Sequence
+from trimix_cpp.fusion import Weights
+from trimix_cpp.sampling import Sampler
+from trimix_cpp.spec import RoleSpec, TrioSpec
+from trimix_cpp.trio import Options, Trio
+
+TEXT = "Please translate the following English text into Uyghur.\nEnglish: Open\nUyghur: ئاچ "
+
+
+class Recorder(Decoder):
+    def __init__(self, trio: Trio) -> None:
+        super().__init__(trio)
+        self.rows: dict[int, list[bytes]] = {}
+
+    def _choose(self, sequence: Sequence, rows: dict[str, np.ndarray]) -> int:
+        token = super()._choose(sequence, rows)
+        self.rows.setdefault(id(sequence), []).append(self._row.tobytes())
+        return token
+
+
+def jobs(trio: Trio) -> list[Sequence]:
+    """Lengths from 5 to 700 tokens: caches beyond 512 cells."""
+    text = trio.tokenize(TEXT)
+    return [
+        Sequence((text * 40)[:length], Weights(*pair), Sampler(temperature=t, seed=3), max_tokens=n)
+        for length, pair, t, n in (
+            (20, (0.7, 0.5), 0, 9),
+            (700, (0.3, 0.9), 0, 5),
+            (5, (1, 0), 0.8, 12),
+            (250, (0.1, 0.9), 0, 15),
+            (33, (0.5, 0.7), 1.1, 7),
+        )
+    ]
+
+
+def run(spec: TrioSpec, parallel: int, threads: int, n_batch: int = 512) -> list[list[bytes]]:
+    options = Options(
+        n_ctx=1024, n_parallel=parallel, n_threads=threads, n_batch=n_batch, exact=True
+    )
+    with Trio(spec, ("large", "cpt", "base"), options) as trio:
+        recorder, sequences = Recorder(trio), jobs(trio)
+        for _ in recorder.run(iter(sequences)):
+            pass
+        return [recorder.rows[id(sequence)] for sequence in sequences]
+
+
+def rewound(spec: TrioSpec, threads: int) -> list[list[bytes]]:
+    """Every sequence is generated, rolled back half-way, and generated again in its own cache."""
+    out = []
+    with Trio(
+        spec, ("large", "cpt", "base"), Options(n_ctx=1024, n_threads=threads, exact=True)
+    ) as trio:
+        for sequence in jobs(trio):
+            recorder = Recorder(trio)
+            recorder.add(sequence)
+            for _ in range(4):
+                recorder.step()
+            recorder.continue_with(sequence, sequence.tokens[: sequence.n_prompt // 2])
+            recorder.step()
+            recorder.rows.clear()
+            (fresh,) = [s for s in jobs(trio) if s.weights == sequence.weights]
+            recorder.continue_with(sequence, fresh.tokens)
+            for _ in recorder.stream(sequence):
+                pass
+            recorder.remove(sequence)
+            out.append(recorder.rows[id(sequence)])
+    return out
+
+
+def main() -> None:
+    case, threads = sys.argv[1], int(sys.argv[2])
+    roles = dict(zip(("large", "cpt", "base"), map(Path, sys.argv[3:]), strict=True))
+    spec = TrioSpec("exact", {role: RoleSpec(path) for role, path in roles.items()})
+    alone = run(spec, 1, threads)
+    if case == "together":
+        others = [run(spec, 3, threads), run(spec, 5, threads)]
+    elif case == "chunks":
+        others = [run(spec, 1, threads, n_batch=n) for n in (1, 7, 64)]
+    elif case == "float":
+        others = [run(spec, 1, threads, n_batch=n) for n in (1, 32)]
+    else:
+        others = [rewound(spec, threads)]
+    print("equal" if all(other == alone for other in others) else "different")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""Measure the demo trio from its GGUF files: the table of its model card.
+
+    python tools/demo_trio/evaluate.py DATA/en-ug/dev.tsv.gz
+
+For base, cpt, large, Proxy Tuning (alpha 1, beta 1) and TriMix it prints
+
+* bits per byte of the Uyghur side, given the prompt (its tokens' -log2 P over its UTF-8 bytes);
+* chrF++ of greedy translations (sacrebleu; it prints the signature).
+
+TriMix's pair of weights is the one of the 36 that is best on the first half of the split; the
+second half, where nothing was chosen, stands beside it. Half of a split is every other pair.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import itertools
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from sacrebleu.metrics import CHRF
+
+from trimix_cpp import decoding
+from trimix_cpp.fusion import Weights
+from trimix_cpp.spec import spec_from_files
+from trimix_cpp.trio import Feed, Options, Trio
+
+PROMPT = "Please translate the following English text into Uyghur.\nEnglish: {}\nUyghur: "
+GRID = [(a, b) for a, b in itertools.product((0.1, 0.3, 0.5, 0.7, 0.9, 1.0), repeat=2)]
+METHODS = {"base": (0.0, 0.0), "cpt": (0.0, 1.0), "large": (1.0, 0.0), "Proxy Tuning": (1.0, 1.0)}
+LONGEST = 200  # tokens of an answer, as in the paper
+PLACES = 16  # sequences stepped together
+
+Pair = tuple[float, float]
+
+
+@dataclass
+class Scores:
+    """What one pair of weights reaches, line by line: bits of the answers, and translations."""
+
+    bits: np.ndarray
+    answers: dict[int, str] = field(default_factory=dict)
+
+
+def read_pairs(path: Path) -> list[tuple[str, str]]:
+    """(English, Uyghur) of a gzipped TSV file with the columns id, en, ug, source."""
+    with gzip.open(path, "rt", encoding="utf-8", newline="\n") as file:
+        rows = [line.rstrip("\n").split("\t") for line in file][1:]
+    return [(row[1], row[2]) for row in rows]
+
+
+def prompts_and_answers(trio: Trio, pairs: Sequence[tuple[str, str]]) -> list[tuple[list, list]]:
+    """Token ids of each prompt and of each answer, tokenized apart."""
+    return [(trio.tokenize(PROMPT.format(en)), trio.tokenize(ug)) for en, ug in pairs]
+
+
+def answer_rows(trio: Trio, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[list[int], dict]]:
+    """For each pair the answer's ids and role -> logits of shape [answer's tokens, vocabulary]."""
+    for head, tail in prompts_and_answers(trio, pairs):
+        tokens = np.asarray(head + tail[:-1], np.int32)
+        parts: dict[str, list[np.ndarray]] = {role: [] for role in trio.roles}
+        for start in range(0, len(tokens), trio.n_batch):
+            part = tokens[start : start + trio.n_batch]
+            wanted = min(len(part), max(0, start + len(part) - len(head) + 1))
+            feed = Feed(slot=0, tokens=part, start=start, n_logits=wanted)
+            rows = trio.decode({role: [feed] for role in trio.roles})
+            for role in trio.roles:
+                parts[role].append(rows[role][:wanted].copy())
+        yield tail, {role: np.concatenate(rows) for role, rows in parts.items()}
+        for role in trio.roles:
+            trio.rewind(role, 0, 0)
+
+
+def bits_of(rows: dict[str, np.ndarray], tokens: list[int], pair: Pair) -> float:
+    """-log2 P of the tokens under the fused distribution, summed."""
+    coefficients = Weights(*pair).coefficients
+    fused = sum(rows[role] * np.float32(c) for role, c in coefficients.items())
+    assert isinstance(fused, np.ndarray)
+    top = fused.max(axis=1)
+    total = np.log(np.exp(fused - top[:, None]).sum(axis=1, dtype=np.float64)) + top
+    return float((total - fused[np.arange(len(tokens)), tokens]).sum() / np.log(2))
+
+
+def measure_bits(trio: Trio, pairs: Sequence[tuple[str, str]]) -> dict[Pair, Scores]:
+    """Bits of every answer under every method and every pair of the grid."""
+    wanted = dict.fromkeys([*METHODS.values(), *GRID])
+    found = {pair: Scores(np.zeros(len(pairs))) for pair in wanted}
+    for line, (tokens, rows) in enumerate(answer_rows(trio, pairs)):
+        for pair, scores in found.items():
+            scores.bits[line] = bits_of(rows, tokens, pair)
+    return found
+
+
+def translate(
+    trio: Trio, pairs: Sequence[tuple[str, str]], jobs: list[tuple[Pair, int]]
+) -> Iterator[tuple[Pair, int, str]]:
+    """Greedy translation of line `i` under `pair` for each job, as it is done."""
+    decoder = decoding.Decoder(trio)
+    origin: dict[int, tuple[Pair, int]] = {}
+
+    def sequences() -> Iterator[decoding.Sequence]:
+        for pair, line in jobs:
+            prompt = trio.tokenize(PROMPT.format(pairs[line][0]))
+            sequence = decoding.Sequence(prompt, Weights(*pair), max_tokens=LONGEST, stops=("\n",))
+            origin[id(sequence)] = (pair, line)
+            yield sequence
+
+    for done in decoder.run(sequences()):
+        pair, line = origin.pop(id(done))
+        yield pair, line, done.text.strip()
+
+
+def measure_answers(
+    trio: Trio,
+    pairs: Sequence[tuple[str, str]],
+    found: dict[Pair, Scores],
+    wanted: dict[Pair, Sequence[int]],
+) -> None:
+    """Add the translations of the wanted lines to `found`, those that it lacks."""
+    jobs = [
+        (pair, line)
+        for pair, lines in wanted.items()
+        for line in lines
+        if line not in found[pair].answers
+    ]
+    for done, (pair, line, text) in enumerate(translate(trio, pairs, jobs), 1):
+        found[pair].answers[line] = text
+        if done % 200 == 0:
+            print(f"{done} of {len(jobs)} translations", file=sys.stderr, flush=True)
+
+
+class Measured:
+    """Scores of a set of lines: bits per byte and chrF++."""
+
+    def __init__(self, pairs: Sequence[tuple[str, str]], found: dict[Pair, Scores]) -> None:
+        self.pairs, self.found = pairs, found
+        self.metric = CHRF(word_order=2)
+        self.bytes = np.array([len(uyghur.encode()) for _, uyghur in pairs])
+
+    def bits_per_byte(self, pair: Pair, lines: Sequence[int]) -> float:
+        """Of the answers on these lines."""
+        at = list(lines)
+        return float(self.found[pair].bits[at].sum() / self.bytes[at].sum())
+
+    def chrf(self, pair: Pair, lines: Sequence[int]) -> float:
+        """Of the translations on these lines; the metric gets no chance to tokenize the text."""
+        answers = [self.found[pair].answers[line] for line in lines]
+        references = [[self.pairs[line][1] for line in lines]]
+        return float(self.metric.corpus_score(answers, references).score)
+
+
+def choose(measured: Measured, lines: Sequence[int]) -> dict[str, Pair]:
+    """The best pairs of the grid on these lines: by bits, by chrF++, and balanced.
+
+    Balanced is the least sum of a pair's places in the two rankings; ties go to fewer bits.
+    """
+    by_bits = sorted(GRID, key=lambda pair: measured.bits_per_byte(pair, lines))
+    by_chrf = sorted(GRID, key=lambda pair: -measured.chrf(pair, lines))
+    balanced = min(by_bits, key=lambda pair: by_bits.index(pair) + by_chrf.index(pair))
+    return {"bits": by_bits[0], "chrF++": by_chrf[0], "balanced": balanced}
+
+
+def report(measured: Measured, rows: dict[str, Pair], parts: dict[str, Sequence[int]]) -> str:
+    """A Markdown table: a line a method; bits per byte and chrF++ for each part of the split."""
+    head = "".join(f" bits per byte, {name} | chrF++, {name} |" for name in parts)
+    table = [f"| | alpha, beta |{head}", "|---|---|" + "---:|---:|" * len(parts)]
+    for name, pair in rows.items():
+        cells = "".join(
+            f" {measured.bits_per_byte(pair, lines):.4f} | {measured.chrf(pair, lines):.2f} |"
+            for lines in parts.values()
+        )
+        table.append(f"| {name} | {pair[0]:g}, {pair[1]:g} |{cells}")
+    return "\n".join(table)
+
+
+def grid_table(measured: Measured, lines: Sequence[int]) -> str:
+    """The whole grid on the lines where the pair is chosen."""
+    cells = [
+        f"{a:g}, {b:g}: {measured.bits_per_byte((a, b), lines):.4f}, "
+        f"{measured.chrf((a, b), lines):.2f}"
+        for a, b in GRID
+    ]
+    return "\n".join(cells)
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("pairs", type=Path, help="en-ug/dev.tsv.gz")
+    demo = Path(str(files("trimix_cpp") / "demo"))
+    for role in ("base", "cpt", "large"):
+        parser.add_argument(f"--{role}", type=Path, default=demo / f"{role}.gguf")
+    parser.add_argument("--lines", type=int, help="only the first N pairs (default: all)")
+    parser.add_argument("--grid-lines", type=int, default=100, help="lines for chrF++ of the grid")
+    parser.add_argument("--threads", type=int, default=0, help="0: the physical cores")
+    parser.add_argument("--exact", action="store_true", help="the engine's exact mode")
+    parser.add_argument("--json", type=Path, help="also write bits and translations here")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Bits over the grid, chrF++ of the grid on some lines, then the table."""
+    args = arguments()
+    pairs = read_pairs(args.pairs)[: args.lines]
+    half = {"1st half": range(0, len(pairs), 2), "2nd half": range(1, len(pairs), 2)}
+    parts: dict[str, Sequence[int]] = {**half, "all": range(len(pairs))}
+    some = half["1st half"][: args.grid_lines]
+    spec = spec_from_files({r: getattr(args, r) for r in ("base", "cpt", "large")})
+    options = Options(n_ctx=512, n_parallel=PLACES, n_threads=args.threads, exact=args.exact)
+    with Trio(spec, ("large", "cpt", "base"), options) as trio:
+        found = measure_bits(trio, pairs)
+        measured = Measured(pairs, found)
+        measure_answers(trio, pairs, found, dict.fromkeys(GRID, some))
+        best = choose(measured, some)
+        rows = dict(METHODS)
+        for kind, pair in best.items():
+            rows[f"TriMix, best {kind}" if kind != "balanced" else "TriMix, balanced"] = pair
+        whole: dict[Pair, Sequence[int]] = dict.fromkeys(rows.values(), parts["all"])
+        measure_answers(trio, pairs, found, whole)
+    print(report(measured, rows, parts))
+    print(f"\n{len(pairs)} pairs; chrF++ is {measured.metric.get_signature()}")
+    print(f"\nalpha, beta: bits per byte, chrF++ on the {len(some)} lines that chose")
+    print(grid_table(measured, some))
+    if args.json:
+        content = [
+            {"weights": pair, "bits": scores.bits.tolist(), "answers": scores.answers}
+            for pair, scores in found.items()
+        ]
+        args.json.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

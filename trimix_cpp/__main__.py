@@ -1,0 +1,5 @@
+"""`python -m trimix_cpp` is `trimix-cpp`."""
+
+from .commands import run
+
+run()

@@ -1,0 +1,252 @@
+"""What the comparison of the vocabularies found, as data and as text for a person."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+IDENTICAL, PADDED, PERMUTED, EXPANDED, DIFFERENT = VERDICTS = (
+    "identical",
+    "padded",
+    "permuted",
+    "expanded",
+    "different",
+)
+"""From best to worst; the first three are fused exactly."""
+
+SHOWN = 10
+
+_MEANING = {
+    IDENTICAL: "the same tokens under the same ids",
+    PADDED: "the same tokens under the same ids; the rows beyond them are padding",
+    PERMUTED: "the same tokens under other ids; every model is fed its own",
+    EXPANDED: "one model has tokens that another lacks",
+    DIFFERENT: "the tokenizers differ",
+}
+
+
+@dataclass(frozen=True)
+class TokenOf:
+    """A token that only one of two vocabularies has."""
+
+    id: int
+    token: str
+
+
+@dataclass(frozen=True)
+class TokenDiff:
+    """An id that names one token in the reference and another one in the role."""
+
+    id: int
+    reference: str
+    role: str
+
+
+@dataclass(frozen=True)
+class SettingDiff:
+    """A setting that steers tokenization and differs."""
+
+    name: str
+    reference: str
+    role: str
+
+
+@dataclass(frozen=True)
+class ProbeDiff:
+    """A text that the two tokenizers split differently; the tokens at the first difference."""
+
+    text: str
+    add_special: bool
+    parse_special: bool
+    position: int
+    reference: str
+    role: str
+
+
+@dataclass(frozen=True)
+class RoleReport:
+    """One role against the reference role (for the reference itself: against itself).
+
+    Of every list the first few are kept; the counts are whole.
+    """
+
+    role: str
+    file: str
+    verdict: str
+    n_vocab: int
+    n_tokens: int
+    n_shared: int
+    n_only_role: int = 0
+    n_only_reference: int = 0
+    only_role: tuple[TokenOf, ...] = ()
+    only_reference: tuple[TokenOf, ...] = ()
+    differing_ids: tuple[TokenDiff, ...] = ()
+    settings: tuple[SettingDiff, ...] = ()
+    n_probes: int = 0
+    n_probes_differ: int = 0
+    probes: tuple[ProbeDiff, ...] = ()
+
+    @property
+    def n_padding(self) -> int:
+        """Rows that no token uses."""
+        return self.n_vocab - self.n_tokens
+
+
+@dataclass(frozen=True)
+class Report:
+    """All roles against the reference role."""
+
+    verdict: str
+    reference: str
+    roles: tuple[RoleReport, ...]
+
+    @property
+    def fusible(self) -> bool:
+        """Whether the models may be fused."""
+        return self.verdict in (IDENTICAL, PADDED, PERMUTED)
+
+    @property
+    def worst(self) -> RoleReport:
+        """The first role with the worst verdict."""
+        return max(self.roles, key=lambda role: VERDICTS.index(role.verdict))
+
+    @property
+    def reference_file(self) -> str:
+        """The reference role's file name."""
+        return next(role.file for role in self.roles if role.role == self.reference)
+
+    def to_json(self) -> dict[str, Any]:
+        """The report for `--json`."""
+        return {
+            "fusible": self.fusible,
+            "verdict": self.verdict,
+            "reference": self.reference,
+            "roles": [{**asdict(role), "n_padding": role.n_padding} for role in self.roles],
+            "advice": self.advice(),
+        }
+
+    def lines(self) -> list[str]:
+        """The report for the terminal, a line an entry."""
+        may = "the models may be fused" if self.fusible else "the models may not be fused"
+        out = [f"{self.verdict}: {_MEANING[self.verdict]}; {may}", "", *_table(self)]
+        for role in self.roles:
+            if role.role != self.reference:
+                out += _details(role, self.reference)
+        if not self.fusible:
+            out += ["", f"what to do: {self.advice()}"]
+        return out
+
+    def summary(self) -> str:
+        """The verdict on the worst role in one line."""
+        role = self.worst
+        first, second = f"{role.role} ({role.file})", f"{self.reference} ({self.reference_file})"
+        return f"{first} and {second} may not be fused: {_reason(role, self.reference)}"
+
+    def advice(self) -> str:
+        """What to do about the verdict; empty where nothing is to be done."""
+        if self.fusible:
+            return ""
+        role = self.worst
+        if role.verdict == EXPANDED and role.n_only_role:
+            return (
+                f"take a {role.role} that was trained without vocabulary expansion; fusing on the "
+                "shared tokens alone is not offered, it would cut the others off"
+            )
+        if role.verdict == EXPANDED:
+            return (
+                f"take a {role.role} with the whole vocabulary of {self.reference}, or a "
+                f"{self.reference} without the added tokens"
+            )
+        if role.n_only_role or role.n_only_reference:
+            return "take models of one family: base and cpt must share the tokenizer of large"
+        return (
+            "convert both files again with the same converter; if it stays, their tokenizers "
+            "really differ and one of the models must be replaced"
+        )
+
+
+def _reason(role: RoleReport, reference: str) -> str:
+    if role.verdict == EXPANDED and role.n_only_role:
+        return (
+            f"{role.role} has {role.n_only_role:,} tokens that {reference} lacks, "
+            f"the first are {_listed(role.only_role)}"
+        )
+    if role.verdict == EXPANDED:
+        return (
+            f"{role.role} lacks {role.n_only_reference:,} tokens of {reference}, "
+            f"the first are {_listed(role.only_reference)}"
+        )
+    if role.n_only_role or role.n_only_reference:
+        return (
+            f"they share {role.n_shared:,} tokens, {role.role} alone has {role.n_only_role:,} "
+            f"(first {_listed(role.only_role)}), {reference} alone {role.n_only_reference:,} "
+            f"(first {_listed(role.only_reference)})"
+        )
+    if role.settings:
+        return "their tokenizers differ in " + "; ".join(
+            f"{s.name} ({s.role} against {s.reference})" for s in role.settings
+        )
+    probe = role.probes[0]
+    return (
+        f"{role.n_probes_differ} of {role.n_probes} texts are split differently, first "
+        f"{_shown(probe.text)}: {probe.role} against {probe.reference}"
+    )
+
+
+def _listed(tokens: tuple[TokenOf, ...], limit: int = 3) -> str:
+    return ", ".join(f"{token.id} {token.token}" for token in tokens[:limit]) or "none"
+
+
+def _table(report: Report) -> list[str]:
+    rows: list[tuple[str, ...]] = [
+        ("role", "ids", "tokens", "padding", "shared", "verdict", "file")
+    ]
+    for role in report.roles:
+        counts = (role.n_vocab, role.n_tokens, role.n_padding, role.n_shared)
+        verdict = "reference" if role.role == report.reference else role.verdict
+        rows.append((role.role, *(f"{count:,}" for count in counts), verdict, role.file))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    right = range(1, 5)
+    return [
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _details(role: RoleReport, reference: str) -> list[str]:
+    out: list[str] = []
+
+    def section(title: str, lines: list[str]) -> None:
+        if lines:
+            out.extend(["", title, *(f"  {line}" for line in lines)])
+
+    section(
+        f"{role.n_only_role:,} tokens of {role.role} that {reference} lacks, the first:",
+        [f"{token.id:>7}  {token.token}" for token in role.only_role],
+    )
+    section(
+        f"{role.n_only_reference:,} tokens of {reference} that {role.role} lacks, the first:",
+        [f"{token.id:>7}  {token.token}" for token in role.only_reference],
+    )
+    section(
+        f"the first ids that name different tokens in {role.role} and {reference}:",
+        [f"{diff.id:>7}  {diff.role} / {diff.reference}" for diff in role.differing_ids],
+    )
+    section(
+        f"settings that differ between {role.role} and {reference}:",
+        [f"{diff.name}: {diff.role} / {diff.reference}" for diff in role.settings],
+    )
+    section(
+        f"{role.n_probes_differ} of {role.n_probes} texts that {role.role} and {reference} split "
+        "differently, with the first differing token:",
+        [f"{_shown(diff.text)}: {diff.role} / {diff.reference}" for diff in role.probes],
+    )
+    return out
+
+
+def _shown(text: str, limit: int = 50) -> str:
+    quoted = repr(text)
+    return quoted if len(quoted) <= limit else quoted[: limit - 1] + "…"

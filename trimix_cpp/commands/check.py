@@ -1,0 +1,31 @@
+"""`trimix-cpp check`: may these models be fused?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from ..errors import AlignmentError
+from .options import model_options, resolve_spec
+
+
+@click.command("check", short_help="Whether the models may be fused.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of the text.")
+@model_options
+def command(as_json: bool, **flags: Any) -> int:
+    """Compare the tokenizers of the models, without loading their weights.
+
+    Prints what is the same and what differs: tokens, ids, settings, and texts that are split
+    differently. Exit code 0 where the models may be fused, 3 where they may not.
+    """
+    spec, _ = resolve_spec(flags)
+    from ..alignment import report_for
+
+    report = report_for({role: role_spec.path for role, role_spec in spec.roles.items()})
+    if as_json:
+        click.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
+    else:
+        click.echo("\n".join(report.lines()))
+    return 0 if report.fusible else AlignmentError.exit_code

@@ -1,0 +1,102 @@
+"""`trimix-cpp generate`: one completion of one prompt."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import UsageError
+from .options import decoding_options, read_text, resolve
+
+if TYPE_CHECKING:
+    from ..decoding import Decoder, Sequence
+    from .options import Settings
+
+
+@click.command("generate", short_help="Complete one prompt.")
+@click.option("-p", "--prompt", metavar="TEXT", help="The prompt.")
+@click.option(
+    "-f", "--file", type=click.Path(path_type=Path), help="The prompt's file; - is stdin."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of the text.")
+@decoding_options(control="fused")
+def command(prompt: str | None, file: Path | None, as_json: bool, **flags: Any) -> None:
+    """Complete a prompt from -p, from a file, or from standard input.
+
+    The prompt goes to the models as it is, without a chat template; names of control tokens in it
+    are read as these tokens. The text appears as it comes, in whole characters. With --json: text,
+    tokens, weights {alpha, beta}, stop (end, stop, length or context), prompt_tokens, timings.
+    """
+    if prompt is not None and file is not None:
+        raise UsageError("give the prompt by -p or by -f, not both")
+    if prompt is None and file is None and sys.stdin.isatty():
+        raise UsageError("give a prompt: -p TEXT, -f FILE, or standard input")
+    settings = resolve(flags)
+    text = read_text(file) if prompt is None else checked_prompt(prompt)
+    from ..decoding import Decoder
+    from ..trio import Trio
+
+    began = time.perf_counter()
+    with Trio(settings.spec, settings.weights.roles, settings.options) as trio:
+        loaded = time.perf_counter() - began
+        decoder = Decoder(trio)
+        sequence = start(decoder, settings, text)
+        for piece in decoder.stream(sequence):
+            if not as_json:
+                click.echo(piece, nl=False)
+                sys.stdout.flush()
+        if as_json:
+            report = result(sequence, decoder, loaded)
+            click.echo(json.dumps(report, ensure_ascii=False, indent=2))
+        else:
+            click.echo()
+
+
+def checked_prompt(text: str) -> str:
+    """A prompt from the command line, whose bytes need not be text."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError("the prompt is not valid text in this locale; use -f with UTF-8") from None
+    return text
+
+
+def start(decoder: Decoder, settings: Settings, prompt: str) -> Sequence:
+    """Give the decoder a sequence with this prompt."""
+    from ..decoding import Sequence
+
+    sequence = Sequence(
+        tokens=decoder.trio.tokenize(prompt, add_special=True, parse_special=True),
+        weights=settings.weights,
+        sampler=settings.sampler,
+        control=settings.control,
+        max_tokens=settings.max_tokens,
+        stops=settings.stops,
+    )
+    decoder.add(sequence)
+    return sequence
+
+
+def result(sequence: Sequence, decoder: Decoder, load_seconds: float) -> dict[str, Any]:
+    """The JSON document of one completion; seconds, and tokens a second."""
+    timings = decoder.timings
+    weights = {"alpha": sequence.weights.alpha, "beta": sequence.weights.beta}
+    return {
+        "text": sequence.text,
+        "tokens": len(sequence.generated),
+        "weights": weights,
+        "stop": sequence.stop,
+        "prompt_tokens": sequence.n_prompt,
+        "seed": sequence.sampler.seed,
+        "timings": {
+            "load_seconds": round(load_seconds, 6),
+            "prompt_seconds": round(timings.prompt_seconds, 6),
+            "generation_seconds": round(timings.generation_seconds, 6),
+            "tokens_per_second": round(timings.tokens_per_second, 3),
+        },
+    }

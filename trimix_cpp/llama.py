@@ -1,0 +1,433 @@
+"""Models and contexts of llama.cpp, through llama-cpp-python's low-level API.
+
+Everything that would abort the process inside the C library is checked here, before the call.
+`llama_cpp.Llama`, the high-level class, is not used: it copies logits and batches.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import weakref
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import llama_cpp.llama_cpp as lib
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ContextFullError, ModelFileError, TrimixError
+from .gguf_header import Header, read_header
+from .llama_backend import (
+    KV_TYPES,
+    Batch,
+    extra_buffers_work,
+    flash_type,
+    kv_type,
+    note_fast_decode,
+    path_bytes,
+    physical_cores,
+    require_exact,
+    supports_gpu,
+    take_reason,
+)
+
+__all__ = ["KV_TYPES", "MAX_SEQ", "Context", "Model", "physical_cores", "supports_gpu"]
+
+MAX_SEQ = 256
+_FLOAT_TYPES = {0, 1, 30}  # F32, F16, BF16
+
+
+class Model:
+    """One GGUF file, loaded.
+
+    Args:
+        path: the file; its header is checked before llama.cpp sees it.
+        n_gpu_layers: layers on the GPU; negative for all.
+        vocab_only: load the tokenizer alone, no weights.
+        exact: keep the weights unpacked and the kernels row by row, on the CPU, so that the size
+            of a batch does not change the logits (slower). Every model of a process must agree.
+        mlock: keep the weights in RAM.
+
+    Raises:
+        ModelFileError: the file is missing, broken, or llama.cpp cannot load it.
+        TrimixError: `exact` after a fast decode in the same process.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        n_gpu_layers: int = -1,
+        vocab_only: bool = False,
+        exact: bool = False,
+        mlock: bool = False,
+    ) -> None:
+        self._handle: object | None = None
+        self._contexts: weakref.WeakSet[Context] = weakref.WeakSet()
+        self.path = Path(path)
+        self.header: Header = read_header(self.path)
+        self.exact, self.vocab_only = exact, vocab_only
+        self.n_gpu_layers = 0 if exact else n_gpu_layers
+        if exact:
+            require_exact()
+        params = lib.llama_model_default_params()
+        params.n_gpu_layers = self.n_gpu_layers
+        params.vocab_only = vocab_only
+        params.use_extra_bufts = not exact and extra_buffers_work()
+        if mlock:
+            params.load_mode = lib.LLAMA_LOAD_MODE_MMAP_MLOCK
+        take_reason()
+        self._handle = lib.llama_model_load_from_file(path_bytes(self.path), params)
+        if not self._handle:
+            raise ModelFileError(
+                f"{self.path}: llama.cpp cannot load this {self.header.architecture} model "
+                f"({take_reason()})"
+            )
+        self._vocab = lib.llama_model_get_vocab(self._handle)
+        self.n_vocab = int(lib.llama_vocab_n_tokens(self._vocab))
+        if self.n_vocab == 0:
+            self.close()
+            raise ModelFileError(f"{self.path}: holds no vocabulary")
+        self.n_ctx_train = 0 if vocab_only else int(lib.llama_model_n_ctx_train(self._handle))
+
+    @property
+    def handle(self) -> object:
+        """The `llama_model *`; raises ValueError when the model is closed."""
+        if self._handle is None:
+            raise ValueError("the model is closed")
+        return self._handle
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all tensors."""
+        return int(lib.llama_model_size(self.handle))
+
+    @property
+    def n_params(self) -> int:
+        """Parameters."""
+        return int(lib.llama_model_n_params(self.handle))
+
+    @property
+    def has_float_matrices(self) -> bool:
+        """Whether some matrix is not quantized: its products change with the size of a batch."""
+        return any(t.type in _FLOAT_TYPES and len(t.shape) > 1 for t in self.header.tensors)
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja chat template in the metadata: untrusted text."""
+        value = self.header.metadata.get("tokenizer.chat_template")
+        return value if isinstance(value, str) else None
+
+    @property
+    def adds_bos(self) -> bool:
+        """Whether tokenizing with `add_special` puts the BOS token first."""
+        return bool(lib.llama_vocab_get_add_bos(self._vocab))
+
+    @property
+    def adds_eos(self) -> bool:
+        """Whether tokenizing with `add_special` puts the EOS token last."""
+        return bool(lib.llama_vocab_get_add_eos(self._vocab))
+
+    @property
+    def bos(self) -> int:
+        """The id of the BOS token, -1 for none."""
+        return int(lib.llama_vocab_bos(self._vocab))
+
+    @property
+    def eos(self) -> int:
+        """The id of the EOS token, -1 for none."""
+        return int(lib.llama_vocab_eos(self._vocab))
+
+    def end_of_generation(self) -> frozenset[int]:
+        """Every id that llama.cpp takes for an end of generation (`llama_vocab_is_eog`)."""
+        is_eog, vocab = lib.llama_vocab_is_eog, self._vocab
+        return frozenset(i for i in range(self.n_vocab) if is_eog(vocab, i))
+
+    def tokenize(
+        self, text: str, *, add_special: bool = False, parse_special: bool = False
+    ) -> list[int]:
+        """Ids of `text`; `add_special` adds BOS and the like as the model's metadata wants it.
+
+        `parse_special` reads the names of control tokens in the text as these tokens.
+        """
+        raw = text.encode("utf-8")
+        size = len(raw) + 8
+        buffer = (lib.llama_token * size)()
+        count = lib.llama_tokenize(
+            self._vocab, raw, len(raw), buffer, size, add_special, parse_special
+        )
+        if count < 0:  # more tokens than bytes: only where a space prefix and specials are added
+            size = -count
+            buffer = (lib.llama_token * size)()
+            count = lib.llama_tokenize(
+                self._vocab, raw, len(raw), buffer, size, add_special, parse_special
+            )
+        if count < 0:
+            raise TrimixError(f"{self.path}: llama.cpp cannot tokenize the text")
+        return list(buffer[:count])
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes of one token: perhaps half a character; control tokens only if `special`."""
+        if not 0 <= token < self.n_vocab:
+            raise ValueError(f"token {token} is not in the vocabulary of {self.n_vocab}")
+        size = 64
+        buffer = ctypes.create_string_buffer(size)
+        count = lib.llama_token_to_piece(self._vocab, token, buffer, size, 0, special)
+        if count < 0:
+            size = -count
+            buffer = ctypes.create_string_buffer(size)
+            count = lib.llama_token_to_piece(self._vocab, token, buffer, size, 0, special)
+        return buffer.raw[: max(count, 0)]
+
+    def close(self) -> None:
+        """Free the contexts, then the model; harmless when done twice."""
+        for context in list(self._contexts):
+            context.close()
+        if self._handle is not None:
+            lib.llama_model_free(self._handle)
+            self._handle = None
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            self.close()
+
+
+class Context:
+    """One KV cache and one place for logits, on a `Model`.
+
+    Args:
+        n_ctx: tokens that each sequence may have.
+        n_batch: most tokens of one `decode`.
+        n_ubatch: most tokens that llama.cpp computes at a time.
+        n_seq_max: sequences, numbered from 0; at most 256.
+        n_outputs_max: most logits rows of one `decode`; bounds the logits buffer.
+        n_threads: CPU threads; the physical cores by default.
+        flash_attn: None leaves it to llama.cpp; a quantized V cache and `exact` need it.
+        type_k, type_v: types of the KV cache, names of `KV_TYPES`; an exact model takes q8_0,
+            because flash attention treats an F16 cache by the size of the batch.
+        lora: a GGUF adapter for this context alone, with its scale.
+
+    Raises:
+        TrimixError: values that do not go together, or no memory for the cache.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        n_ctx: int,
+        n_batch: int = 512,
+        n_ubatch: int = 512,
+        n_seq_max: int = 1,
+        n_outputs_max: int | None = None,
+        n_threads: int | None = None,
+        flash_attn: bool | None = None,
+        type_k: str = "f16",
+        type_v: str = "f16",
+        lora: tuple[str | Path, float] | None = None,
+    ) -> None:
+        self._handle: object | None = None
+        if model.vocab_only:
+            raise TrimixError(f"{model.path}: was loaded without its weights")
+        if not 1 <= n_seq_max <= MAX_SEQ:
+            raise TrimixError(f"at most {MAX_SEQ} sequences run at once, not {n_seq_max}")
+        if n_ctx < 1 or n_batch < 1 or n_ubatch < 1:
+            raise TrimixError("context, batch and micro-batch must be at least 1 token")
+        if model.exact:
+            type_k = type_v = "q8_0"
+        # ggml multiplies a float matrix with a single column by another kernel than with several.
+        # So in exact mode a companion token, in a sequence of its own, makes it always several.
+        self._companion = model.exact and model.has_float_matrices
+        if self._companion and n_seq_max > 1:
+            raise TrimixError(
+                f"{model.path}: --exact with several sequences at once needs quantized weights "
+                "(Q8_0 or smaller)"
+            )
+        # One cache for all sequences can share prefixes. In exact mode each has its own, so that
+        # its cells stay in the order of its positions whoever came and went before.
+        self.kv_unified = not model.exact or n_seq_max == 1
+        self.model, self.type_k, self.type_v = model, type_k, type_v
+        self.n_threads = n_threads or physical_cores()
+        self.n_ctx, self.n_seq_max = n_ctx, n_seq_max
+        params = self._params(n_batch, n_ubatch, n_outputs_max or n_seq_max, flash_attn)
+        take_reason()
+        self._handle = lib.llama_init_from_model(model.handle, params)
+        if not self._handle:
+            raise TrimixError(
+                f"{model.path}: no context of {n_ctx} tokens could be made ({take_reason()}); a smaller "
+                "-c, or -ctk and -ctv q8_0, needs less memory"
+            )
+        model._contexts.add(self)
+        self._memory = lib.llama_get_memory(self._handle)
+        self.n_batch = int(lib.llama_n_batch(self._handle)) - self._companion
+        self.n_outputs_max = int(params.n_outputs_max) - self._companion
+        self.n_outputs = 0
+        self._batch = Batch(self.n_batch + self._companion)
+        if lora is not None:
+            self._attach_lora(*lora)
+
+    def _params(
+        self, n_batch: int, n_ubatch: int, n_outputs_max: int, flash_attn: bool | None
+    ) -> Any:
+        """The `llama_context_params`."""
+        extra = int(self._companion)
+        params = lib.llama_context_default_params()
+        params.n_ctx = self.n_ctx * self.n_seq_max + extra
+        params.n_batch = min(n_batch, self.n_ctx) + extra
+        # A micro-batch must not cut the companion off.
+        params.n_ubatch = params.n_batch if extra else min(n_ubatch, params.n_batch)
+        params.n_seq_max = self.n_seq_max + extra
+        params.n_outputs_max = min(n_outputs_max + extra, params.n_batch)
+        params.n_threads = params.n_threads_batch = self.n_threads
+        params.type_k, params.type_v = kv_type(self.type_k), kv_type(self.type_v)
+        params.flash_attn_type = flash_type(flash_attn, self.type_v, self.model.exact)
+        params.kv_unified = self.kv_unified
+        params.no_perf = True
+        return params
+
+    @property
+    def handle(self) -> object:
+        """The `llama_context *`; raises ValueError when the context is closed."""
+        if self._handle is None:
+            raise ValueError("the context is closed")
+        return self._handle
+
+    def decode(
+        self,
+        tokens: NDArray[np.int32],
+        positions: NDArray[np.int32],
+        sequences: NDArray[np.int32],
+        outputs: NDArray[np.bool_],
+    ) -> None:
+        """Evaluate one batch; all arrays have the shape [n_tokens].
+
+        Logits come for the tokens whose `outputs` is True, in the batch's order. The tokens of a
+        sequence must follow its cache without a gap.
+
+        Raises:
+            ContextFullError: no cells are left; the cache is as it was.
+            TrimixError: llama.cpp refused or failed.
+            ValueError: a batch that would abort inside llama.cpp.
+        """
+        handle, n_outputs = self.handle, int(np.count_nonzero(outputs))
+        self._check(tokens, sequences, n_outputs)
+        if not self.model.exact:
+            note_fast_decode()
+        self.n_outputs = 0
+        if self._companion:
+            tokens, positions = np.append(tokens, tokens[-1]), np.append(positions, 0)
+            sequences, outputs = np.append(sequences, self.n_seq_max), np.append(outputs, True)
+        code = lib.llama_decode(handle, self._batch.fill(tokens, positions, sequences, outputs))
+        if self._companion:
+            lib.llama_memory_seq_rm(self._memory, self.n_seq_max, 0, -1)
+        if code == 1:
+            raise ContextFullError(
+                f"the context of {self.n_ctx} tokens is full; a larger -c makes room"
+            )
+        if code != 0:
+            raise TrimixError(f"{self.model.path}: llama.cpp failed to decode (code {code})")
+        self.n_outputs = n_outputs
+
+    def _check(
+        self, tokens: NDArray[np.int32], sequences: NDArray[np.int32], n_outputs: int
+    ) -> None:
+        if not 1 <= len(tokens) <= self.n_batch:
+            raise ValueError(f"a batch holds 1 to {self.n_batch} tokens, not {len(tokens)}")
+        if n_outputs > self.n_outputs_max:
+            raise ValueError(f"{n_outputs} logits rows asked for, room for {self.n_outputs_max}")
+        if tokens.min() < 0 or tokens.max() >= self.model.n_vocab:
+            raise ValueError(f"a token is not in the vocabulary of {self.model.n_vocab}")
+        if sequences.min() < 0 or sequences.max() >= self.n_seq_max:
+            raise ValueError(f"sequences are numbered 0 to {self.n_seq_max - 1}")
+
+    def logits(self) -> NDArray[np.float32]:
+        """Logits of the last `decode`, shape [n_outputs, n_vocab]: a view into llama.cpp's memory.
+
+        Valid until the next `decode` on this context.
+        """
+        if self.n_outputs == 0:
+            return np.empty((0, self.model.n_vocab), np.float32)
+        pointer = lib.llama_get_logits(self.handle)
+        if not pointer:
+            raise TrimixError(f"{self.model.path}: llama.cpp gave no logits")
+        return np.ctypeslib.as_array(pointer, shape=(self.n_outputs, self.model.n_vocab))
+
+    def remove(self, sequence: int, start: int, stop: int = -1) -> bool:
+        """Take positions [start, stop) of a sequence out of the cache; -1 means to the end.
+
+        False: this kind of cache cannot be rolled back to there (recurrent models).
+        """
+        self._check_sequence(sequence)
+        return bool(lib.llama_memory_seq_rm(self._memory, sequence, start, stop))
+
+    def copy(self, source: int, target: int, start: int = 0, stop: int = -1) -> None:
+        """Share positions [start, stop) of `source` with `target`, which must be empty there."""
+        self._check_sequence(source)
+        self._check_sequence(target)
+        if not self.kv_unified and (start > 0 or -1 < stop <= self.last_position(source)):
+            raise ValueError("caches of their own can only be copied whole")
+        lib.llama_memory_seq_cp(self._memory, source, target, start, stop)
+
+    def last_position(self, sequence: int) -> int:
+        """The last cached position of a sequence, -1 when it is empty."""
+        self._check_sequence(sequence)
+        return int(lib.llama_memory_seq_pos_max(self._memory, sequence))
+
+    def clear(self) -> None:
+        """Empty the cache of every sequence."""
+        _ = self.handle
+        lib.llama_memory_clear(self._memory, False)
+
+    def _check_sequence(self, sequence: int) -> None:
+        _ = self.handle
+        if not 0 <= sequence < self.n_seq_max:
+            raise ValueError(f"sequence {sequence} is not among 0 to {self.n_seq_max - 1}")
+
+    def _attach_lora(self, path: str | Path, scale: float) -> None:
+        header = read_header(path)
+        if header.metadata.get("general.type") != "adapter":
+            self.close()
+            raise ModelFileError(f"{path}: is a model, not a LoRA adapter")
+        take_reason()
+        adapter = lib.llama_adapter_lora_init(self.model.handle, path_bytes(Path(path)))
+        if not adapter:
+            self.close()
+            raise ModelFileError(f"{path}: does not fit {self.model.path.name} ({take_reason()})")
+        adapters = (lib.llama_adapter_lora_p_ctypes * 1)(adapter)
+        if lib.llama_set_adapters_lora(self.handle, adapters, 1, (ctypes.c_float * 1)(scale)):
+            self.close()
+            raise TrimixError(f"{path}: llama.cpp cannot apply it")
+
+    def close(self) -> None:
+        """Free the cache; harmless when done twice. Views of the logits die with it."""
+        if self._handle is not None:
+            lib.llama_free(self._handle)
+            self._handle = None
+
+    def __enter__(self) -> Context:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            self.close()

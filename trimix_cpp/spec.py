@@ -1,0 +1,119 @@
+"""Which file plays which role: `TrioSpec`, read from TOML. No model is loaded here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import TrimixError
+from .fusion import ROLES, Weights
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+# The pair that the paper's authors published most often.
+DEFAULT_WEIGHTS = Weights(0.1, 0.9)
+
+
+@dataclass(frozen=True)
+class RoleSpec:
+    """One role's GGUF file, and a LoRA adapter on it if the role is one."""
+
+    path: Path
+    lora: Path | None = None
+    lora_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class TrioSpec:
+    """A trio by name.
+
+    Attributes:
+        roles: role -> files; at least one.
+        languages: ISO 639-3 codes that its cpt was trained for.
+        weights: the weights where no task is named.
+        presets: task -> weights, e.g. "translation.eng-uig".
+        bundled: it comes with the program, for a first try.
+    """
+
+    name: str
+    roles: Mapping[str, RoleSpec]
+    languages: tuple[str, ...] = ()
+    weights: Weights = DEFAULT_WEIGHTS
+    presets: Mapping[str, Weights] = field(default_factory=dict)
+    description: str = ""
+    bundled: bool = False
+
+
+def spec_from_files(files: Mapping[str, Path]) -> TrioSpec:
+    """A spec from `--base F --cpt F --large F`.
+
+    The weights are the default pair where their roles are given, else those of the single model.
+    """
+    single = {"large": Weights(1, 0), "cpt": Weights(0, 1), "base": Weights(0, 0)}
+    weights = single[next(iter(files))] if len(files) == 1 else DEFAULT_WEIGHTS
+    roles = {role: RoleSpec(Path(path)) for role, path in files.items()}
+    return TrioSpec(name="the given models", roles=roles, weights=weights)
+
+
+def load_spec(path: Path) -> TrioSpec:
+    """Read a trio's TOML file; relative model paths are taken from its folder.
+
+    Raises:
+        TrimixError: no such file, not TOML, or keys that mean nothing.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise TrimixError(f"{path}: no such trio file") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise TrimixError(f"{path}: is not a readable TOML file ({error})") from None
+    try:
+        return _from_table(data, path)
+    except (KeyError, TypeError, ValueError) as error:
+        raise TrimixError(f"{path}: not a trio: {error} (docs/trios.md shows one)") from None
+
+
+def _from_table(data: dict[str, Any], path: Path) -> TrioSpec:
+    known = {"name", "description", "languages", "bundled", "models", "weights", "presets"}
+    if unknown := set(data) - known:
+        raise ValueError(f"unknown key {sorted(unknown)[0]!r}")
+    models = data.get("models")
+    if not isinstance(models, dict) or not models:
+        raise ValueError("it has no [models] table")
+    if foreign := set(models) - set(ROLES):
+        raise ValueError(f"unknown role {sorted(foreign)[0]!r}; roles are {', '.join(ROLES)}")
+    roles = {role: _role(value, models, path.parent) for role, value in models.items()}
+    return TrioSpec(
+        name=str(data.get("name", path.stem)),
+        roles=roles,
+        languages=tuple(str(code) for code in data.get("languages", ())),
+        weights=_weights(data["weights"]) if "weights" in data else DEFAULT_WEIGHTS,
+        presets={task: _weights(pair) for task, pair in data.get("presets", {}).items()},
+        description=str(data.get("description", "")),
+        bundled=bool(data.get("bundled", False)),
+    )
+
+
+def _role(value: Any, models: Mapping[str, Any], folder: Path) -> RoleSpec:
+    if isinstance(value, str):
+        return RoleSpec(folder / value)
+    if not isinstance(value, dict) or not {"lora", "path"} & set(value):
+        raise ValueError('a role is a file name or a table such as { lora = "cpt-lora.gguf" }')
+    # An adapter without a path of its own sits on the base model.
+    path = value.get("path", models.get("base"))
+    if not isinstance(path, str):
+        raise ValueError("a LoRA adapter needs a path, or a base to sit on")
+    lora = folder / str(value["lora"]) if "lora" in value else None
+    return RoleSpec(folder / path, lora, float(value.get("scale", 1.0)))
+
+
+def _weights(pair: Any) -> Weights:
+    if not isinstance(pair, list) or len(pair) not in (2, 3):
+        raise ValueError("weights are [alpha, beta]")
+    return Weights(*(float(number) for number in pair))
