@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -298,8 +297,8 @@ def test_devices_in_threads_give_what_one_after_the_other_gives(
 
 
 @pytest.fixture
-def control_texts(demo_trio: Trio) -> Iterator[dict[str, Sequence]]:
-    yield {
+def control_texts(demo_trio: Trio) -> dict[str, Sequence]:
+    return {
         control: complete(
             demo_trio, PROMPTS[0], weights=Weights(0.1, 0.9), control=control, max_tokens=40
         )

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,10 @@ from .alignment_report import (
     TokenOf,
 )
 from .errors import AlignmentError, TrimixError
-from .vocabulary import NORMAL, TokenizerModel, Vocabulary, readable
+from .vocabulary import NORMAL, Vocabulary, readable
+
+if TYPE_CHECKING:
+    from .llama import Model
 
 Ids = NDArray[np.int32]
 
@@ -111,7 +114,7 @@ class Alignment:
         return canonical
 
 
-def align(models: Mapping[str, TokenizerModel], *, reference: str | None = None) -> Alignment:
+def align(models: Mapping[str, Model], *, reference: str | None = None) -> Alignment:
     """Compare the vocabularies of all `models` (role -> model) and align them.
 
     `reference` names the role whose order of tokens is the canonical one; by default the first of
@@ -179,7 +182,7 @@ class _Pair:
     report: RoleReport
 
 
-def _compare_all(models: Mapping[str, TokenizerModel], reference: str) -> dict[str, _Pair]:
+def _compare_all(models: Mapping[str, Model], reference: str) -> dict[str, _Pair]:
     known: dict[int, Vocabulary] = {}  # one file may play two roles
     for model in models.values():
         if id(model) not in known:
@@ -199,8 +202,8 @@ def _report(pairs: Mapping[str, _Pair], reference: str) -> Report:
 
 def _compare(
     role: str,
-    ref_model: TokenizerModel,
-    model: TokenizerModel,
+    ref_model: Model,
+    model: Model,
     ref: Vocabulary,
     other: Vocabulary,
 ) -> _Pair:
@@ -347,8 +350,8 @@ def _probe_texts(ref: Vocabulary, other: Vocabulary, match: Ids) -> list[str]:
 
 def _probe_diffs(
     texts: Sequence[str],
-    ref: tuple[TokenizerModel, Vocabulary],
-    other: tuple[TokenizerModel, Vocabulary],
+    ref: tuple[Model, Vocabulary],
+    other: tuple[Model, Vocabulary],
     match: Ids,
     inverse: Ids,
 ) -> list[ProbeDiff]:
@@ -386,7 +389,7 @@ def _token_at(vocabulary: Vocabulary, ids: Ids, place: int) -> str:
     return vocabulary.describe(int(ids[place])) if place < len(ids) else "the end"
 
 
-def _ends(models: Mapping[str, TokenizerModel], inverse: Mapping[str, Ids]) -> frozenset[int]:
+def _ends(models: Mapping[str, Model], inverse: Mapping[str, Ids]) -> frozenset[int]:
     ends: set[int] = set()
     for role, model in models.items():
         ends.update(int(inverse[role][token]) for token in model.end_of_generation())

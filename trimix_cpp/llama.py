@@ -267,8 +267,8 @@ class Context:
         self._handle = lib.llama_init_from_model(model.handle, params)
         if not self._handle:
             raise TrimixError(
-                f"{model.path}: no context of {n_ctx} tokens could be made ({take_reason()}); a smaller "
-                "-c, or -ctk and -ctv q8_0, needs less memory"
+                f"{model.path}: no context of {n_ctx} tokens could be made ({take_reason()}); "
+                "a smaller -c, or -ctk and -ctv q8_0, needs less memory"
             )
         model._contexts.add(self)
         self._memory = lib.llama_get_memory(self._handle)

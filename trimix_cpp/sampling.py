@@ -87,7 +87,7 @@ def penalise(logits: Row, recent: Sequence[int], penalty: float) -> Row:
     if penalty == 1 or len(recent) == 0:
         return logits
     tokens = np.unique(np.asarray(recent, np.int64))
-    out = logits.copy()
+    out: Row = logits.copy()
     values = out[tokens]
     out[tokens] = np.where(values > 0, values / np.float32(penalty), values * np.float32(penalty))
     return out
@@ -150,7 +150,8 @@ _M2 = 0x94D049BB133111EB
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(_M1)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(_M2)
-    return np.bitwise_xor(z, z >> np.uint64(31))
+    mixed: NDArray[np.uint64] = z ^ (z >> np.uint64(31))
+    return mixed
 
 
 def _mix_int(z: int) -> int:

@@ -20,7 +20,7 @@ import os
 import signal
 import sys
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
 import jinja2
 from jinja2 import nodes
@@ -36,7 +36,7 @@ class TooLargeError(Exception):
 class _Generation(Extension):
     """`{% generation %}…{% endgeneration %}` marks words for training; here it does nothing."""
 
-    tags: ClassVar[set[str]] = {"generation"}
+    tags = {"generation"}  # noqa: RUF012 - how Jinja wants it
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
         next(parser.stream)

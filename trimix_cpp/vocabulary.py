@@ -9,13 +9,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ModelFileError
-from .gguf_header import Array, Header
+from .gguf_header import Array
+
+if TYPE_CHECKING:
+    from .llama import Model
 
 # Token types of the file; `llama_token_type` in llama.h.
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
@@ -28,31 +31,6 @@ _SCORING = {"llama", "t5", "plamo2"}
 _ESCAPING = {"llama", "t5", "gemma4", "plamo2"}
 # Names of one and the same pre-tokenizer.
 _SAME_PRE = {"llama3": "llama-bpe", "llama-v3": "llama-bpe", "deepseek-r1-qwen": "qwen2"}
-
-
-class TokenizerModel(Protocol):
-    """What the alignment needs of a `llama.Model`, with or without weights."""
-
-    header: Header
-    n_vocab: int
-
-    @property
-    def adds_bos(self) -> bool: ...
-
-    @property
-    def adds_eos(self) -> bool: ...
-
-    @property
-    def bos(self) -> int: ...
-
-    @property
-    def eos(self) -> int: ...
-
-    def end_of_generation(self) -> frozenset[int]: ...
-
-    def tokenize(
-        self, text: str, *, add_special: bool = False, parse_special: bool = False
-    ) -> list[int]: ...
 
 
 class Vocabulary:
@@ -70,7 +48,7 @@ class Vocabulary:
         ModelFileError: the file has no vocabulary, or one on which llama.cpp would abort.
     """
 
-    def __init__(self, model: TokenizerModel) -> None:
+    def __init__(self, model: Model) -> None:
         header = model.header
         tokens = header.metadata.get("tokenizer.ggml.tokens")
         if not isinstance(tokens, Array) or tokens.count != model.n_vocab:
@@ -97,7 +75,7 @@ class Vocabulary:
                 if text.startswith(b"[PAD") and text == b"[PAD%d]" % token:
                     self.is_real[token] = False
 
-    def _check(self, model: TokenizerModel) -> None:
+    def _check(self, model: Model) -> None:
         """llama.cpp asserts these where it first needs them, and ends the process."""
         path = self._header.path
         if (model.adds_bos and model.bos < 0) or (model.adds_eos and model.eos < 0):
@@ -108,7 +86,7 @@ class Vocabulary:
                 if b"<0x%02X>" % byte not in known and bytes([byte]) not in known:
                     raise ModelFileError(f"{path}: has no token for the byte 0x{byte:02X}")
 
-    def _settings(self, model: TokenizerModel) -> dict[str, str]:
+    def _settings(self, model: Model) -> dict[str, str]:
         def flag(name: str, default: bool) -> str:
             value = self._header.metadata.get(f"tokenizer.ggml.{name}", default)
             return "true" if value else "false"

@@ -42,7 +42,6 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 ENGLISH_IN_CPT = 0.2  # of the tokens, as in the paper
-ENGLISH_IN_LARGE = 0.25  # of the rows
 DEV_LINES = 150
 
 # One turn of a chat is one example of PairRows; earlier turns are its exemplars.
@@ -74,6 +73,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=1e9, help="wall time at most")
     parser.add_argument("--save-minutes", type=float, default=5.0, help="between checkpoints")
     parser.add_argument("--pairs", type=int, default=15_000, help="pairs that large may see")
+    parser.add_argument("--english", type=float, default=0.25, help="share of large's rows")
     parser.add_argument("--batch", type=int, default=8, help="rows a step")
     parser.add_argument("--length", type=int, default=256, help="tokens a row")
     parser.add_argument("--lr", type=float, default=3e-3, help="peak rate of AdamW")
@@ -104,7 +104,7 @@ def training_rows(args: argparse.Namespace, tokenizer: Tokenizer) -> Iterator[Ro
     if args.role != "large":
         return text
     pairs = iter(PairRows(task_pairs(args.data, args.pairs), tokenizer, args.length, dice))
-    return mixed([(text, ENGLISH_IN_LARGE), (pairs, 1 - ENGLISH_IN_LARGE)], dice)
+    return mixed([(text, args.english), (pairs, 1 - args.english)], dice)
 
 
 def step_loss(trunk: Trunk, arrays: tuple[np.ndarray, ...]) -> Tensor:

@@ -170,10 +170,9 @@ class Repl:
         dropped, written = self.conversation.dropped, False
         with self._stoppable(), closing(start()) as pieces:
             if self.conversation.dropped > dropped:
-                notice(
-                    "the context is full: the models no longer see the "
-                    f"{self.conversation.dropped} oldest turns"
-                )
+                gone = self.conversation.dropped
+                turns = "oldest turn" if gone == 1 else f"{gone} oldest turns"
+                notice(f"the context is full: the models no longer see the {turns}")
             try:
                 for piece in pieces:
                     if not self.as_json:
