@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
+SOURCES := build/llama-cpp-python
 
 .PHONY: demo test test-slow lint types clean
 
@@ -13,10 +14,19 @@ demo: $(INSTALLED)
 test: lint types
 	$(BIN)/python -m pytest
 
-# What needs PyTorch: equality with transformers, llama.cpp's own converter.
-test-slow: $(INSTALLED_DEV)
+# What needs PyTorch or takes long: equality with transformers and with llama.cpp's own converter,
+# real vocabularies, fuzzing. A torch that is already in .venv stays.
+test-slow: $(INSTALLED_DEV) $(SOURCES)
 	$(BIN)/python -m pip install -q -e '.[dev,train]'
-	$(BIN)/python -m pytest -m slow
+	TRIMIX_LLAMA_CPP=$(SOURCES)/vendor/llama.cpp $(BIN)/python -m pytest -m 'slow or not slow'
+
+# llama.cpp's sources as the installed llama-cpp-python had them: the tests' oracle.
+$(SOURCES): | $(INSTALLED_DEV)
+	mkdir -p build
+	version=$$($(BIN)/python -c 'from importlib.metadata import version as v; print(v("llama-cpp-python"))'); \
+	$(BIN)/python -m pip download -q --no-deps --no-binary llama-cpp-python -d build llama-cpp-python==$$version; \
+	tar -xzf build/llama_cpp_python-$$version.tar.gz -C build; \
+	mv build/llama_cpp_python-$$version $@
 
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff format --check .

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli import trimix
 from tiny import write_tiny_model
 
+from cli import trimix
 from trimix_cpp.commands import NAMES
 
 PROMPT = "Please translate the following English text into Uyghur.\nEnglish: Open\nUyghur: "

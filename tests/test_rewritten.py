@@ -8,10 +8,10 @@ import os
 from pathlib import Path
 
 import pytest
-from cli import trimix
 from conftest import QUICK, ROLES
 from rewrite import expanded, padded, permuted
 
+from cli import trimix
 from trimix_cpp.decoding import Decoder, Sequence
 from trimix_cpp.fusion import Weights
 from trimix_cpp.sampling import Sampler

@@ -16,6 +16,16 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+_KEYS = {
+    "name",
+    "description",
+    "languages",
+    "bundled",
+    "models",
+    "weights",
+    "presets",
+    "stops",
+}
 # The pair that the paper's authors published most often.
 DEFAULT_WEIGHTS = Weights(0.1, 0.9)
 
@@ -38,6 +48,7 @@ class TrioSpec:
         languages: ISO 639-3 codes that its cpt was trained for.
         weights: the weights where no task is named.
         presets: task -> weights, e.g. "translation.eng-uig".
+        stops: strings that end a reply of this trio in a chat.
         bundled: it comes with the program, for a first try.
     """
 
@@ -46,6 +57,7 @@ class TrioSpec:
     languages: tuple[str, ...] = ()
     weights: Weights = DEFAULT_WEIGHTS
     presets: Mapping[str, Weights] = field(default_factory=dict)
+    stops: tuple[str, ...] = ()
     description: str = ""
     bundled: bool = False
 
@@ -80,8 +92,7 @@ def load_spec(path: Path) -> TrioSpec:
 
 
 def _from_table(data: dict[str, Any], path: Path) -> TrioSpec:
-    known = {"name", "description", "languages", "bundled", "models", "weights", "presets"}
-    if unknown := set(data) - known:
+    if unknown := set(data) - _KEYS:
         raise ValueError(f"unknown key {sorted(unknown)[0]!r}")
     models = data.get("models")
     if not isinstance(models, dict) or not models:
@@ -95,6 +106,7 @@ def _from_table(data: dict[str, Any], path: Path) -> TrioSpec:
         languages=tuple(str(code) for code in data.get("languages", ())),
         weights=_weights(data["weights"]) if "weights" in data else DEFAULT_WEIGHTS,
         presets={task: _weights(pair) for task, pair in data.get("presets", {}).items()},
+        stops=tuple(str(stop) for stop in data.get("stops", ())),
         description=str(data.get("description", "")),
         bundled=bool(data.get("bundled", False)),
     )

@@ -71,7 +71,7 @@ def command(system: str | None, as_json: bool, **flags: Any) -> None:
             sampler=settings.sampler,
             control=settings.control,
             max_tokens=settings.max_tokens,
-            stops=settings.stops,
+            stops=(*settings.stops, *settings.spec.stops),
             system=system,
         ) as conversation,
     ):

@@ -12,7 +12,7 @@ from ..errors import UsageError
 if TYPE_CHECKING:
     from ..trio import Trio
 
-# Strings that no model of the trio was trained or tuned on.
+# English strings as software has them.
 SENTENCES = (
     "Open the file",
     "Could not save the document.",
@@ -96,7 +96,7 @@ def translate(trio: Trio, weights: Any, sentence: str) -> dict[str, Any]:
         weights,
         control="large",
         max_tokens=MAX_TOKENS,
-        stops=("\n",),
+        stops=trio.spec.stops,
     )
     for _ in decoder.run([sequence]):
         pass

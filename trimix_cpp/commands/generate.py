@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -37,7 +38,7 @@ def command(prompt: str | None, file: Path | None, as_json: bool, **flags: Any) 
     if prompt is None and file is None and sys.stdin.isatty():
         raise UsageError("give a prompt: -p TEXT, -f FILE, or standard input")
     settings = resolve(flags)
-    text = read_text(file) if prompt is None else checked_prompt(prompt)
+    text = read_text(file) if prompt is None else argument_text(prompt)
     from ..decoding import Decoder
     from ..trio import Trio
 
@@ -57,13 +58,16 @@ def command(prompt: str | None, file: Path | None, as_json: bool, **flags: Any) 
             click.echo()
 
 
-def checked_prompt(text: str) -> str:
-    """A prompt from the command line, whose bytes need not be text."""
+def argument_text(text: str) -> str:
+    """A text from the command line as UTF-8, whatever locale Python read the arguments in.
+
+    Raises:
+        UsageError: its bytes are not UTF-8.
+    """
     try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise UsageError("the prompt is not valid text in this locale; use -f with UTF-8") from None
-    return text
+        return os.fsencode(text).decode("utf-8")
+    except UnicodeError:
+        raise UsageError("the prompt is not UTF-8; give it by -f from a UTF-8 file") from None
 
 
 def start(decoder: Decoder, settings: Settings, prompt: str) -> Sequence:
