@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import QUICK, ROLES
+from tiny import write_lora
 
 from trimix_cpp.decoding import Decoder, Sequence
 from trimix_cpp.errors import ContextFullError, TrimixError
@@ -311,3 +312,17 @@ def test_the_control_policy_ends_what_fusion_does_not(
 ) -> None:
     assert control_texts["large"].stop in ("end", "length")
     assert len(control_texts["large"].generated) <= len(control_texts["fused"].generated)
+
+
+def test_a_cpt_made_by_lora_shares_the_base(demo_files: dict[str, Path], tmp_path: Path) -> None:
+    lora = write_lora(tmp_path / "lora.gguf", n_embd=256)
+    base = demo_files["base"]
+    spec = TrioSpec("lora", {"base": RoleSpec(base), "cpt": RoleSpec(base, lora)})
+    tokens = {}
+    with Trio(spec, ("cpt", "base"), QUICK) as trio:
+        assert len(trio._models) == 1
+        for pair in ((0, 0), (0, 1), (0, 0.5)):
+            tokens[pair] = complete(trio, UYGHUR, weights=Weights(*pair)).tokens
+    assert tokens[0, 0] != tokens[0, 1]
+    with Trio(spec, ("base",), QUICK) as trio:
+        assert complete(trio, UYGHUR, weights=Weights(0, 0)).tokens == tokens[0, 0]

@@ -7,10 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import gguf
 import numpy as np
 import pytest
-from tiny import write_tiny_model
+from tiny import write_lora, write_tiny_model
 
 from trimix_cpp.errors import ContextFullError, ModelFileError, TrimixError
 from trimix_cpp.llama import Context, Model
@@ -154,6 +153,7 @@ def test_close_in_any_order_twice_and_after_errors(tiny_files: dict[str, Path]) 
     [
         ({"n_seq_max": 257}, "at most 256"),
         ({"n_ctx": 0}, "at least 1"),
+        ({"n_ctx": 1 << 30}, "KV cache"),
         ({"type_k": "q9"}, "unknown KV cache type"),
         ({"type_v": "q8_0", "flash_attn": False}, "flash attention"),
     ],
@@ -178,20 +178,7 @@ def test_a_quantized_cache_needs_no_more_than_its_name(model: Model) -> None:
 
 
 def test_a_lora_changes_one_context_alone(model: Model, tmp_path: Path) -> None:
-    path = tmp_path / "lora.gguf"
-    rng = np.random.default_rng(0)
-    writer = gguf.GGUFWriter(path, "qwen2")
-    writer.add_type("adapter")
-    writer.add_string("adapter.type", "lora")
-    writer.add_float32("adapter.lora.alpha", 4.0)
-    for name in ("attn_q", "attn_output"):
-        for part, shape in (("lora_a", (2, 64)), ("lora_b", (64, 2))):
-            tensor = rng.standard_normal(shape).astype(np.float32)
-            writer.add_tensor(f"blk.0.{name}.weight.{part}", tensor)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    path = write_lora(tmp_path / "lora.gguf", n_embd=64)
     tokens = model.tokenize("salam")
     rows = []
     for lora in (None, (path, 0.0), (path, 1.0)):

@@ -89,3 +89,21 @@ def write_tiny_model(
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def write_lora(path: Path, *, n_embd: int) -> Path:
+    """A random LoRA adapter of rank 2 on layer 0 of a Qwen2 model."""
+    rng = np.random.default_rng(0)
+    writer = gguf.GGUFWriter(path, "qwen2")
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", 4.0)
+    for name in ("attn_q", "attn_output"):
+        for part, shape in (("lora_a", (2, n_embd)), ("lora_b", (n_embd, 2))):
+            tensor = rng.standard_normal(shape).astype(np.float32)
+            writer.add_tensor(f"blk.0.{name}.weight.{part}", tensor)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path

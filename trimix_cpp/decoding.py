@@ -239,7 +239,7 @@ class Decoder:
             text = sequence.stream.push(self.trio.piece(token))
             if sequence.stream.stopped:
                 sequence.stop = "stop"
-            elif len(sequence.generated) == sequence.max_tokens:
+            elif len(sequence.tokens) - sequence.n_prompt == sequence.max_tokens:
                 sequence.stop = "length"
             elif len(sequence.tokens) >= self.trio.n_ctx:
                 sequence.stop = "context"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ class Weights:
             if value is not None and not math.isfinite(value):
                 raise TrimixError(f"{name} is {value}: weights are finite numbers")
 
-    @property
+    @cached_property
     def coefficients(self) -> dict[str, float]:
         """Role -> coefficient, roles with coefficient 0 left out: they are never evaluated."""
         gamma = self.alpha if self.gamma is None else self.gamma
@@ -54,7 +55,7 @@ class Weights:
         rounded = {role: round(value, _DECIMALS) for role, value in values.items()}
         return {role: value for role, value in rounded.items() if value}
 
-    @property
+    @cached_property
     def roles(self) -> tuple[str, ...]:
         """The roles in use, in the order of `ROLES`."""
         return tuple(self.coefficients)

@@ -7,10 +7,8 @@ Everything that would abort the process inside the C library is checked here, be
 from __future__ import annotations
 
 import ctypes
-import sys
 import weakref
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import llama_cpp.llama_cpp as lib
@@ -20,8 +18,8 @@ from numpy.typing import NDArray
 from .errors import ContextFullError, ModelFileError, TrimixError
 from .gguf_header import Header, read_header
 from .llama_backend import (
-    KV_TYPES,
     Batch,
+    Closing,
     extra_buffers_work,
     flash_type,
     kv_type,
@@ -32,6 +30,7 @@ from .llama_backend import (
     supports_gpu,
     take_reason,
 )
+from .memory import KV_TYPES, check_cache_fits
 
 __all__ = ["KV_TYPES", "MAX_SEQ", "Context", "Model", "physical_cores", "supports_gpu"]
 
@@ -39,7 +38,7 @@ MAX_SEQ = 256
 _FLOAT_TYPES = {0, 1, 30}  # F32, F16, BF16
 
 
-class Model:
+class Model(Closing):
     """One GGUF file, loaded.
 
     Args:
@@ -189,23 +188,8 @@ class Model:
             lib.llama_model_free(self._handle)
             self._handle = None
 
-    def __enter__(self) -> Model:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if not sys.is_finalizing():
-            self.close()
-
-
-class Context:
+class Context(Closing):
     """One KV cache and one place for logits, on a `Model`.
 
     Args:
@@ -263,6 +247,7 @@ class Context:
         self.n_threads = n_threads or physical_cores()
         self.n_ctx, self.n_seq_max = n_ctx, n_seq_max
         params = self._params(n_batch, n_ubatch, n_outputs_max or n_seq_max, flash_attn)
+        check_cache_fits(model.header, params.n_ctx, self.type_k, self.type_v)
         take_reason()
         self._handle = lib.llama_init_from_model(model.handle, params)
         if not self._handle:
@@ -416,18 +401,3 @@ class Context:
         if self._handle is not None:
             lib.llama_free(self._handle)
             self._handle = None
-
-    def __enter__(self) -> Context:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if not sys.is_finalizing():
-            self.close()

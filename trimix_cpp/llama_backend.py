@@ -11,6 +11,8 @@ import logging
 import os
 import sys
 from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
@@ -18,6 +20,9 @@ import psutil
 from numpy.typing import NDArray
 
 from .errors import TrimixError
+from .memory import KV_TYPES
+
+C = TypeVar("C", bound="Closing")
 
 log = logging.getLogger("trimix_cpp.llama")
 log.addHandler(logging.NullHandler())
@@ -26,19 +31,6 @@ log.addHandler(logging.NullHandler())
 _LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
 _last_level = logging.INFO
 _first_error = ""
-
-# KV cache types that llama-cli takes (common/arg.cpp, `kv_cache_types`) -> `ggml_type`.
-KV_TYPES = {
-    "f32": 0,
-    "f16": 1,
-    "bf16": 30,
-    "q8_0": 8,
-    "q4_0": 2,
-    "q4_1": 3,
-    "iq4_nl": 20,
-    "q5_0": 6,
-    "q5_1": 7,
-}
 
 _TILED_SWITCH = "GGML_CPU_TILED_MM"
 _fast_decode_done = False
@@ -113,7 +105,7 @@ def kv_type(name: str) -> int:
     """The `ggml_type` of a name of `KV_TYPES`; raises TrimixError for any other."""
     if name not in KV_TYPES:
         raise TrimixError(f"unknown KV cache type {name!r}; known are {', '.join(KV_TYPES)}")
-    return KV_TYPES[name]
+    return KV_TYPES[name].ggml_type
 
 
 def flash_type(wanted: bool | None, type_v: str, exact: bool) -> int:
@@ -131,6 +123,29 @@ def flash_type(wanted: bool | None, type_v: str, exact: bool) -> int:
 def path_bytes(path: Path) -> bytes:
     """A path for the C library: UTF-8 on Windows, the file system's own bytes elsewhere."""
     return str(path).encode("utf-8") if sys.platform == "win32" else os.fsencode(path)
+
+
+class Closing:
+    """A context manager that closes; also when it is forgotten, except at the interpreter's end."""
+
+    def close(self) -> None:
+        """Free what is held; harmless when done twice."""
+        raise NotImplementedError
+
+    def __enter__(self: C) -> C:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            self.close()
 
 
 class Batch:

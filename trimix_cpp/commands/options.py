@@ -236,7 +236,7 @@ def _layers(text: str, flag: str) -> int:
 
 
 def _cache_type(text: str, flag: str) -> str:
-    from ..llama import KV_TYPES
+    from ..memory import KV_TYPES
 
     if text not in KV_TYPES:
         raise UsageError(f"{flag}: unknown type {text!r}; known are {', '.join(KV_TYPES)}")
