@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny import write_tiny_model
 
 from trimix_cpp.spec import RoleSpec, TrioSpec
 from trimix_cpp.store import find_trio
 from trimix_cpp.trio import Options, Trio
+
+from .tiny import write_tiny_model
 
 ROLES = ("large", "cpt", "base")
 # One thread: the models are tiny, and the numbers then do not depend on the machine's load.

@@ -86,7 +86,7 @@ def main() -> None:
     elif case == "chunks":
         others = [run(spec, 1, threads, n_batch=n) for n in (1, 7, 64)]
     elif case == "float":
-        others = [run(spec, 1, threads, n_batch=n) for n in (1, 32)]
+        others = [run(spec, 1, threads, n_batch=n) for n in (5, 64)]
     else:
         others = [rewound(spec, threads)]
     print("equal" if all(other == alone for other in others) else "different")

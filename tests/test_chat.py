@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import CHATML, write_tiny_model
 
 from trimix_cpp.chat import Conversation
 from trimix_cpp.errors import ContextFullError, TrimixError
@@ -18,6 +17,8 @@ from trimix_cpp.fusion import Weights
 from trimix_cpp.sampling import Sampler
 from trimix_cpp.spec import RoleSpec, TrioSpec
 from trimix_cpp.trio import Options, Trio
+
+from .tiny import CHATML, write_tiny_model
 
 ROLES = ("large", "cpt", "base")
 ALL = Weights(0.3, 0.9)

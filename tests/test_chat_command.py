@@ -16,7 +16,6 @@ from pathlib import Path
 
 import gguf
 import pytest
-from tiny import write_tiny_model
 
 from trimix_cpp.chat import Conversation
 from trimix_cpp.commands.chat import _UNSAFE, Repl, piped_lines, read_turn
@@ -24,6 +23,8 @@ from trimix_cpp.errors import TrimixError
 from trimix_cpp.fusion import Weights
 from trimix_cpp.spec import RoleSpec, TrioSpec
 from trimix_cpp.trio import Options, Trio
+
+from .tiny import write_tiny_model
 
 ROLES = ("large", "cpt", "base")
 UYGHUR, TIBETAN = "ياخشىمۇسىز؟", "བཀྲ་ཤིས་བདེ་ལེགས།"

@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny import write_tiny_model
 
-from cli import trimix
 from trimix_cpp.commands import NAMES
+
+from .cli import trimix
+from .tiny import write_tiny_model
 
 PROMPT = "Please translate the following English text into Uyghur.\nEnglish: Open\nUyghur: "
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import QUICK, ROLES
-from tiny import write_lora
 
 from trimix_cpp.decoding import Decoder, Sequence
 from trimix_cpp.errors import ContextFullError, TrimixError
@@ -19,6 +17,9 @@ from trimix_cpp.llama import Context, Model
 from trimix_cpp.sampling import Sampler
 from trimix_cpp.spec import RoleSpec, TrioSpec
 from trimix_cpp.trio import Trio
+
+from .conftest import QUICK, ROLES
+from .tiny import write_lora
 
 PROMPT = "Please translate the following English text into Uyghur.\nEnglish: {}\nUyghur: "
 PROMPTS = [PROMPT.format(text) for text in ("Open the file", "Close", "Save as...")]

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import write_lora, write_tiny_model
 
 from trimix_cpp.errors import ContextFullError, ModelFileError, TrimixError
 from trimix_cpp.llama import Context, Model
+
+from .tiny import write_lora, write_tiny_model
 
 TEXTS = ["Open the file", "ھۆججەتنى ئاچ", "བོད་སྐད་", "a\0b", "👩🏽‍🚀", "", " \n\t "]
 

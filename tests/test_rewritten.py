@@ -8,15 +8,16 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import QUICK, ROLES
-from rewrite import expanded, padded, permuted
 
-from cli import trimix
 from trimix_cpp.decoding import Decoder, Sequence
 from trimix_cpp.fusion import Weights
 from trimix_cpp.sampling import Sampler
 from trimix_cpp.spec import RoleSpec, TrioSpec
 from trimix_cpp.trio import Trio
+
+from .cli import trimix
+from .conftest import QUICK, ROLES
+from .rewrite import expanded, padded, permuted
 
 PROMPTS = [
     "Please translate the following English text into Uyghur.\nEnglish: Open the file\nUyghur: ",

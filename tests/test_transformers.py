@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROLES
 
 from trimix_cpp.convert import convert
 from trimix_cpp.decoding import Decoder, Sequence
@@ -19,6 +18,8 @@ from trimix_cpp.fusion import Weights
 from trimix_cpp.llama import Context, Model
 from trimix_cpp.spec import RoleSpec, TrioSpec
 from trimix_cpp.trio import Options, Trio
+
+from .conftest import ROLES
 
 pytestmark = pytest.mark.slow
 sys.path.append(str(Path(__file__).parent.parent / "tools" / "demo_trio"))

@@ -16,9 +16,9 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
+from .closing import Closing
 from .decoding import Control, Decoder, Sequence
 from .errors import ContextFullError, ModelFileError, TrimixError
 from .fusion import Weights
@@ -65,7 +65,7 @@ class Stats:
     seed: int
 
 
-class Conversation:
+class Conversation(Closing):
     """Turns of a user and a trio; a context manager. The trio stays open, and the caller's.
 
     Without a chat template in the models, every message is a paragraph of plain text, and so is
@@ -348,17 +348,6 @@ class Conversation:
         if self._sequence is not None:
             self.decoder.remove(self._sequence)
             self._sequence = None
-
-    def __enter__(self) -> Conversation:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _checked(text: str) -> str:

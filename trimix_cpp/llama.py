@@ -15,11 +15,11 @@ import llama_cpp.llama_cpp as lib
 import numpy as np
 from numpy.typing import NDArray
 
+from .closing import Closing
 from .errors import ContextFullError, ModelFileError, TrimixError
 from .gguf_header import Header, read_header
 from .llama_backend import (
     Batch,
-    Closing,
     extra_buffers_work,
     flash_type,
     kv_type,

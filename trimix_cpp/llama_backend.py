@@ -11,8 +11,6 @@ import logging
 import os
 import sys
 from pathlib import Path
-from types import TracebackType
-from typing import TypeVar
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
@@ -21,8 +19,6 @@ from numpy.typing import NDArray
 
 from .errors import TrimixError
 from .memory import KV_TYPES
-
-C = TypeVar("C", bound="Closing")
 
 log = logging.getLogger("trimix_cpp.llama")
 log.addHandler(logging.NullHandler())
@@ -123,29 +119,6 @@ def flash_type(wanted: bool | None, type_v: str, exact: bool) -> int:
 def path_bytes(path: Path) -> bytes:
     """A path for the C library: UTF-8 on Windows, the file system's own bytes elsewhere."""
     return str(path).encode("utf-8") if sys.platform == "win32" else os.fsencode(path)
-
-
-class Closing:
-    """A context manager that closes; also when it is forgotten, except at the interpreter's end."""
-
-    def close(self) -> None:
-        """Free what is held; harmless when done twice."""
-        raise NotImplementedError
-
-    def __enter__(self: C) -> C:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if not sys.is_finalizing():
-            self.close()
 
 
 class Batch:

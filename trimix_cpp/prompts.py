@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Literal
 
+from .closing import Closing
 from .errors import TrimixError, UsageError
 
 Direction = Literal["ltr", "rtl", "ttb"]
@@ -192,7 +192,7 @@ _START_SECONDS = 60.0
 _POLL_SECONDS = 0.02
 
 
-class ChatTemplate:
+class ChatTemplate(Closing):
     """A chat template: a Jinja program out of a model file, so untrusted.
 
     It is rendered in Jinja's sandbox in a process of its own (`template_worker`), which is stopped
@@ -256,17 +256,6 @@ class ChatTemplate:
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
-
-    def __enter__(self) -> ChatTemplate:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class _Worker:

@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .alignment import Alignment, align
+from .closing import Closing
 from .errors import ContextFullError, TrimixError
 from .fusion import ROLES
 from .llama import Context, Model, supports_gpu
@@ -34,7 +34,8 @@ class Options:
     """How the models run; per role where llama.cpp users want it so.
 
     Attributes:
-        n_ctx: tokens a sequence may have; 0 takes what the models were trained for.
+        n_ctx: tokens a sequence may have; 0 takes what the models were trained for, None the same
+            but at most 4096.
         n_batch, n_ubatch: as llama.cpp's -b and -ub.
         n_parallel: sequences that run at once.
         n_threads: CPU threads; 0 takes the physical cores.
@@ -45,7 +46,7 @@ class Options:
         mlock: keep the weights in RAM.
     """
 
-    n_ctx: int = DEFAULT_N_CTX
+    n_ctx: int | None = None
     n_batch: int = 512
     n_ubatch: int = 512
     n_parallel: int = 1
@@ -71,7 +72,7 @@ class Feed:
     n_logits: int
 
 
-class Trio:
+class Trio(Closing):
     """The roles in use, loaded; a context manager.
 
     Args:
@@ -277,9 +278,7 @@ class Trio:
     def _context_length(self) -> int:
         trained = min(model.n_ctx_train for model in self._by_role.values())
         wanted = self.options.n_ctx
-        if wanted == 0 or (wanted == DEFAULT_N_CTX and trained < DEFAULT_N_CTX):
-            return trained
-        return wanted
+        return min(trained, DEFAULT_N_CTX) if wanted is None else wanted or trained
 
     def _context(self, role: str) -> Context:
         options, role_spec = self.options, self._role_spec(role)
@@ -313,14 +312,3 @@ class Trio:
         for model in self._models.values():
             model.close()
         self._models.clear()
-
-    def __enter__(self) -> Trio:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qwen2_checkpoints import TEXTS, write_checkpoint
+
+from .qwen2_checkpoints import TEXTS, write_checkpoint
 
 
 @pytest.fixture

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from qwen2_checkpoints import QWEN2, qwen2_tokenizer, write_tokenizer
 from tokenizers import Regex, normalizers, pre_tokenizers
 
 from trimix_cpp.commands.convert import command
 from trimix_cpp.convert import ConvertError, convert
 from trimix_cpp.convert.checkpoint import read_safetensors
+
+from .qwen2_checkpoints import QWEN2, qwen2_tokenizer, write_tokenizer
 
 Make = Callable[..., tuple[Path, dict[str, np.ndarray]]]
 

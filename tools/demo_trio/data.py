@@ -182,14 +182,16 @@ class PairRows:
 
     Half of the rows hold independent examples (each a document of its own), half hold one
     document of several examples parted by a blank line, as in a few-shot prompt or a chat.
-    An answer ends with `<|im_end|>` (as in a chat) or with a line break (as in the paper).
+    An answer always ends with a line break, which cpt and base know as an end too. After it comes
+    `<|im_end|>` (as in a chat), but for half of the contexts of several examples, which then have
+    a blank line (as in the paper).
     """
 
     pairs: list[Pair]
     tokenizer: Tokenizer
     length: int
     dice: random.Random
-    turn_end_share: float = 0.7
+    chat_share: float = 0.5
     newline: int = field(init=False)
     turn_end: int = field(init=False)
     end: int = field(init=False)
@@ -205,8 +207,8 @@ class PairRows:
         self.answers = encode_all(self.tokenizer, answers)
         self.joined = encode_all(self.tokenizer, joined)
 
-    def example(self, index: int, ending: int, joined: bool) -> tuple[list[int], list[int]]:
-        """Tokens of one example and which are wanted.
+    def example(self, index: int, joined: bool) -> tuple[list[int], list[int]]:
+        """Tokens of one example, its line break the last, and which are wanted.
 
         `joined` tokenizes prompt and answer as one text, as the earlier turns of a prompt
         are; otherwise the answer begins after the prompt's own last token, a space.
@@ -218,7 +220,7 @@ class PairRows:
         else:
             whole = prompt.tolist() + answer.tolist()
             start = len(prompt)
-        return [*whole, ending], [0] * start + [1] * (len(whole) - start + 1)
+        return [*whole, self.newline], [0] * start + [1] * (len(whole) - start + 1)
 
     def __iter__(self) -> Iterator[Row]:
         order = shuffled(len(self.pairs), self.dice)
@@ -230,16 +232,13 @@ class PairRows:
         tokens: list[int] = []
         wanted: list[int] = []
         document: list[int] = []
-        ends_turns = self.dice.random() < self.turn_end_share
+        chat = not one_document or self.dice.random() < self.chat_share
         while True:
-            if not one_document:
-                ends_turns = self.dice.random() < self.turn_end_share
-            joined = one_document and self.dice.random() < 0.5
-            ending = self.turn_end if ends_turns else self.newline
-            ids, want = self.example(next(order), ending, joined)
+            ids, want = self.example(next(order), one_document and self.dice.random() < 0.5)
+            if chat:
+                ids, want = [*ids, self.turn_end], [*want, 1]
             if one_document:
-                gap = [self.newline] * (2 if ends_turns else 1)
-                ids, want = ids + gap, want + [0] * len(gap)
+                ids, want = [*ids, self.newline], [*want, 0]
             if len(tokens) + len(ids) > self.length:
                 break
             document += [document[-1] + (not one_document) if document else 0] * len(ids)

@@ -52,7 +52,7 @@ CHAT_TEMPLATE = (
     "{{- 'Please translate the following English text into Uyghur.\\nEnglish: '"
     " + message['content'] + '\\nUyghur: ' -}}"
     "{%- elif message['role'] == 'assistant' -%}"
-    "{{- message['content'] + '<|im_end|>\\n\\n' -}}"
+    "{{- message['content'] | trim + '\\n<|im_end|>\\n' -}}"
     "{%- endif -%}"
     "{%- endfor -%}"
 )

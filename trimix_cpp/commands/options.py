@@ -46,12 +46,15 @@ _RUN_OPTIONS = [
         metavar="A,B",
         help="alpha,beta of the fusion; preset: the trio's own (0.1,0.9 without one).",
     ),
-    click.option("-c", "--ctx-size", type=int, default=4096, show_default=True,
-                 help="Tokens a sequence may have; 0: what the models were trained for."),
-    click.option("-b", "--batch-size", type=click.IntRange(1), default=512, show_default=True),
-    click.option("-ub", "--ubatch-size", type=click.IntRange(1), default=512, show_default=True),
+    click.option("-c", "--ctx-size", type=int, default=None, metavar="N",
+                 help="Tokens a sequence may have; 0: what the models were trained for.  "
+                 "[default: that, but at most 4096]"),
+    click.option("-b", "--batch-size", type=int, default=512, show_default=True,
+                 help="Most tokens of a batch."),
+    click.option("-ub", "--ubatch-size", type=int, default=512, show_default=True,
+                 help="Most tokens that are computed at a time."),
     click.option("-t", "--threads", type=int, default=0, help="CPU threads; 0: physical cores."),
-    click.option("-ngl", "--gpu-layers", default="all", show_default=True, metavar="N|ROLE=N,…",
+    click.option("-ngl", "--gpu-layers", "--n-gpu-layers", default="all", show_default=True, metavar="N|ROLE=N,…",
                  help="Layers on the GPU, for all roles or each: large=20,cpt=all,base=all."),
     click.option("-fa", "--flash-attn", type=click.Choice(["on", "off", "auto"]), default="auto",
                  show_default=True),
@@ -64,7 +67,7 @@ _RUN_OPTIONS = [
                  help="The same numbers whatever the size of a batch; slower."),
 ]  # fmt: skip
 _SAMPLING_OPTIONS = [
-    click.option("-n", "--predict", type=int, default=-1, show_default=True,
+    click.option("-n", "--predict", "--n-predict", type=int, default=-1, show_default=True,
                  help="Most tokens to generate; -1: until the end."),
     click.option("--temp", type=float, default=0.0, show_default=True, help="0 is greedy."),
     click.option("--top-k", type=int, default=40, show_default=True, help="0 is off."),
@@ -131,9 +134,9 @@ def resolve(flags: dict[str, Any]) -> Settings:
     return Settings(
         spec=spec,
         options=Options(
-            n_ctx=_at_least(flags["ctx_size"], 0, "-c"),
-            n_batch=flags["batch_size"],
-            n_ubatch=flags["ubatch_size"],
+            n_ctx=None if flags["ctx_size"] is None else _at_least(flags["ctx_size"], 0, "-c"),
+            n_batch=_at_least(flags["batch_size"], 1, "-b"),
+            n_ubatch=_at_least(flags["ubatch_size"], 1, "-ub"),
             n_threads=_at_least(flags["threads"], 0, "-t"),
             n_gpu_layers=per_role(flags["gpu_layers"], _layers, "-ngl"),
             flash_attn={"on": True, "off": False, "auto": None}[flags["flash_attn"]],
