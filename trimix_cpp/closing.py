@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from types import TracebackType
 from typing import TypeVar
 
@@ -10,7 +9,7 @@ C = TypeVar("C", bound="Closing")
 
 
 class Closing:
-    """Closes at the end of a `with`, and when it is forgotten, except at the interpreter's end."""
+    """Closes at the end of a `with`."""
 
     def close(self) -> None:
         """Free what is held; harmless when done twice."""
@@ -26,7 +25,3 @@ class Closing:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def __del__(self) -> None:
-        if not sys.is_finalizing():
-            self.close()

@@ -15,11 +15,11 @@ import llama_cpp.llama_cpp as lib
 import numpy as np
 from numpy.typing import NDArray
 
-from .closing import Closing
 from .errors import ContextFullError, ModelFileError, TrimixError
 from .gguf_header import Header, read_header
 from .llama_backend import (
     Batch,
+    Freed,
     extra_buffers_work,
     flash_type,
     kv_type,
@@ -38,7 +38,7 @@ MAX_SEQ = 256
 _FLOAT_TYPES = {0, 1, 30}  # F32, F16, BF16
 
 
-class Model(Closing):
+class Model(Freed):
     """One GGUF file, loaded.
 
     Args:
@@ -189,7 +189,7 @@ class Model(Closing):
             self._handle = None
 
 
-class Context(Closing):
+class Context(Freed):
     """One KV cache and one place for logits, on a `Model`.
 
     Args:

@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from .closing import Closing
 from .errors import TrimixError
 from .memory import KV_TYPES
 
@@ -119,6 +120,14 @@ def flash_type(wanted: bool | None, type_v: str, exact: bool) -> int:
 def path_bytes(path: Path) -> bytes:
     """A path for the C library: UTF-8 on Windows, the file system's own bytes elsewhere."""
     return str(path).encode("utf-8") if sys.platform == "win32" else os.fsencode(path)
+
+
+class Freed(Closing):
+    """Closes also when it is forgotten, except at the interpreter's end."""
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            self.close()
 
 
 class Batch:
