@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -268,3 +269,27 @@ def test_python_cli_py_is_the_same_program() -> None:
         [sys.executable, str(root / "cli.py"), "--version"], capture_output=True, text=True
     )
     assert done.stdout == trimix("--version").stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are not sent like this on Windows")
+def test_an_interrupt_is_exit_130_and_keeps_what_was_said() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trimix_cpp", "generate", "--trio", "demo", "--weights", "0,0",
+         "-c", "100000", "-t", "1", "--temp", "2", "-p", "The"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    said = process.stdout.read(20)
+    process.send_signal(signal.SIGINT)
+    rest, stderr = process.communicate()
+    assert process.returncode == 130
+    assert len(said) == 20
+    assert (said + rest).decode("utf-8", "strict")
+    assert stderr.decode().strip() == "trimix-cpp: interrupted"
+
+
+def test_verbose_shows_llama_cpps_log() -> None:
+    done = trimix("generate", "--trio", "demo", "-v", "-p", "a", "-n", "1", "-t", "1")
+    assert done.returncode == 0
+    assert "llama_model_loader" in done.stderr
+    assert "llama" not in done.stdout
