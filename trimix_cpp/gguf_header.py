@@ -1,8 +1,8 @@
 """Read a GGUF header with bounds of our own, before the C library sees the file.
 
 A malformed file can abort the process inside llama.cpp, where Python catches nothing. So every
-count, length, type and offset is checked here against the size of the file, and so are the
-tokenizer's arrays, which llama.cpp indexes without looking. The format: `docs/gguf.md` in ggml.
+count, length, type and offset is checked here against the size of the file; `gguf_checks` looks at
+what the values mean. The format: `docs/gguf.md` in ggml.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ModelFileError
+from .gguf_checks import MalformedError, check_header
 
 MAX_KEYS = 1 << 16
 MAX_TENSORS = 1 << 17
 MAX_DIMS = 4
 MAX_NAME = 64
-MAX_LAYERS = 512
+MAX_KEY = 1024
+MAX_HEADER = 1 << 28
 
 # GGUF value types -> struct format of one value (8 is a string, 9 an array).
 _SCALARS = {
@@ -40,6 +42,14 @@ _SCALARS = {
     12: "<d",
 }
 _STRING, _ARRAY = 8, 9
+
+# Keys of adapters and of the further parts of a split model: llama.cpp asserts their types.
+_ASSERTED_TYPES = {
+    "general.type": 8,
+    "adapter.type": 8,
+    "adapter.lora.alpha": 6,
+    "split.no": 2,
+}
 
 # ggml tensor types -> (values a block, bytes a block); ggml.c, `type_traits`.
 _BLOCKS = {
@@ -152,15 +162,15 @@ class _Cursor:
         self.data, self.path, self.pos, self.end = data, path, 0, len(data)
 
     def fail(self, what: str) -> ModelFileError:
-        return ModelFileError(
-            f"{self.path}: broken GGUF file ({what}); download or convert the file again"
-        )
+        return _broken(self.path, what)
 
     def take(self, size: int, what: str) -> int:
         """Step over `size` bytes and return where they begin."""
         start = self.pos
         if size < 0 or size > self.end - start:
             raise self.fail(f"the file ends inside {what}")
+        if start + size > MAX_HEADER:
+            raise self.fail("an absurdly long header")
         self.pos = start + size
         return start
 
@@ -196,7 +206,8 @@ class _Cursor:
                 pos += 8 + unpack(data, pos)[0]
                 if pos > end:
                     raise self.fail(f"the file ends inside {what}")
-            self.pos = pos
+            self.pos = start
+            self.take(pos - start, what)
         else:
             raise self.fail(f"{what} has element type {kind}")
         return Array(kind, count, bytes(self.data[start : self.pos]))
@@ -218,7 +229,26 @@ def read_header(path: str | Path) -> Header:
     Raises:
         ModelFileError: no such file, a folder, not GGUF, truncated, or any bound is broken.
     """
-    path = Path(path)
+    header = _open(Path(path))
+    try:
+        # The tensors of all parts count, so the parts come first.
+        header = _with_parts(header)
+        if not isinstance(header.metadata.get("general.architecture"), str):
+            raise MalformedError("it does not name its architecture")
+        check_header(header)
+    except MalformedError as problem:
+        raise _broken(header.path, str(problem)) from None
+    return header
+
+
+def _broken(path: Path, what: str) -> ModelFileError:
+    # Names from the file are shown without what could break the line or steer a terminal.
+    shown = "".join(char if char.isprintable() else "?" for char in what)
+    return ModelFileError(f"{path}: broken GGUF file ({shown}); download or convert the file again")
+
+
+def _open(path: Path) -> Header:
+    """Read one file; what its values mean is not checked."""
     try:
         if path.is_dir():
             raise ModelFileError(f"{path}: is a folder, not a GGUF file")
@@ -247,8 +277,8 @@ def _parse(cursor: _Cursor) -> Header:
     if n_tensors > MAX_TENSORS or n_keys > MAX_KEYS:
         raise cursor.fail(f"it claims {n_tensors} tensors and {n_keys} keys")
     metadata = _metadata(cursor, n_keys)
-    _check_metadata(cursor, metadata)
     alignment = metadata.get("general.alignment", 32)
+    _check_alignment(cursor, alignment)
     tensors = _tensors(cursor, n_tensors)
     data_offset = -(-cursor.pos // alignment) * alignment
     _check_tensors(cursor, tensors, data_offset, alignment)
@@ -259,10 +289,14 @@ def _metadata(cursor: _Cursor, n_keys: int) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
     for index in range(n_keys):
         key = cursor.text(f"the name of key {index}")
-        if not key or len(key) > 65535:
-            raise cursor.fail(f"key {index} has a name of {len(key)} characters")
+        # For llama.cpp a NUL ends the name, which would then be another key than is checked here.
+        if not key or len(key) > MAX_KEY or "\0" in key:
+            raise cursor.fail(f"the name of key {index} is empty, too long or holds a NUL")
         if key in metadata:
             raise cursor.fail(f"the key {key!r} stands twice")
+        kind = struct.pack("<I", _ASSERTED_TYPES.get(key, 0))
+        if key in _ASSERTED_TYPES and cursor.data[cursor.pos : cursor.pos + 4] != kind:
+            raise cursor.fail(f"{key} is of another type than it must be")
         metadata[key] = cursor.value(key)
     return metadata
 
@@ -271,8 +305,8 @@ def _tensors(cursor: _Cursor, n_tensors: int) -> tuple[TensorInfo, ...]:
     tensors, names = [], set()
     for index in range(n_tensors):
         name = cursor.text(f"the name of tensor {index}")
-        if len(name.encode()) >= MAX_NAME or name in names:
-            raise cursor.fail(f"the name of tensor {index} is too long or stands twice")
+        if len(name.encode()) >= MAX_NAME or name in names or "\0" in name:
+            raise cursor.fail(f"the name of tensor {index} is too long, twice there or has a NUL")
         names.add(name)
         n_dims = cursor.number("<I", name)
         if not 1 <= n_dims <= MAX_DIMS:
@@ -309,59 +343,31 @@ def _check_tensors(
             )
 
 
-def _check_metadata(cursor: _Cursor, metadata: dict[str, Any]) -> None:
-    """What llama.cpp takes on trust: the alignment, the layer count, the tokenizer's arrays."""
-    alignment = metadata.get("general.alignment", 32)
-    if not isinstance(alignment, int) or not 0 < alignment <= 1 << 20 or alignment & alignment - 1:
-        raise cursor.fail(f"general.alignment is {alignment!r}")
-    architecture = metadata.get("general.architecture")
-    if not isinstance(architecture, str) or not architecture:
-        raise cursor.fail("it does not name its architecture")
-    layers = metadata.get(f"{architecture}.block_count", 1)
-    if not isinstance(layers, int) or isinstance(layers, bool) or not 0 < layers <= MAX_LAYERS:
-        raise cursor.fail(f"block_count is {layers!r}")
-    _check_tokenizer(cursor, metadata)
+def _check_alignment(cursor: _Cursor, alignment: Any) -> None:
+    # llama.cpp maps the file and asserts that a tensor begins at a multiple of 32 bytes.
+    if (
+        not isinstance(alignment, int)
+        or not 32 <= alignment <= 1 << 20
+        or alignment & alignment - 1
+    ):
+        raise cursor.fail("general.alignment is no power of two from 32 on")
 
 
-def _check_tokenizer(cursor: _Cursor, metadata: dict[str, Any]) -> None:
-    tokens = metadata.get("tokenizer.ggml.tokens")
-    if tokens is None:
-        return
-    if not isinstance(tokens, Array) or tokens.type != _STRING or tokens.count == 0:
-        raise cursor.fail("tokenizer.ggml.tokens is no list of strings")
-    # llama.cpp asserts that the texts are distinct; an empty one gets a name of its own.
-    texts = [text for text in tokens.strings() if text]
-    if len(set(texts)) != len(texts):
-        raise cursor.fail("two tokens have the same text")
-    for key, kind in (("scores", 6), ("token_type", 5)):
-        array = metadata.get(f"tokenizer.ggml.{key}")
-        if array is not None and not (
-            isinstance(array, Array)
-            and array.count == tokens.count
-            # llama.cpp reads the types as int32, whatever the file says.
-            and array.type in (kind, 4 if kind == 5 else kind)
-        ):
-            raise cursor.fail(f"tokenizer.ggml.{key} does not match the {tokens.count} tokens")
-    _check_specials(cursor, metadata, set(texts), tokens.count)
-    merges = metadata.get("tokenizer.ggml.merges")
-    if merges is not None and not (isinstance(merges, Array) and merges.type == _STRING):
-        raise cursor.fail("tokenizer.ggml.merges is no list of strings")
+def _with_parts(header: Header) -> Header:
+    """The header of a model in one file, or with the tensors of its other files too.
 
-
-def _check_specials(
-    cursor: _Cursor, metadata: dict[str, Any], texts: set[bytes], n_tokens: int
-) -> None:
-    """What llama.cpp's tokenizers look up without asking: byte tokens, and the BOS they add."""
-    if metadata.get("tokenizer.ggml.model") == "llama":
-        missing = sum(b"<0x%02X>" % byte not in texts for byte in range(256))
-        # A byte may also stand as itself (`llama_vocab::impl::byte_to_token`).
-        if missing and any(
-            b"<0x%02X>" % byte not in texts and bytes([byte]) not in texts for byte in range(256)
-        ):
-            raise cursor.fail(f"its SentencePiece vocabulary lacks {missing} of the byte tokens")
-    for name in ("bos", "eos", "unknown", "padding"):
-        token = metadata.get(f"tokenizer.ggml.{name}_token_id")
-        if token is not None and (
-            not isinstance(token, int) or not (0 <= token < n_tokens or token == 2**32 - 1)
-        ):
-            raise cursor.fail(f"{name}_token_id is {token!r}, not one of the {n_tokens} tokens")
+    llama.cpp opens the other files by itself, so they are checked here as well.
+    """
+    count = header.metadata.get("split.count", 0)
+    if not isinstance(count, int) or count < 2:
+        return header
+    first = f"-00001-of-{count:05}.gguf"
+    if not header.path.name.endswith(first):
+        raise ModelFileError(f"{header.path}: name the first part of a split model, *{first}")
+    tensors, stem = list(header.tensors), header.path.name[: -len(first)]
+    for number in range(2, count + 1):
+        part = _open(header.path.with_name(f"{stem}-{number:05}-of-{count:05}.gguf"))
+        if part.metadata.get("split.no") != number - 1:
+            raise ModelFileError(f"{part.path}: is not part {number} of the split model")
+        tensors += part.tensors
+    return replace(header, tensors=tuple(tensors))

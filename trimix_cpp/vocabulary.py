@@ -45,7 +45,7 @@ class Vocabulary:
         settings: name -> value, as llama.cpp understands the file, of what steers tokenization.
 
     Raises:
-        ModelFileError: the file has no vocabulary, or one on which llama.cpp would abort.
+        ModelFileError: the file has no vocabulary.
     """
 
     def __init__(self, model: Model) -> None:
@@ -65,7 +65,6 @@ class Vocabulary:
         self._drop_placeholders()
         self.n_real = int(np.count_nonzero(self.is_real))
         self._header = header
-        self._check(model)
         self.settings = self._settings(model)
 
     def _drop_placeholders(self) -> None:
@@ -74,17 +73,6 @@ class Vocabulary:
             for token, text in enumerate(self.texts):
                 if text.startswith(b"[PAD") and text == b"[PAD%d]" % token:
                     self.is_real[token] = False
-
-    def _check(self, model: Model) -> None:
-        """llama.cpp asserts these where it first needs them, and ends the process."""
-        path = self._header.path
-        if (model.adds_bos and model.bos < 0) or (model.adds_eos and model.eos < 0):
-            raise ModelFileError(f"{path}: wants a BOS or EOS token added, but does not name it")
-        if self.model in ("llama", "plamo2"):
-            known = set(self.texts)
-            for byte in range(256):
-                if b"<0x%02X>" % byte not in known and bytes([byte]) not in known:
-                    raise ModelFileError(f"{path}: has no token for the byte 0x{byte:02X}")
 
     def _settings(self, model: Model) -> dict[str, str]:
         def flag(name: str, default: bool) -> str:

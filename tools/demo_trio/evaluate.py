@@ -35,7 +35,7 @@ from trimix_cpp.trio import Feed, Options, Trio
 PROMPT = "Please translate the following English text into Uyghur.\nEnglish: {}\nUyghur: "
 GRID = [(a, b) for a, b in itertools.product((0.1, 0.3, 0.5, 0.7, 0.9, 1.0), repeat=2)]
 METHODS = {"base": (0.0, 0.0), "cpt": (0.0, 1.0), "large": (1.0, 0.0), "Proxy Tuning": (1.0, 1.0)}
-LONGEST = 100  # tokens of an answer; the longest reference has 127, the next 91
+LONGEST = 100  # tokens of an answer; the longest reference has 85
 PLACES = 16  # sequences stepped together
 FINALISTS = 6
 

@@ -72,7 +72,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=100_000, help="steps at most")
     parser.add_argument("--minutes", type=float, default=1e9, help="wall time at most")
     parser.add_argument("--save-minutes", type=float, default=5.0, help="between checkpoints")
-    parser.add_argument("--pairs", type=int, default=15_000, help="pairs that large may see")
+    parser.add_argument("--pairs", type=int, default=20_000, help="pairs that large may see")
     parser.add_argument("--english", type=float, default=0.25, help="share of large's rows")
     parser.add_argument("--batch", type=int, default=8, help="rows a step")
     parser.add_argument("--length", type=int, default=256, help="tokens a row")
