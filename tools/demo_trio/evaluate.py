@@ -36,7 +36,7 @@ PROMPT = "Please translate the following English text into Uyghur.\nEnglish: {}\
 GRID = [(a, b) for a, b in itertools.product((0.1, 0.3, 0.5, 0.7, 0.9, 1.0), repeat=2)]
 METHODS = {"base": (0.0, 0.0), "cpt": (0.0, 1.0), "large": (1.0, 0.0), "Proxy Tuning": (1.0, 1.0)}
 LONGEST = 100  # tokens of an answer; the longest reference has 85
-PLACES = 16  # sequences stepped together
+PLACES = 32  # sequences stepped together
 FINALISTS = 6
 
 Pair = tuple[float, float]
@@ -67,13 +67,17 @@ def answer_rows(trio: Trio, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[
     for head, tail in prompts_and_answers(trio, pairs):
         tokens = np.asarray(head + tail[:-1], np.int32)
         parts: dict[str, list[np.ndarray]] = {role: [] for role in trio.roles}
-        for start in range(0, len(tokens), trio.n_batch):
-            part = tokens[start : start + trio.n_batch]
-            wanted = min(len(part), max(0, start + len(part) - len(head) + 1))
-            feed = Feed(slot=0, tokens=part, start=start, n_logits=wanted)
+        start = 0
+        while start < len(tokens):
+            # A step takes at most n_batch tokens and gives at most one row a place.
+            unasked = max(0, len(head) - 1 - start)
+            part = tokens[start : start + min(trio.n_batch, unasked + trio.n_parallel)]
+            wanted = max(0, len(part) - unasked)
+            feed = Feed(slot=0, tokens=part, start=start, n_logits=max(1, wanted))
             rows = trio.decode({role: [feed] for role in trio.roles})
             for role in trio.roles:
                 parts[role].append(rows[role][:wanted].copy())
+            start += len(part)
         yield tail, {role: np.concatenate(rows) for role, rows in parts.items()}
         for role in trio.roles:
             trio.rewind(role, 0, 0)

@@ -10,18 +10,18 @@ import click
 from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from ..trio import Trio
+    from ..chat import Conversation
+    from ..fusion import Weights
 
-# English strings as software has them.
+# Strings as software has them, none of which the models were trained on.
 SENTENCES = (
-    "Open the file",
+    "Add a New Printer",
+    "Choose the application to use",
+    "Use the system default fonts.",
     "Could not save the document.",
-    "Select a folder to search in",
-    "The password is too short",
-    "Show hidden files",
     "Check your network connection and try again.",
+    "Not enough stack memory.",
 )
-METHODS = (("large alone", (1.0, 0.0)), ("cpt alone", (0.0, 1.0)), ("TriMix", None))
 MAX_TOKENS = 64
 
 
@@ -36,75 +36,64 @@ def command(sentences: tuple[str, ...], as_json: bool, threads: int, exact: bool
     SENTENCES are your own English strings; without any, six are given. The bundled models are
     toys trained on software strings: they show the method, not what real models can do.
     """
+    if not all(sentence.strip() for sentence in sentences):
+        raise UsageError("a sentence is empty")
+    from ..chat import Conversation
     from ..fusion import Weights
     from ..store import find_trio
     from ..trio import Options, Trio
 
-    for sentence in sentences:
-        if not sentence.strip():
-            raise UsageError("a sentence is empty")
     spec = find_trio("demo")
-    roles = {role for _, pair in METHODS for role in _weights(pair, spec.weights).roles}
+    methods = {"large alone": Weights(1, 0), "cpt alone": Weights(0, 1), "TriMix": spec.weights}
+    roles = {role for weights in methods.values() for role in weights.roles}
     options = Options(n_ctx=0, n_threads=threads, exact=exact)
-    with Trio(spec, roles, options) as trio:
-        if not as_json:
-            click.echo(f"Three models, fused at every token: TriMix with {spec.weights}.\n")
-        totals = {name: [0, 0.0] for name, _ in METHODS}
+    with (
+        Trio(spec, roles, options) as trio,
+        Conversation(
+            trio, weights=spec.weights, max_tokens=MAX_TOKENS, stops=spec.stops
+        ) as conversation,
+    ):
+        rows = []
         for sentence in sentences or SENTENCES:
             if not as_json:
                 click.echo(f"English      {sentence}")
-            for name, pair in METHODS:
-                weights = _weights(pair, Weights(spec.weights.alpha, spec.weights.beta))
-                row = translate(trio, weights, sentence)
-                totals[name][0] += row["tokens"]
-                totals[name][1] += row["seconds"]
-                if as_json:
-                    click.echo(json.dumps({"method": name, **row}, ensure_ascii=False))
-                else:
-                    click.echo(f"{name:<12} {row['text']}")
+            for name, weights in methods.items():
+                rows.append({"method": name, **translate(conversation, weights, sentence)})
+                _show(rows[-1], as_json)
             if not as_json:
                 click.echo()
     if not as_json:
-        click.echo("Tokens a second, prompts included: " + _speeds(totals))
+        click.echo(f"TriMix: {spec.weights}. Tokens a second: {_speeds(rows)}.")
 
 
-def _weights(pair: tuple[float, float] | None, preset: Any) -> Any:
-    from ..fusion import Weights
-
-    return preset if pair is None else Weights(*pair)
-
-
-def _speeds(totals: dict[str, list[Any]]) -> str:
-    return ", ".join(f"{name} {tokens / seconds:.0f}" for name, (tokens, seconds) in totals.items())
-
-
-def translate(trio: Trio, weights: Any, sentence: str) -> dict[str, Any]:
-    """One translation through the chat template, greedy; text, tokens, stop, weights, seconds."""
-    import time
-
-    from ..decoding import Decoder, Sequence
-    from ..prompts import ChatTemplate
-
-    template = ChatTemplate(
-        trio.chat_template or "", trio.special_text("bos"), trio.special_text("eos")
-    )
-    prompt = template.render([{"role": "user", "content": sentence}])
-    began = time.perf_counter()
-    decoder = Decoder(trio)
-    sequence = Sequence(
-        trio.tokenize(prompt, parse_special=True),
-        weights,
-        control="large",
-        max_tokens=MAX_TOKENS,
-        stops=trio.spec.stops,
-    )
-    for _ in decoder.run([sequence]):
-        pass
+def translate(conversation: Conversation, weights: Weights, sentence: str) -> dict[str, Any]:
+    """One greedy reply to `sentence` alone; its seconds include the prompt."""
+    conversation.clear()
+    conversation.set_weights(weights)
+    text = "".join(conversation.send(sentence))
+    stats = conversation.stats()
     return {
         "english": sentence,
-        "text": sequence.text.strip(),
-        "tokens": len(sequence.generated),
-        "stop": sequence.stop,
+        "text": text.strip(),
+        "tokens": stats.reply_tokens,
+        "stop": conversation.stop,
         "weights": {"alpha": weights.alpha, "beta": weights.beta},
-        "seconds": round(time.perf_counter() - began, 3),
+        "seconds": round(stats.reply_seconds, 3),
     }
+
+
+def _show(row: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(row, ensure_ascii=False))
+    else:
+        click.echo(f"{row['method']:<12} {row['text']}")
+
+
+def _speeds(rows: list[dict[str, Any]]) -> str:
+    """Tokens a second of each method, its prompts included."""
+    speeds = []
+    for name in dict.fromkeys(row["method"] for row in rows):
+        own = [row for row in rows if row["method"] == name]
+        seconds = sum(row["seconds"] for row in own)
+        speeds.append(f"{name} {sum(row['tokens'] for row in own) / max(seconds, 1e-9):.0f}")
+    return ", ".join(speeds)
