@@ -167,18 +167,21 @@ def choose(
 ) -> dict[str, Pair]:
     """The best pairs of the grid on this half: by bits, by chrF++, and balanced.
 
-    Balanced is the least sum of a finalist's places in the two rankings; ties go to fewer bits.
+    Balanced is the finalist with the fewest bits among those that translate no worse than large.
     """
     measure_answers(trio, measured, dict.fromkeys(GRID, half[:few]))
     finalists = ranked(measured, GRID, half[:few])[:FINALISTS]
-    measure_answers(trio, measured, dict.fromkeys(finalists, half[:more]))
-    by_chrf = ranked(measured, finalists, half[:more])
-    by_bits = sorted(GRID, key=lambda pair: measured.bits_per_byte(pair, half))
-    places = {
-        pair: by_chrf.index(pair) + by_bits.index(pair) for pair in by_bits if pair in by_chrf
-    }
-    balanced = min(places, key=places.__getitem__)
-    return {"best bits": by_bits[0], "best chrF++": by_chrf[0], "balanced": balanced}
+    large = METHODS["large"]
+    measure_answers(trio, measured, dict.fromkeys([large, *finalists], half[:more]))
+    finalists = ranked(measured, finalists, half[:more])
+    least = measured.chrf(large, half[:more])
+
+    def cost(pair: Pair) -> float:
+        return measured.bits_per_byte(pair, half)
+
+    sound = [pair for pair in finalists if measured.chrf(pair, half[:more]) >= least]
+    balanced = min(sound or finalists[:1], key=cost)
+    return {"best bits": min(GRID, key=cost), "best chrF++": finalists[0], "balanced": balanced}
 
 
 def report(measured: Measured, rows: dict[str, Pair], parts: dict[str, Sequence[int]]) -> str:
@@ -214,8 +217,8 @@ def arguments() -> argparse.Namespace:
     for role in ("base", "cpt", "large"):
         parser.add_argument(f"--{role}", type=Path, default=demo / f"{role}.gguf")
     parser.add_argument("--lines", type=int, help="only the first N pairs (default: all)")
-    parser.add_argument("--grid-lines", type=int, default=50, help="for chrF++ of the grid")
-    parser.add_argument("--final-lines", type=int, default=300, help="for chrF++ of the best six")
+    parser.add_argument("--grid-lines", type=int, default=250, help="for chrF++ of the grid")
+    parser.add_argument("--final-lines", type=int, default=700, help="for chrF++ of the best six")
     parser.add_argument("--threads", type=int, default=0, help="0: the physical cores")
     parser.add_argument("--exact", action="store_true", help="the engine's exact mode")
     parser.add_argument("--json", type=Path, help="also write bits and translations here")
