@@ -199,8 +199,8 @@ class Conversation(Closing):
             cached_tokens=self._cached,
             reply_tokens=len(sequence.generated) if sequence else 0,
             reply_seconds=self._seconds,
-            prompt_speed=_per_second(timings.prompt_tokens, timings.prompt_seconds),
-            speed=_per_second(timings.generated_tokens, timings.generation_seconds),
+            prompt_speed=timings.prompt_speed,
+            speed=timings.speed,
             seed=self._seeded(self._attempt).seed,
         )
 
@@ -381,7 +381,3 @@ def _control_names(trio: Trio) -> re.Pattern[str]:
     # A name of one character cannot be broken up; no model has one.
     names = sorted(text for text in texts if len(text) > 1)
     return re.compile(f"(?={'|'.join(map(re.escape, names))})" if names else "(?!)")
-
-
-def _per_second(count: int, seconds: float) -> float:
-    return count / seconds if seconds > 0 else 0.0

@@ -99,8 +99,13 @@ class Timings:
     generated_tokens: int = 0
 
     @property
-    def tokens_per_second(self) -> float:
-        """Tokens generated a second, over the steps that did nothing else; 0 without any."""
+    def prompt_speed(self) -> float:
+        """Tokens a second of the steps that evaluated a prompt; 0 without any."""
+        return self.prompt_tokens / self.prompt_seconds if self.prompt_seconds else 0.0
+
+    @property
+    def speed(self) -> float:
+        """Tokens a second of the steps that only generated; 0 without any."""
         return self.generated_tokens / self.generation_seconds if self.generation_seconds else 0.0
 
 

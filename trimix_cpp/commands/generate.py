@@ -101,6 +101,6 @@ def result(sequence: Sequence, decoder: Decoder, load_seconds: float) -> dict[st
             "load_seconds": round(load_seconds, 6),
             "prompt_seconds": round(timings.prompt_seconds, 6),
             "generation_seconds": round(timings.generation_seconds, 6),
-            "tokens_per_second": round(timings.tokens_per_second, 3),
+            "tokens_per_second": round(timings.speed, 3),
         },
     }

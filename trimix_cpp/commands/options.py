@@ -28,16 +28,14 @@ ROLES = ("large", "cpt", "base")
 _MODEL_OPTIONS = [
     click.option("--lang", metavar="CODE", help="Language, ISO 639-3 (uig) or 639-1 (ug)."),
     click.option("--trio", metavar="NAME|TOML", help="A trio by name, or its TOML file."),
-    *(
-        click.option(f"--{role}", type=click.Path(path_type=Path), metavar="FILE", help=text)
-        for role, text in (
-            ("large", "GGUF of the large instruction-tuned model."),
-            ("cpt", "GGUF of the small model trained on the language."),
-            ("base", "GGUF of that small model before."),
-        )
-    ),
+    click.option("-m", "--large", type=click.Path(path_type=Path), metavar="FILE",
+                 help="GGUF of the large instruction-tuned model."),
+    click.option("--cpt", type=click.Path(path_type=Path), metavar="FILE",
+                 help="GGUF of the small model trained on the language."),
+    click.option("--base", type=click.Path(path_type=Path), metavar="FILE",
+                 help="GGUF of that small model before."),
     click.option("-v", "--verbose", is_flag=True, help="Show llama.cpp's log on stderr."),
-]
+]  # fmt: skip
 _RUN_OPTIONS = [
     click.option(
         "--weights",
