@@ -1,6 +1,6 @@
 """The shipped GGUF files back to Hugging Face folders in float32: to train on, or to compare with.
 
-    python tools/demo_trio/unpack.py trimix_cpp/demo/cpt.gguf /tmp/cpt
+    python tools/demo_trio/unpack.py trimix_cpp/demo/cpt.gguf cpt-hf
 
 The weights are those that ship, dequantized; what training had before quantization is not kept.
 """
