@@ -113,6 +113,21 @@ def test_a_role_without_a_coefficient_needs_no_file(demo_spec: TrioSpec, tmp_pat
         assert complete(trio, PROMPTS[0], weights=Weights(0.1, 0.9)).stop is not None
 
 
+def test_roles_that_cannot_all_be_had_change_nothing(
+    demo_files: dict[str, Path], tmp_path: Path
+) -> None:
+    """base fails last, when cpt's context is already there."""
+    roles = {role: RoleSpec(path) for role, path in demo_files.items()}
+    roles["base"] = RoleSpec(demo_files["base"], lora=tmp_path / "missing.gguf")
+    spec = TrioSpec("broken", roles)
+    with Trio(spec, ("large",), QUICK) as trio:
+        with pytest.raises(TrimixError, match="no such file"):
+            trio.require(("cpt", "base"))
+        assert trio.roles == trio.alignment.roles == ("large",)
+        trio.require(("cpt",))
+        assert trio.roles == ("large", "cpt")
+
+
 def test_a_seed_reproduces_and_another_does_not(demo_trio: Trio) -> None:
     sampler = Sampler(temperature=1.5, top_k=0, top_p=1, min_p=0, seed=0)
     texts = [complete(demo_trio, UYGHUR, sampler=sampler, max_tokens=20).tokens for _ in range(2)]

@@ -173,8 +173,8 @@ class Decoder:
         began = time.perf_counter()
         feeds, ready = self._plan(running)
         rows = self.trio.decode(feeds)
+        by_slot = {sequence.slot: sequence for sequence in running}
         for role, role_feeds in feeds.items():
-            by_slot = {sequence.slot: sequence for sequence in running}
             for feed in role_feeds:
                 by_slot[feed.slot].cached[role] = feed.start + len(feed.tokens)
         at = dict.fromkeys(feeds, 0)

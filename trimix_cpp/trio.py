@@ -6,7 +6,7 @@ in use and evaluates batches on them. Outside this module token ids are the alig
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -147,20 +147,15 @@ class Trio(Closing):
         new = [role for role in ROLES if role in set(roles) and role not in self._contexts]
         if not new:
             return
-        for role in new:
-            self._by_role[role] = self._model(role)
-        try:
-            self._by_role = {role: self._by_role[role] for role in ROLES if role in self._by_role}
-            reference = self._alignment.reference if self._alignment else None
-            self._alignment = align(self._by_role, reference=reference)
-            if not self._n_ctx:
-                self._n_ctx = self._context_length()
-            for role in new:
-                self._contexts[role] = self._context(role)
-        except BaseException:
-            for role in new:
-                self._by_role.pop(role, None)
-            raise
+        used = [role for role in ROLES if role in new or role in self._by_role]
+        models = {role: self._model(role) for role in used}
+        reference = self._alignment.reference if self._alignment else None
+        alignment = align(models, reference=reference)
+        n_ctx = self._n_ctx or self._context_length(models)
+        contexts = {role: self._context(role, models[role], n_ctx) for role in new}
+        # Only now that nothing can fail: a role that cannot be had leaves the others as they were.
+        self._by_role, self._alignment, self._n_ctx = models, alignment, n_ctx
+        self._contexts.update(contexts)
 
     def tokenize(
         self, text: str, *, add_special: bool = False, parse_special: bool = False
@@ -175,9 +170,7 @@ class Trio(Closing):
 
     def text_of(self, token: int) -> str:
         """The name of a token, control tokens included, for messages and templates."""
-        role = self.alignment.reference
-        own = int(self.alignment.to_role(role, np.asarray([token], np.int32))[0])
-        return self._by_role[role].piece(own, special=True).decode("utf-8", "replace")
+        return self._piece(token, special=True).decode("utf-8", "replace")
 
     def special_text(self, which: str) -> str:
         """The text of the `bos` or `eos` token of the reference role; empty if it has none."""
@@ -185,10 +178,10 @@ class Trio(Closing):
         token = model.bos if which == "bos" else model.eos
         return model.piece(token, special=True).decode("utf-8", "replace") if token >= 0 else ""
 
-    def _piece(self, token: int) -> bytes:
+    def _piece(self, token: int, *, special: bool = False) -> bytes:
         role = self.alignment.reference
         own = int(self.alignment.to_role(role, np.asarray([token], np.int32))[0])
-        return self._by_role[role].piece(own)
+        return self._by_role[role].piece(own, special=special)
 
     def decode(self, feeds: Mapping[str, list[Feed]]) -> dict[str, Rows]:
         """Evaluate one batch a role; the rows of each role, in the order of its feeds.
@@ -211,8 +204,7 @@ class Trio(Closing):
     def _feed_all(self, feeds: Mapping[str, list[Feed]]) -> dict[str, Rows]:
         return {role: self._feed(role, role_feeds) for role, role_feeds in feeds.items()}
 
-    def _together(self, tasks: Iterable[Callable[[], T]]) -> list[T]:
-        tasks = list(tasks)
+    def _together(self, tasks: Sequence[Callable[[], T]]) -> list[T]:
         if len(tasks) == 1:
             return [tasks[0]()]
         futures = [self._pool.submit(task) for task in tasks]
@@ -275,16 +267,16 @@ class Trio(Closing):
             )
         return self.spec.roles[role]
 
-    def _context_length(self) -> int:
-        trained = min(model.n_ctx_train for model in self._by_role.values())
+    def _context_length(self, models: Mapping[str, Model]) -> int:
+        trained = min(model.n_ctx_train for model in models.values())
         wanted = self.options.n_ctx
         return min(trained, DEFAULT_N_CTX) if wanted is None else wanted or trained
 
-    def _context(self, role: str) -> Context:
+    def _context(self, role: str, model: Model, n_ctx: int) -> Context:
         options, role_spec = self.options, self._role_spec(role)
         return Context(
-            self._by_role[role],
-            n_ctx=self._n_ctx,
+            model,
+            n_ctx=n_ctx,
             n_batch=max(options.n_batch, options.n_parallel),
             n_ubatch=options.n_ubatch,
             n_seq_max=options.n_parallel,
