@@ -1,18 +1,14 @@
-"""Files that appear whole or not at all.
-
-A file is written under a temporary name in its own folder, flushed to the disk and renamed. An
-error or an interruption at any point leaves whatever stood at the destination before.
-"""
+"""Destinations: what may be written, and what the system's refusals mean, as `ConvertError`s."""
 
 from __future__ import annotations
 
 import errno
-import os
 import shutil
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+
+from trimix_cpp import atomic
 
 from .errors import ConvertError
 
@@ -42,23 +38,16 @@ def check_space(folder: Path, need: int) -> None:
 
 @contextmanager
 def replacing(dst: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `dst`; on success it becomes `dst`, else it is removed.
+    """`trimix_cpp.atomic.replacing`, with one line for what the system refuses.
 
     Raises:
         ConvertError: the system refused to read or write (no space, no permission, …).
     """
-    temporary = dst.with_name(f".{dst.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, dst)
-    except BaseException as error:  # KeyboardInterrupt too: nothing half-written may stay behind
-        with suppress(OSError):
-            temporary.unlink()
-        if isinstance(error, OSError):
-            raise system_error(error, dst) from error
-        raise
+        with atomic.replacing(dst) as temporary:
+            yield temporary
+    except OSError as error:
+        raise system_error(error, dst) from error
 
 
 def system_error(error: OSError, path: Path) -> ConvertError:

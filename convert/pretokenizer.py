@@ -20,13 +20,13 @@ logger = logging.getLogger(__name__)
 # the merges (llama.cpp ties that to the pre-tokenizer's name).
 Structure = tuple[tuple[tuple[object, ...], ...], bool]
 
-_QWEN2_REGEX = (
+QWEN2_REGEX = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
 KNOWN: dict[Structure, str] = {
-    ((("Split", _QWEN2_REGEX, "Isolated", False), ("ByteLevel", False, False)), False): "qwen2",
+    ((("Split", QWEN2_REGEX, "Isolated", False), ("ByteLevel", False, False)), False): "qwen2",
 }
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import gguf
 import numpy as np
 
+from .tiny import finish
+
 TOKENS, TYPES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
 
 
@@ -33,11 +35,7 @@ def rewrite(
             more = data[rng.integers(0, len(data), len(extra))]
             data = np.concatenate([data[ids], more])
         writer.add_tensor(tensor.name, data, raw_dtype=tensor.tensor_type)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return target
+    return finish(writer, target)
 
 
 def _copy_field(

@@ -84,11 +84,7 @@ def write_tiny_model(
         writer.add_tensor(f"{block}.ffn_gate.weight", random(n_ff, n_embd))
         writer.add_tensor(f"{block}.ffn_up.weight", random(n_ff, n_embd))
         writer.add_tensor(f"{block}.ffn_down.weight", random(n_embd, n_ff))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
+    return finish(writer, path)
 
 
 def write_lora(path: Path, *, n_embd: int) -> Path:
@@ -102,6 +98,11 @@ def write_lora(path: Path, *, n_embd: int) -> Path:
         for part, shape in (("lora_a", (2, n_embd)), ("lora_b", (n_embd, 2))):
             tensor = rng.standard_normal(shape).astype(np.float32)
             writer.add_tensor(f"blk.0.{name}.weight.{part}", tensor)
+    return finish(writer, path)
+
+
+def finish(writer: gguf.GGUFWriter, path: Path) -> Path:
+    """Write everything that `writer` was given, and close it."""
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -9,6 +9,8 @@ from typing import Any
 
 from gguf import GGUFWriter
 
+from .tiny import byte_alphabet, finish
+
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 
 # Pieces of byte-level BPE that are put together by merges, in order of rank.
@@ -19,13 +21,6 @@ SPECIALS = (
     ("<|im_end|>", CONTROL),
     ("<tool_call>", USER_DEFINED),
 )
-
-
-def byte_alphabet() -> list[str]:
-    """GPT-2's 256 characters, in order of the bytes for which they stand."""
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = [byte for byte in range(256) if byte not in printable]
-    return [chr(b if b in printable else 0x100 + others.index(b)) for b in range(256)]
 
 
 @dataclass(frozen=True)
@@ -87,11 +82,7 @@ class VocabFile:
                 writer.add_bool(f"tokenizer.ggml.{key}", value)
             else:
                 writer.add_uint32(f"tokenizer.ggml.{key}", value)
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
-        return path
+        return finish(writer, path)
 
 
 def bpe() -> VocabFile:

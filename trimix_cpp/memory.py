@@ -54,8 +54,6 @@ def check_cache_fits(header: Header, cells: int, type_k: str, type_v: str) -> No
 
     llama.cpp writes zeros all over it at once: the system would kill the process.
     """
-    if type_k not in KV_TYPES or type_v not in KV_TYPES:
-        return  # told elsewhere
     needed, free = cache_bytes(header, cells, type_k, type_v), psutil.virtual_memory().available
     if needed > free:
         raise TrimixError(

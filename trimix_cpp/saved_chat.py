@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .atomic import replacing
 from .errors import TrimixError
 from .fusion import Weights
 
@@ -53,17 +52,10 @@ def write_chat(path: Path, chat: SavedChat) -> None:
                 f"{path}: is there and is not a saved conversation; choose another name"
             ) from None
     text = json.dumps(_document(chat), ensure_ascii=False, indent=2) + "\n"
-    temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with open(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with replacing(path, private=True) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
         raise TrimixError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 

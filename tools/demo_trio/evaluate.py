@@ -29,10 +29,10 @@ from sacrebleu.metrics import CHRF
 
 from trimix_cpp import decoding
 from trimix_cpp.fusion import Weights
+from trimix_cpp.prompts import language, translation_prompt
 from trimix_cpp.spec import spec_from_files
 from trimix_cpp.trio import Feed, Options, Trio
 
-PROMPT = "Please translate the following English text into Uyghur.\nEnglish: {}\nUyghur: "
 GRID = [(a, b) for a, b in itertools.product((0.1, 0.3, 0.5, 0.7, 0.9, 1.0), repeat=2)]
 METHODS = {"base": (0.0, 0.0), "cpt": (0.0, 1.0), "large": (1.0, 0.0), "Proxy Tuning": (1.0, 1.0)}
 LONGEST = 100  # tokens of an answer; the longest reference has 85
@@ -57,9 +57,14 @@ def read_pairs(path: Path) -> list[tuple[str, str]]:
     return [(row[1], row[2]) for row in rows]
 
 
+def prompt_for(english: str) -> str:
+    """The paper's prompt, without exemplars."""
+    return translation_prompt(english, language("eng"), language("uig"))
+
+
 def prompts_and_answers(trio: Trio, pairs: Sequence[tuple[str, str]]) -> list[tuple[list, list]]:
     """Token ids of each prompt and of each answer, tokenized apart."""
-    return [(trio.tokenize(PROMPT.format(en)), trio.tokenize(ug)) for en, ug in pairs]
+    return [(trio.tokenize(prompt_for(en)), trio.tokenize(ug)) for en, ug in pairs]
 
 
 def answer_rows(trio: Trio, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[list[int], dict]]:
@@ -112,7 +117,7 @@ def translate(
 
     def sequences() -> Iterator[decoding.Sequence]:
         for pair, line in jobs:
-            prompt = trio.tokenize(PROMPT.format(pairs[line][0]))
+            prompt = trio.tokenize(prompt_for(pairs[line][0]))
             sequence = decoding.Sequence(prompt, Weights(*pair), max_tokens=LONGEST, stops=("\n",))
             origin[id(sequence)] = (pair, line)
             yield sequence

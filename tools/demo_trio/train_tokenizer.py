@@ -16,10 +16,8 @@ from pathlib import Path
 from data import END_OF_TEXT, PROMPT, TURN_END, TURN_START, dev_pairs, read_lines, uyghur_lines
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-QWEN2_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+from trimix_cpp.convert.pretokenizer import QWEN2_REGEX
+
 PROMPT_COPIES = 500
 SPECIALS = [END_OF_TEXT, TURN_START, TURN_END]
 
@@ -51,7 +49,7 @@ def sample(data: Path, seed: int) -> list[str]:
 def train(lines: list[str], size: int) -> Tokenizer:
     """A tokenizer with `size` entries, the special tokens among them."""
     tokenizer = Tokenizer(models.BPE())
-    split = pre_tokenizers.Split(Regex(QWEN2_SPLIT), behavior="isolated", invert=False)
+    split = pre_tokenizers.Split(Regex(QWEN2_REGEX), behavior="isolated", invert=False)
     by_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, by_bytes])
     tokenizer.decoder = decoders.ByteLevel()

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from trimix_cpp.convert.pretokenizer import QWEN2_REGEX
+
 # GGUF's tensor name -> Hugging Face's, for Qwen2; {} is the layer.
 NAMES = {
     "token_embd": "model.embed_tokens",
@@ -32,10 +34,6 @@ NAMES = {
     "ffn_up": "model.layers.{}.mlp.up_proj",
     "ffn_down": "model.layers.{}.mlp.down_proj",
 }
-QWEN2_REGEX = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 
 
 def unpack(source: Path, folder: Path) -> None:
