@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,15 @@ from trimix_cpp.decoding import Decoder, Sequence
 from trimix_cpp.fusion import Weights
 from trimix_cpp.sampling import Sampler
 from trimix_cpp.spec import RoleSpec, TrioSpec
+from trimix_cpp.speculation import Speculator
 from trimix_cpp.trio import Options, Trio
 
 TEXT = "Please translate the following English text into Uyghur.\nEnglish: Open\nUyghur: ئاچ "
 
 
 class Recorder(Decoder):
-    def __init__(self, trio: Trio) -> None:
-        super().__init__(trio)
+    def __init__(self, trio: Trio, speculator: Speculator | None = None) -> None:
+        super().__init__(trio, speculator)
         self.rows: dict[int, list[bytes]] = {}
 
     def _choose(self, sequence: Sequence, rows: dict[str, np.ndarray]) -> int:
@@ -42,12 +44,16 @@ def jobs(trio: Trio) -> list[Sequence]:
     ]
 
 
-def run(spec: TrioSpec, parallel: int, threads: int, n_batch: int = 512) -> list[list[bytes]]:
+def run(
+    spec: TrioSpec, parallel: int, threads: int, n_batch: int = 512, shared: int = 0
+) -> list[list[bytes]]:
+    """The fused rows of every job; its first `shared` tokens are evaluated once for all."""
     options = Options(
         n_ctx=1024, n_parallel=parallel, n_threads=threads, n_batch=n_batch, exact=True
     )
     with Trio(spec, ("large", "cpt", "base"), options) as trio:
         recorder, sequences = Recorder(trio), jobs(trio)
+        recorder.share(sequences[1].tokens[:shared], trio.roles)
         for _ in recorder.run(iter(sequences)):
             pass
         return [recorder.rows[id(sequence)] for sequence in sequences]
@@ -76,15 +82,54 @@ def rewound(spec: TrioSpec, threads: int) -> list[list[bytes]]:
     return out
 
 
+def drafted(spec: TrioSpec, threads: int, depth: int | None, many: bool) -> list[object]:
+    """Rows, tokens and text of jobs that run alone; `depth` drafts a round, 0 for none."""
+    texts = [TEXT, "བོད་སྐད་ནི་བརྒྱུད་པའི་སྐད་ཡིག", "ھۆججەتنى ئېچىش مەغلۇپ بولدى"]
+    pairs = [(0.1, 0.9), (0.3, 0.9), (0.7, 0.5), (0.9, 0.3), (1.0, 1.0)]
+    samplers = [
+        Sampler(),
+        Sampler(temperature=0.8, seed=5),
+        Sampler(repeat_penalty=1.3),
+        Sampler(temperature=1.2, top_k=0, repeat_penalty=1.1, seed=9),
+    ]
+    lengths = [3, 40, 250, 505, 700] if many else [20, 505]
+    out: list[object] = []
+    options = Options(n_ctx=1024, n_threads=threads, n_outputs=16, exact=True)
+    with Trio(spec, ("large", "cpt", "base"), options) as trio:
+        for n, (text, length, pair) in enumerate(product(texts, lengths, pairs)):
+            recorder = Recorder(trio, Speculator(depth) if depth else None)
+            sequence = Sequence(
+                (trio.tokenize(text) * 100)[:length],
+                Weights(*pair),
+                samplers[n % len(samplers)],
+                control="large" if n % 3 == 0 else "fused",
+                max_tokens=25 if many else 14,
+                stops=(" ",) if n % 5 == 0 else (),
+            )
+            for _ in recorder.run([sequence]):
+                pass
+            out.append((recorder.rows[id(sequence)], sequence.tokens, sequence.text, sequence.stop))
+    return out
+
+
 def main() -> None:
     case, threads = sys.argv[1], int(sys.argv[2])
     roles = dict(zip(("large", "cpt", "base"), map(Path, sys.argv[3:]), strict=True))
     spec = TrioSpec("exact", {role: RoleSpec(path) for role, path in roles.items()})
+    if case.endswith("drafts"):
+        many = case.startswith("many")
+        plain = drafted(spec, threads, 0, many)
+        depths = [1, 3, 8, 15] if many else [3]
+        drafts = [drafted(spec, threads, depth, many) for depth in depths]
+        print("equal" if all(other == plain for other in drafts) else "different")
+        return
     alone = run(spec, 1, threads)
     if case == "together":
         others = [run(spec, 3, threads), run(spec, 5, threads)]
     elif case == "chunks":
         others = [run(spec, 1, threads, n_batch=n) for n in (1, 7, 64)]
+    elif case == "shared":
+        others = [run(spec, 2, threads, shared=15), run(spec, 4, threads, shared=20)]
     elif case == "float":
         others = [run(spec, 1, threads, n_batch=n) for n in (5, 64)]
     else:

@@ -172,7 +172,15 @@ SCRIPT = Path(__file__).parent / "exact_runs.py"
 
 @pytest.mark.parametrize(
     ("case", "threads"),
-    [("together", 1), ("together", 2), ("chunks", 1), ("float", 1), ("float", 2), ("rewind", 1)],
+    [
+        ("together", 1),
+        ("together", 2),
+        ("shared", 1),
+        ("chunks", 1),
+        ("float", 1),
+        ("float", 2),
+        ("rewind", 1),
+    ],
 )
 def test_exact_mode_is_bit_for_bit(
     case: str, threads: int, tiny_files: dict[str, Path], demo_spec: TrioSpec

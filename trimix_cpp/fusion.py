@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from .errors import TrimixError
 
 ROLES = ("large", "cpt", "base", "large_base")
+# A model that is no part of the fusion, and only drafts tokens for it.
+DRAFT = "draft"
+ALL_ROLES = (*ROLES, DRAFT)
 # Coefficients come from decimal fractions: 1 - 0.1 - 0.9 is 0 for a user, not 2.8e-17.
 _DECIMALS = 12
 
@@ -65,6 +68,61 @@ class Weights:
         return f"alpha {self.alpha:g}, beta {self.beta:g}{gamma}"
 
 
+@dataclass(frozen=True)
+class Plausibility:
+    """Contrastive decoding's mask: which tokens may come at all (Li et al. 2023).
+
+    Attributes:
+        role: whose distribution decides.
+        threshold: tokens under `threshold` times its best probability may not.
+
+    Raises:
+        TrimixError: an unknown role, or a threshold that is not above 0 and at most 1.
+    """
+
+    role: str = "cpt"
+    threshold: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise TrimixError(f"plausibility by {self.role!r}: roles are {', '.join(ROLES)}")
+        if not 0 < self.threshold <= 1:
+            raise TrimixError(
+                f"the plausibility threshold is above 0 and at most 1, not {self.threshold}"
+            )
+
+
+METHODS = (
+    "trimix", "proxy", "contrastive", "large", "cpt", "base",
+    "no-task", "no-language", "no-scaling",
+)  # fmt: skip
+
+
+def method_weights(
+    method: str, weights: Weights, *, strength: float = 0.5
+) -> tuple[Weights, Plausibility | None]:
+    """The coefficients and the mask of one of `METHODS`, given TriMix's own `weights`.
+
+    `proxy` is Proxy Tuning (alpha = beta = 1), `contrastive` Contrastive Decoding of cpt against
+    base with `strength`; `no-…` leave one vector of Eq. 1 out (Table 7): without the task or the
+    scaling vector the logits of `large_base` are needed.
+    """
+    alpha, beta = weights.alpha, weights.beta
+    gamma = alpha if weights.gamma is None else weights.gamma
+    chosen = {
+        "trimix": weights,
+        "proxy": Weights(1, 1),
+        "contrastive": Weights(0, 1 + strength),
+        "large": Weights(1, 0),
+        "cpt": Weights(0, 1),
+        "base": Weights(0, 0),
+        "no-task": Weights(0, beta, gamma),
+        "no-language": Weights(alpha, 0, weights.gamma),
+        "no-scaling": Weights(alpha, beta, 0),
+    }[method]
+    return chosen, Plausibility("cpt") if method == "contrastive" else None
+
+
 def parse_weights(text: str) -> Weights:
     """`"0.3,0.9"` -> Weights; a third number is gamma.
 
@@ -89,7 +147,7 @@ def fuse(rows: Mapping[str, Row], coefficients: Mapping[str, float], out: Row) -
     Raises:
         TrimixError: a logit is NaN or infinite; the role is named.
     """
-    roles = [role for role in ROLES if role in coefficients]
+    roles = [role for role in ALL_ROLES if role in coefficients]
     with np.errstate(over="ignore", invalid="ignore"):  # looked for below
         np.multiply(rows[roles[0]], np.float32(coefficients[roles[0]]), out=out)
         for role in roles[1:]:
@@ -97,6 +155,16 @@ def fuse(rows: Mapping[str, Row], coefficients: Mapping[str, float], out: Row) -
     if not np.isfinite(out).all():
         raise TrimixError(_name_broken(rows, roles))
     return out
+
+
+def keep_plausible(row: Row, judge: Row, threshold: float) -> Row:
+    """Set the entries of `row` to -inf that are implausible by the logits `judge`, in place.
+
+    Plausible is what has at least `threshold` times the probability of `judge`'s best token; that
+    token itself always is. Both have the shape [n_tokens].
+    """
+    row[judge < judge.max() + np.float32(math.log(threshold))] = -np.inf
+    return row
 
 
 def _name_broken(rows: Mapping[str, Row], roles: list[str]) -> str:

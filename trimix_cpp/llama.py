@@ -30,6 +30,7 @@ from .llama_backend import (
     supports_gpu,
     take_reason,
 )
+from .lora import read_adapter
 from .memory import KV_TYPES, check_cache_fits
 
 __all__ = ["KV_TYPES", "MAX_SEQ", "Context", "Model", "physical_cores", "supports_gpu"]
@@ -111,7 +112,7 @@ class Model(Freed):
     @property
     def has_float_matrices(self) -> bool:
         """Whether some matrix is not quantized: its products change with the size of a batch."""
-        return any(t.type in _FLOAT_TYPES and len(t.shape) > 1 for t in self.header.tensors)
+        return _has_float_matrices(self.header)
 
     @property
     def chat_template(self) -> str | None:
@@ -189,6 +190,10 @@ class Model(Freed):
             self._handle = None
 
 
+def _has_float_matrices(header: Header) -> bool:
+    return any(t.type in _FLOAT_TYPES and len(t.shape) > 1 for t in header.tensors)
+
+
 class Context(Freed):
     """One KV cache and one place for logits, on a `Model`.
 
@@ -234,10 +239,12 @@ class Context(Freed):
             type_k = type_v = "q8_0"
         # ggml multiplies a float matrix with a single column by another kernel than with several.
         # So in exact mode a companion token, in a sequence of its own, makes it always several.
-        self._companion = model.exact and model.has_float_matrices
+        headers = [model.header] + ([read_adapter(lora[0], model.header)] if lora else [])
+        floats = [header.path for header in headers if _has_float_matrices(header)]
+        self._companion = model.exact and bool(floats)
         if self._companion and n_seq_max > 1:
             raise TrimixError(
-                f"{model.path}: --exact with several sequences at once needs quantized weights "
+                f"{floats[0]}: --exact with several sequences at once needs quantized weights "
                 "(Q8_0 or smaller)"
             )
         # One cache for all sequences can share prefixes. In exact mode each has its own, so that
@@ -362,8 +369,10 @@ class Context(Freed):
         """Share positions [start, stop) of `source` with `target`, which must be empty there."""
         self._check_sequence(source)
         self._check_sequence(target)
-        if not self.kv_unified and (start > 0 or -1 < stop <= self.last_position(source)):
-            raise ValueError("caches of their own can only be copied whole")
+        if not self.kv_unified:
+            if start > 0 or -1 < stop <= self.last_position(source):
+                raise ValueError("caches of their own can only be copied whole")
+            start = stop = -1  # llama.cpp takes only this for "whole", and aborts otherwise
         lib.llama_memory_seq_cp(self._memory, source, target, start, stop)
 
     def last_position(self, sequence: int) -> int:
@@ -382,10 +391,6 @@ class Context(Freed):
             raise ValueError(f"sequence {sequence} is not among 0 to {self.n_seq_max - 1}")
 
     def _attach_lora(self, path: str | Path, scale: float) -> None:
-        header = read_header(path)
-        if header.metadata.get("general.type") != "adapter":
-            self.close()
-            raise ModelFileError(f"{path}: is a model, not a LoRA adapter")
         take_reason()
         adapter = lib.llama_adapter_lora_init(self.model.handle, path_bytes(Path(path)))
         if not adapter:

@@ -71,6 +71,20 @@ def extra_buffers_work() -> bool:
     return b"AMX_INT8 = 1" not in lib.llama_print_system_info()
 
 
+def repacked_types() -> frozenset[int]:
+    """The `ggml_type`s of weights that llama.cpp copies into another order on this CPU.
+
+    After `ggml_repack_get_optimal_repack_type` in ggml-cpu/repack.cpp.
+    """
+    if not extra_buffers_work():
+        return frozenset()
+    has = lib.llama_print_system_info()
+    if b" NEON = 1" in has and (b"MATMUL_INT8 = 1" in has or b"DOTPROD = 1" in has):
+        return frozenset((2, 8, 12, 13, 14, 20, 39, 41))
+    x86 = (2, 12, 20, 39) if b" AVX2 = 1" in has else ()
+    return frozenset((*x86, 10) if b" AVX512 = 1" in has else x86)
+
+
 def note_fast_decode() -> None:
     """Remember that llama.cpp has read its switches for the fast mode."""
     global _fast_decode_done

@@ -6,6 +6,7 @@ in use and evaluates batches on them. Outside this module token ids are the alig
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from .alignment import Alignment, align
 from .closing import Closing
 from .errors import ContextFullError, TrimixError
-from .fusion import ROLES
+from .fusion import ALL_ROLES
 from .llama import Context, Model, supports_gpu
 from .spec import RoleSpec, TrioSpec
 
@@ -38,6 +39,8 @@ class Options:
             but at most 4096.
         n_batch, n_ubatch: as llama.cpp's -b and -ub.
         n_parallel: sequences that run at once.
+        n_outputs: logits rows that a role may give in a step, at least one a sequence; more than
+            that speed up what looks at whole prompts, for n_tokens * 4 bytes each.
         n_threads: CPU threads; 0 takes the physical cores.
         n_gpu_layers: role -> layers on the GPU, -1 for all; a role left out takes all.
         flash_attn: None leaves it to llama.cpp.
@@ -50,6 +53,7 @@ class Options:
     n_batch: int = 512
     n_ubatch: int = 512
     n_parallel: int = 1
+    n_outputs: int = 1
     n_threads: int = 0
     n_gpu_layers: Mapping[str, int] = field(default_factory=dict)
     flash_attn: bool | None = None
@@ -96,6 +100,7 @@ class Trio(Closing):
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="trimix-role")
         self._alignment: Alignment | None = None
         self._n_ctx = 0
+        self.seconds: dict[str, float] = {}  # role -> what its part of the last decode took
         # One method object for the life of the trio, so that the cache dies with it.
         self.piece: Callable[[int], bytes] = lru_cache(maxsize=1 << 16)(self._piece)
         try:
@@ -132,6 +137,11 @@ class Trio(Closing):
         return min(context.n_batch for context in self._contexts.values())
 
     @property
+    def n_outputs(self) -> int:
+        """Logits rows that one role gives in one step."""
+        return min(context.n_outputs_max for context in self._contexts.values())
+
+    @property
     def n_parallel(self) -> int:
         """Sequences that run at once."""
         return self.options.n_parallel
@@ -144,10 +154,10 @@ class Trio(Closing):
 
     def require(self, roles: Iterable[str]) -> None:
         """Load the roles that are not loaded yet; the ids of tokens stay what they were."""
-        new = [role for role in ROLES if role in set(roles) and role not in self._contexts]
+        new = [role for role in ALL_ROLES if role in set(roles) and role not in self._contexts]
         if not new:
             return
-        used = [role for role in ROLES if role in new or role in self._by_role]
+        used = [role for role in ALL_ROLES if role in new or role in self._by_role]
         models = {role: self._model(role) for role in used}
         reference = self._alignment.reference if self._alignment else None
         alignment = align(models, reference=reference)
@@ -189,7 +199,7 @@ class Trio(Closing):
         Rows have the shape [sum of n_logits, n_tokens], columns in the alignment's order; they are
         views where they can be, valid until the next call.
         """
-        roles = [role for role in ROLES if feeds.get(role)]
+        roles = [role for role in ALL_ROLES if feeds.get(role)]
         groups: dict[str, list[str]] = {}
         for role in roles:
             groups.setdefault(self._device(role), []).append(role)
@@ -227,8 +237,11 @@ class Trio(Closing):
         outputs = np.concatenate(
             [np.arange(len(feed.tokens)) >= len(feed.tokens) - feed.n_logits for feed in feeds]
         )
+        began = time.perf_counter()
         context.decode(tokens, positions.astype(np.int32), slots.astype(np.int32), outputs)
+        # llama.cpp may compute until the logits are asked for.
         rows, columns = context.logits(), self.alignment.columns[role]
+        self.seconds[role] = time.perf_counter() - began
         return rows[:, : self.n_tokens] if columns is None else rows[:, columns]
 
     def rewind(self, role: str, slot: int, length: int) -> int:
@@ -280,6 +293,7 @@ class Trio(Closing):
             n_batch=max(options.n_batch, options.n_parallel),
             n_ubatch=options.n_ubatch,
             n_seq_max=options.n_parallel,
+            n_outputs_max=max(options.n_parallel, options.n_outputs),
             n_threads=options.n_threads or None,
             flash_attn=options.flash_attn,
             type_k=options.type_k.get(role, "f16"),
