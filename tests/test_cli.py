@@ -101,7 +101,7 @@ def test_no_models_named() -> None:
 
 
 def test_a_language_without_a_trio() -> None:
-    assert_one_line(trimix("generate", "--lang", "bo", "-p", "a"), 1, "Tibetan", "--large")
+    assert_one_line(trimix("generate", "--lang", "bo", "-p", "a"), 1, "Tibetan", "pull")
 
 
 def test_weights_that_use_a_role_without_a_file(demo_files: dict[str, Path]) -> None:

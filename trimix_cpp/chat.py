@@ -13,20 +13,24 @@ from __future__ import annotations
 import bisect
 import re
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from .closing import Closing
 from .decoding import Control, Decoder, Sequence
 from .errors import ContextFullError, ModelFileError, TrimixError
-from .fusion import Weights
+from .fusion import Plausibility, Weights
 from .gguf_header import read_header
 from .prompts import PLAIN_STOP, PLAIN_TEMPLATE, ChatTemplate
 from .sampling import Sampler
 from .saved_chat import SavedChat, Turn, read_chat, write_chat
+from .speculation import Speculator
 from .trio import Trio
+
+if TYPE_CHECKING:
+    from .weighting import Chooser
 
 Stop = Literal["end", "stop", "length", "context", "cancelled"]
 
@@ -74,8 +78,9 @@ class Conversation(Closing):
 
     Args:
         trio: its roles in use are those of `weights`; others are loaded as they become needed.
-        weights, sampler, control, max_tokens, stops: as in `Sequence`.
+        weights, chooser, plausibility, sampler, control, max_tokens, stops: as in `Sequence`.
         system: the system message, None for none.
+        speculator: as in `Decoder`.
 
     Attributes:
         turns: everything said, the oldest first.
@@ -93,15 +98,19 @@ class Conversation(Closing):
         trio: Trio,
         *,
         weights: Weights,
+        chooser: Callable[[], Chooser] | None = None,
+        plausibility: Plausibility | None = None,
         sampler: Sampler | None = None,
         control: Control = "large",
         max_tokens: int | None = None,
         stops: tuple[str, ...] = (),
         system: str | None = None,
+        speculator: Speculator | None = None,
     ) -> None:
-        trio.require(weights.roles)
+        trio.require(chooser().roles if chooser else weights.roles)
         self.trio, self.weights, self.sampler = trio, weights, sampler or Sampler()
-        self.decoder = Decoder(trio)
+        self.chooser, self.plausibility = chooser, plausibility
+        self.decoder = Decoder(trio, speculator)
         self.system = None if system is None else _checked(system)
         self.turns: list[Turn] = []
         self.dropped = 0
@@ -153,15 +162,17 @@ class Conversation(Closing):
         """Replace the system message; None removes it. The turns so far stay."""
         self.system = None if text is None else _checked(text)
 
-    def set_weights(self, weights: Weights) -> None:
+    def set_weights(self, weights: Weights, chooser: Callable[[], Chooser] | None = None) -> None:
         """Use other weights from the next reply on; a role that they need is loaded.
+
+        With a `chooser` every turn chooses its own, by the tokens that are new in its prompt.
 
         Raises:
             TrimixError: no file for that role, or it cannot be loaded; the weights stay.
         """
-        self.trio.require(weights.roles)
+        self.trio.require(chooser().roles if chooser else weights.roles)
         self._names = _control_names(self.trio)
-        self.weights = weights
+        self.weights, self.chooser = weights, chooser
 
     def save(self, path: Path) -> None:
         """Write everything said to a JSON file, whole or not at all.
@@ -229,9 +240,9 @@ class Conversation(Closing):
         """Keep what was said, with the caches of the roles in use at one position."""
         if sequence.stop is None:
             sequence.stream.finish()
-        turn.reply = sequence.text
+        turn.reply, self.weights = sequence.text, sequence.weights
         self.stop = sequence.stop or "cancelled"
-        at = min(sequence.cached.get(role, 0) for role in sequence.weights.roles)
+        at = min(sequence.cached.get(role, 0) for role in sequence.roles)
         self.decoder.rewind(sequence, at)
 
     def _seeded(self, attempt: int) -> Sampler:
@@ -242,11 +253,15 @@ class Conversation(Closing):
         sequence = self._sequence
         if sequence is None:
             control, max_tokens, stops = self._settings
-            sequence = Sequence(tokens, self.weights, sampler, control, max_tokens, stops)
+            sequence = Sequence(
+                tokens, self.weights, sampler, control, max_tokens, stops,
+                self.chooser, self.plausibility,
+            )  # fmt: skip
             self.decoder.add(sequence)
             self._sequence, self._cached = sequence, 0
         else:
-            sequence.weights, sequence.sampler = self.weights, sampler
+            sequence.weights, sequence.chooser = self.weights, self.chooser
+            sequence.sampler = sampler
             self._cached = self.decoder.continue_with(sequence, tokens)
         return sequence
 

@@ -16,6 +16,7 @@ import click
 from .. import __version__
 from ..errors import TrimixError
 from .options import decoding_options, notice, resolve
+from .weight_options import parse_weighting
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -35,7 +36,8 @@ HELP = f"""\
 /clear           forget the conversation; the system message stays
 /regen           another reply in place of the last one
 /system [TEXT]   set the system message; without TEXT, remove it
-/weights [A,B]   use alpha A and beta B from now on; without numbers, show them
+/weights [A,B]   use alpha A and beta B from now on, or ppl, ppl-opt, ent or preset;
+                 without anything, show them
 /save FILE       write the conversation to FILE (JSON)
 /load FILE       go on with the conversation in FILE
 /stats           tokens, speed, context, weights
@@ -49,7 +51,7 @@ _UNSAFE = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)], "\N{REPLA
 @click.command("chat", short_help="Talk to a trio.")
 @click.option("--system", metavar="TEXT", help="System message.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line for each reply.")
-@decoding_options(control="large")
+@decoding_options(control="large", draft="auto")
 def command(system: str | None, as_json: bool, **flags: Any) -> None:
     """Talk to a trio; /help lists what can be typed besides messages.
 
@@ -58,25 +60,29 @@ def command(system: str | None, as_json: bool, **flags: Any) -> None:
     text, tokens, weights {alpha, beta}, stop (end, stop, length, context or cancelled),
     prompt_tokens, seed, dropped (turns that no longer fit the context), timings.
     """
-    settings = resolve(flags)
+    settings = resolve(flags, may_score=True)
     from ..chat import Conversation
     from ..trio import Trio
 
     terminal = sys.stdin.isatty()
     with (
-        Trio(settings.spec, settings.weights.roles, settings.options) as trio,
+        Trio(settings.spec, settings.weighting.roles, settings.options) as trio,
         Conversation(
             trio,
-            weights=settings.weights,
+            weights=settings.weighting.weights,
+            chooser=settings.weighting.chooser,
+            plausibility=settings.weighting.plausibility,
             sampler=settings.sampler,
             control=settings.control,
             max_tokens=settings.max_tokens,
             stops=(*settings.stops, *settings.spec.stops),
             system=system,
+            speculator=settings.speculator,
         ) as conversation,
     ):
         if terminal:
-            _show(f"TriMix-cpp {__version__}, trio {settings.spec.name}, {settings.weights}")
+            how = flags["weights"] if settings.weighting.chooser else settings.weighting.weights
+            _show(f"TriMix-cpp {__version__}, trio {settings.spec.name}, weights {how}")
             _show("/help lists the commands, Ctrl-D leaves")
         line = terminal_lines() if terminal else piped_lines(sys.stdin.buffer)
         repl = Repl(conversation, line, sys.stdout, terminal=terminal, as_json=as_json)
@@ -247,13 +253,12 @@ class Repl:
         self._confirm("the system message is set" if text else "there is no system message now")
 
     def _weights(self, text: str) -> None:
-        from ..fusion import parse_weights
-
         if not text:
             _show(str(self.conversation.weights))
             return
-        self.conversation.set_weights(parse_weights(text))
-        self._confirm(f"from now on {self.conversation.weights}")
+        chosen = parse_weighting(text, self.conversation.trio.spec)
+        self.conversation.set_weights(chosen.weights, chosen.chooser)
+        self._confirm(f"from now on {text if chosen.chooser else chosen.weights}")
 
     def _save(self, name: str) -> None:
         path = _path(name, "/save")

@@ -43,9 +43,9 @@ def command(prompt: str | None, file: Path | None, as_json: bool, **flags: Any) 
     from ..trio import Trio
 
     began = time.perf_counter()
-    with Trio(settings.spec, settings.weights.roles, settings.options) as trio:
+    with Trio(settings.spec, settings.weighting.roles, settings.options) as trio:
         loaded = time.perf_counter() - began
-        decoder = Decoder(trio)
+        decoder = Decoder(trio, settings.speculator)
         sequence = start(decoder, settings, text)
         for piece in decoder.stream(sequence):
             if not as_json:
@@ -76,11 +76,13 @@ def start(decoder: Decoder, settings: Settings, prompt: str) -> Sequence:
 
     sequence = Sequence(
         tokens=decoder.trio.tokenize(prompt, add_special=True, parse_special=True),
-        weights=settings.weights,
+        weights=settings.weighting.weights,
         sampler=settings.sampler,
         control=settings.control,
         max_tokens=settings.max_tokens,
         stops=settings.stops,
+        chooser=settings.weighting.chooser,
+        plausibility=settings.weighting.plausibility,
     )
     decoder.add(sequence)
     return sequence
@@ -90,6 +92,8 @@ def result(sequence: Sequence, decoder: Decoder, load_seconds: float) -> dict[st
     """The JSON document of one completion; seconds, and tokens a second."""
     timings = decoder.timings
     weights = {"alpha": sequence.weights.alpha, "beta": sequence.weights.beta}
+    if sequence.weights.gamma is not None:
+        weights["gamma"] = sequence.weights.gamma
     return {
         "text": sequence.text,
         "tokens": len(sequence.generated),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,18 +12,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..errors import TrimixError, UsageError
+from .draft_options import draft_options, resolve_drafting
+from .weight_options import WEIGHT_OPTIONS, Weighting, resolve_weighting
 
 if TYPE_CHECKING:
     from ..decoding import Control
-    from ..fusion import Weights
     from ..prompts import Language
     from ..sampling import Sampler
     from ..spec import TrioSpec
+    from ..speculation import Speculator
     from ..trio import Options
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
-ROLES = ("large", "cpt", "base")
+ROLES = ("large", "cpt", "base", "large_base")
+# Logits rows of a step where whole prompts are looked at: 39 MB a role at Qwen2.5's vocabulary.
+SCORED_ROWS = 64
 
 _MODEL_OPTIONS = [
     click.option("--lang", metavar="CODE", help="Language, ISO 639-3 (uig) or 639-1 (ug)."),
@@ -34,16 +38,11 @@ _MODEL_OPTIONS = [
                  help="GGUF of the small model trained on the language."),
     click.option("--base", type=click.Path(path_type=Path), metavar="FILE",
                  help="GGUF of that small model before."),
+    click.option("--large-base", type=click.Path(path_type=Path), metavar="FILE",
+                 help="GGUF of the large model before instruction tuning: for a free gamma."),
     click.option("-v", "--verbose", is_flag=True, help="Show llama.cpp's log on stderr."),
 ]  # fmt: skip
 _RUN_OPTIONS = [
-    click.option(
-        "--weights",
-        default="preset",
-        show_default=True,
-        metavar="A,B",
-        help="alpha,beta of the fusion; preset: the trio's own (0.1,0.9 without one).",
-    ),
     click.option("-c", "--ctx-size", type=int, default=None, metavar="N",
                  help="Tokens a sequence may have; 0: what the models were trained for.  "
                  "[default: that, but at most 4096]"),
@@ -57,10 +56,10 @@ _RUN_OPTIONS = [
                  help="Layers on the GPU, for all roles or each: large=20,cpt=all,base=all."),
     click.option("-fa", "--flash-attn", type=click.Choice(["on", "off", "auto"]), default="auto",
                  show_default=True),
-    click.option("-ctk", "--cache-type-k", default="f16", show_default=True,
-                 metavar="TYPE|ROLE=TYPE,…", help="KV cache type for K."),
-    click.option("-ctv", "--cache-type-v", default="f16", show_default=True,
-                 metavar="TYPE|ROLE=TYPE,…", help="KV cache type for V."),
+    click.option("-ctk", "--cache-type-k", default=None, metavar="TYPE|ROLE=TYPE,…",
+                 help="KV cache type for K.  [default: the trio's own, else f16]"),
+    click.option("-ctv", "--cache-type-v", default=None, metavar="TYPE|ROLE=TYPE,…",
+                 help="KV cache type for V.  [default: the trio's own, else f16]"),
     click.option("--mlock", is_flag=True, help="Keep the weights in RAM."),
     click.option("--exact", is_flag=True,
                  help="The same numbers whatever the size of a batch; slower."),
@@ -87,12 +86,13 @@ class Settings:
 
     spec: TrioSpec
     options: Options
-    weights: Weights
+    weighting: Weighting
     sampler: Sampler
     control: Control
     max_tokens: int | None
     stops: tuple[str, ...]
     language: Language | None
+    speculator: Speculator | None
 
 
 def model_options(command: F) -> F:
@@ -102,8 +102,15 @@ def model_options(command: F) -> F:
     return command
 
 
-def decoding_options(control: str) -> Callable[[F], F]:
-    """Add every option of a command that decodes; `control` is the default token policy."""
+def running_options(command: F) -> F:
+    """Add the options that name the models and say how they run."""
+    for option in reversed(_RUN_OPTIONS):
+        command = option(command)
+    return model_options(command)
+
+
+def decoding_options(control: str, draft: str = "off") -> Callable[[F], F]:
+    """Add every option of a command that decodes; the arguments are defaults of theirs."""
 
     def add(command: F) -> F:
         policy = click.option(
@@ -113,43 +120,64 @@ def decoding_options(control: str) -> Callable[[F], F]:
             show_default=True,
             help="Whose probabilities control tokens have.",
         )
-        for option in reversed([*_RUN_OPTIONS, *_SAMPLING_OPTIONS, policy]):
+        added = [*WEIGHT_OPTIONS, *_RUN_OPTIONS, *_SAMPLING_OPTIONS, policy, *draft_options(draft)]
+        for option in reversed(added):
             command = option(command)
         return model_options(command)
 
     return add
 
 
-def resolve(flags: dict[str, Any]) -> Settings:
+def resolve(flags: dict[str, Any], *, may_score: bool = False) -> Settings:
     """Turn the values of `decoding_options` into `Settings`.
+
+    `may_score`: weights may be chosen by prompts later, even if --weights names fixed ones.
 
     Raises:
         UsageError: a value means nothing, or no models are named.
         TrimixError: the trio's file is broken, or there is none for the language.
     """
-    from ..trio import Options
-
     spec, language = resolve_spec(flags)
+    weighting = resolve_weighting(flags, spec)
+    spec, speculator = resolve_drafting(flags, spec)
+    scored = SCORED_ROWS if may_score or weighting.chooser else 1
+    drafted = 1 + speculator.most if speculator else 1
     return Settings(
         spec=spec,
-        options=Options(
-            n_ctx=None if flags["ctx_size"] is None else _at_least(flags["ctx_size"], 0, "-c"),
-            n_batch=_at_least(flags["batch_size"], 1, "-b"),
-            n_ubatch=_at_least(flags["ubatch_size"], 1, "-ub"),
-            n_threads=_at_least(flags["threads"], 0, "-t"),
-            n_gpu_layers=per_role(flags["gpu_layers"], _layers, "-ngl"),
-            flash_attn={"on": True, "off": False, "auto": None}[flags["flash_attn"]],
-            type_k=per_role(flags["cache_type_k"], _cache_type, "-ctk"),
-            type_v=per_role(flags["cache_type_v"], _cache_type, "-ctv"),
-            exact=flags["exact"],
-            mlock=flags["mlock"],
-        ),
-        weights=_weights(flags["weights"], spec),
+        options=resolve_running(flags, spec, n_outputs=max(scored, drafted)),
+        weighting=weighting,
         sampler=_sampler(flags),
         control=flags["control"],
         max_tokens=None if flags["predict"] < 0 else _at_least(flags["predict"], 1, "-n"),
         stops=tuple(flags["stops"]),
         language=language,
+        speculator=speculator,
+    )
+
+
+def resolve_running(
+    flags: dict[str, Any], spec: TrioSpec, *, n_parallel: int = 1, n_outputs: int = 1
+) -> Options:
+    """How a trio runs, by the values of `running_options`.
+
+    Raises:
+        UsageError: a value means nothing.
+    """
+    from ..trio import Options
+
+    return Options(
+        n_ctx=None if flags["ctx_size"] is None else _at_least(flags["ctx_size"], 0, "-c"),
+        n_batch=_at_least(flags["batch_size"], 1, "-b"),
+        n_ubatch=_at_least(flags["ubatch_size"], 1, "-ub"),
+        n_parallel=n_parallel,
+        n_outputs=n_outputs,
+        n_threads=_at_least(flags["threads"], 0, "-t"),
+        n_gpu_layers=per_role(flags["gpu_layers"], _layers, "-ngl"),
+        flash_attn={"on": True, "off": False, "auto": None}[flags["flash_attn"]],
+        type_k=_cache_types(flags["cache_type_k"], spec.type_k, "-ctk"),
+        type_v=_cache_types(flags["cache_type_v"], spec.type_v, "-ctv"),
+        exact=flags["exact"],
+        mlock=flags["mlock"],
     )
 
 
@@ -175,7 +203,7 @@ def resolve_spec(flags: dict[str, Any]) -> tuple[TrioSpec, Language | None]:
     if spec.bundled:
         notice(
             f"no trio for {language.name} is installed: the bundled demo answers, a toy trained on "
-            "software strings; --large, --cpt and --base take real models (docs/trios.md)"
+            f"software strings; `trimix-cpp pull --lang {language.code}` fetches real models"
         )
     return spec, language
 
@@ -237,6 +265,10 @@ def _layers(text: str, flag: str) -> int:
     return int(text)
 
 
+def _cache_types(text: str | None, own: Mapping[str, str], flag: str) -> dict[str, str]:
+    return {**own, **(per_role(text, _cache_type, flag) if text else {})}
+
+
 def _cache_type(text: str, flag: str) -> str:
     from ..memory import KV_TYPES
 
@@ -249,17 +281,6 @@ def _at_least(value: int, least: int, flag: str) -> int:
     if value < least:
         raise UsageError(f"{flag} must be at least {least}")
     return value
-
-
-def _weights(text: str, spec: TrioSpec) -> Weights:
-    from ..fusion import parse_weights
-
-    if text == "preset":
-        return spec.weights
-    try:
-        return parse_weights(text)
-    except TrimixError as error:
-        raise UsageError(f"--weights: {error}; or 'preset'") from None
 
 
 def _sampler(flags: dict[str, Any]) -> Sampler:
