@@ -22,7 +22,12 @@ def command(as_json: bool, **flags: Any) -> int:
     """
     spec, _ = resolve_spec(flags)
     from ..alignment import report_for
+    from ..gguf_header import read_header
+    from ..lora import read_adapter
 
+    for role_spec in spec.roles.values():
+        if role_spec.lora:
+            read_adapter(role_spec.lora, read_header(role_spec.path))
     report = report_for({role: role_spec.path for role, role_spec in spec.roles.items()})
     if as_json:
         click.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
