@@ -1,0 +1,159 @@
+"""Opens a file of any known format: its encoding, its format, its segments."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import PurePath
+
+from ..errors import TrimixError, UsageError
+from .segments import Body, FormatOptions, Result, Segment
+
+_Opener = Callable[[str, str, FormatOptions], Body]
+
+# Format: its file name extensions, and the options that it knows.
+_FORMATS: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
+    "text": ((".txt", ".text"), frozenset({"paragraphs"})),
+    "tsv": ((".tsv", ".tab"), frozenset({"column", "into", "header"})),
+    "csv": ((".csv",), frozenset({"column", "into", "header"})),
+    "jsonl": ((".jsonl", ".ndjson"), frozenset({"field", "into"})),
+    "po": ((".po", ".pot"), frozenset({"fuzzy"})),
+    "srt": ((".srt",), frozenset()),
+    "vtt": ((".vtt",), frozenset()),
+    "markdown": ((".md", ".markdown"), frozenset()),
+}
+FORMATS = tuple(_FORMATS)
+_UTF16_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+class Document:
+    """A file opened for translation.
+
+    Attributes:
+        format: one of `FORMATS`.
+        segments: what is to be translated, in the order of the file.
+    """
+
+    def __init__(self, format: str, body: Body, bom: bool) -> None:
+        self.format = format
+        self._body = body
+        self._bom = bom
+
+    @property
+    def segments(self) -> Sequence[Segment]:
+        """What is to be translated, in the order of the file."""
+        return self._body.segments
+
+    def render(self, results: Mapping[int, Result]) -> bytes:
+        """The file with the results, by key of their segments, in their places, in UTF-8.
+
+        Without results it is the file byte for byte; so is every part whose result is its own
+        text, and everything that was no segment. A byte order mark and line ends are kept.
+        """
+        mark = codecs.BOM_UTF8 if self._bom else b""
+        return mark + self._body.render(results).encode("utf-8")
+
+
+def open_document(
+    data: bytes, name: str, format: str | None = None, options: FormatOptions | None = None
+) -> Document:
+    """The document that `data`, the bytes of the file `name`, holds.
+
+    `format` is one of `FORMATS`; None: by the extension of `name`; "-" is text.
+
+    Raises:
+        UsageError: the format cannot be told, or does not know an option that is given.
+        TrimixError: the file is not UTF-8, or not of its format; the line says where.
+    """
+    options = options or FormatOptions()
+    chosen = format or format_of(name)
+    if chosen not in _FORMATS:
+        raise UsageError(f"unknown format {chosen!r}; known are {', '.join(FORMATS)}")
+    _refuse_unknown(options, chosen)
+    text, bom = decode(data, name)
+    return Document(chosen, _opener(chosen)(text, name, options), bom)
+
+
+def format_of(name: str) -> str:
+    """The format that the extension of `name` stands for; "text" for standard input, "-".
+
+    Raises:
+        UsageError: no format has this extension.
+    """
+    if name == "-":
+        return "text"
+    extension = PurePath(name).suffix.lower()
+    for format, (extensions, _) in _FORMATS.items():
+        if extension in extensions:
+            return format
+    known = " ".join(extension for extensions, _ in _FORMATS.values() for extension in extensions)
+    raise UsageError(
+        f"{name}: the format cannot be told from the name (known: {known}); "
+        f"say it with --format {'|'.join(FORMATS)}"
+    )
+
+
+def decode(data: bytes, name: str) -> tuple[str, bool]:
+    """The text of `data`, UTF-8, and whether a byte order mark stood before it.
+
+    Raises:
+        TrimixError: it is not UTF-8 text; the line says where.
+    """
+    if data.startswith(_UTF16_32):
+        raise TrimixError(f"{name}: line 1: the file is UTF-16 or UTF-32; save it as UTF-8")
+    zero = data.find(b"\0")
+    if zero >= 0:
+        raise TrimixError(
+            f"{name}: line {_line(data, zero)}: a zero byte; the file is no UTF-8 text "
+            f"(UTF-16, perhaps: save it as UTF-8)"
+        )
+    bom = data.startswith(codecs.BOM_UTF8)
+    try:
+        return data[len(codecs.BOM_UTF8) if bom else 0 :].decode("utf-8"), bom
+    except UnicodeDecodeError as error:
+        at = error.start + (len(codecs.BOM_UTF8) if bom else 0)
+        raise TrimixError(
+            f"{name}: line {_line(data, at)}: the byte 0x{data[at]:02X} is no UTF-8; "
+            f"convert the file, e.g. iconv -f WINDOWS-1252 -t UTF-8"
+        ) from None
+
+
+def _line(data: bytes, at: int) -> int:
+    return data.count(b"\n", 0, at) + 1
+
+
+def _refuse_unknown(options: FormatOptions, format: str) -> None:
+    known = _FORMATS[format][1] | {"target"}
+    default = FormatOptions()
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if value != getattr(default, field.name) and field.name not in known:
+            raise UsageError(f"--{field.name} has no meaning for the format {format}")
+
+
+def _opener(format: str) -> _Opener:
+    # Imported when needed: each format brings its own libraries.
+    if format == "text":
+        from .plain import PlainText
+
+        return PlainText
+    if format in ("tsv", "csv"):
+        from .tables import CsvTable, TsvTable
+
+        return TsvTable if format == "tsv" else CsvTable
+    if format == "jsonl":
+        from .jsonl import JsonLines
+
+        return JsonLines
+    if format == "po":
+        from .po import PoFile
+
+        return PoFile
+    if format in ("srt", "vtt"):
+        from .subtitles import SubRip, WebVtt
+
+        return SubRip if format == "srt" else WebVtt
+    from .markdown import Markdown
+
+    return Markdown

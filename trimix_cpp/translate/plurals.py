@@ -1,0 +1,77 @@
+"""Plural forms of gettext catalogues: how many a language has, and which is for one thing.
+
+The rules are those of translation projects (the GNU gettext manual, "Plural forms"; the catalogues
+of GNOME and KDE), which differ from CLDR's for some Turkic languages: Uyghur and Kazakh catalogues
+have one form. A catalogue's own header always goes first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from gettext import c2py
+
+_NO_PLURAL = (
+    "uig bod dzo kaz kir tat sah uzn mya khm lao tha vie ind zsm jav zho jpn kor ibo yor sat"
+)
+_ZERO_IS_ONE = "fra amh tir tgl pes hye por tgk"
+_SLAVIC = "n%10==1 && n%100!=11 ? 0 : n%10>=2 && n%10<=4 && (n%100<10 || n%100>=20) ? 1 : 2"
+_ARABIC = "n==0 ? 0 : n==1 ? 1 : n==2 ? 2 : n%100>=3 && n%100<=10 ? 3 : n%100>=11 ? 4 : 5"
+_HEADER = re.compile(r"nplurals\s*=\s*(\d+)\s*;\s*plural\s*=\s*([^;]+)")
+
+
+@dataclass(frozen=True)
+class Plurals:
+    """The plural forms of a catalogue.
+
+    Attributes:
+        count: how many there are (nplurals).
+        rule: the C expression in n that gives the form's index.
+    """
+
+    count: int
+    rule: str
+
+    @property
+    def header(self) -> str:
+        """The value of the header field Plural-Forms."""
+        return f"nplurals={self.count}; plural={self.rule};"
+
+    def for_one_only(self) -> int | None:
+        """The form that n = 1 takes and no other number does, if there is one."""
+        choose: Callable[[int], int] = c2py(self.rule)
+        index = choose(1)
+        others = {choose(n) for n in range(201) if n != 1}
+        return None if index in others else index
+
+    def for_one(self) -> int:
+        """The form that n = 1 takes."""
+        return int(c2py(self.rule)(1))
+
+
+def of_header(value: str) -> Plurals | None:
+    """The forms that a Plural-Forms header names; None if it is a template's, or names none.
+
+    Raises:
+        ValueError: the expression is broken, or there are no or more than 9 forms.
+    """
+    match = _HEADER.search(value)
+    if match is None:
+        return None
+    plurals = Plurals(int(match[1]), " ".join(match[2].split()))
+    if not 1 <= plurals.count <= 9:
+        raise ValueError(f"nplurals={plurals.count}")
+    plurals.for_one()
+    return plurals
+
+
+def of_language(code: str) -> Plurals:
+    """The forms of a language, by its ISO 639-3 code; two, one and more, where nothing is known."""
+    if code in _NO_PLURAL.split():
+        return Plurals(1, "0")
+    if code in ("rus", "ukr"):
+        return Plurals(3, f"({_SLAVIC})")
+    if code == "arb":
+        return Plurals(6, f"({_ARABIC})")
+    return Plurals(2, "(n > 1)" if code in _ZERO_IS_ONE.split() else "(n != 1)")

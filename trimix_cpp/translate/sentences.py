@@ -1,0 +1,224 @@
+"""Cuts long text at sentence ends, and lines at line breaks, so that all can be joined again."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from .lines import TSHEG, UNSPACED, split_lines
+from .placeholders import find
+
+_CLOSING = "\"'”’»›)\\]}」』】）〉》"
+# Sentence ends. Latin, Greek, Cyrillic, Arabic, Ethiopic and Armenian have a space after them; the
+# danda of India, the khan of Khmer and the section signs of Burmese nearly always.
+_STOP_AND_SPACE = rf"[.!?…؟۔܀-܂։।॥។៕။።፧፨᠃᠉]+[{_CLOSING}]*(?=\s)"
+# Chinese and Japanese have none. Tibetan writes a shad, or two with a space between.
+_STOP = rf"[。！？｡]+[{_CLOSING}]*|[།-༔](?:[ \u00a0]*[།-༔])*"
+_SENTENCE = re.compile(rf"(?:{_STOP_AND_SPACE}|{_STOP})\s*")
+# Clause ends, where a sentence alone is too long. In Tibetan a space may stand for a shad.
+_CLAUSE = re.compile(rf"[,;:،؛፣፤፥᠂᠄၊][{_CLOSING}]*\s+|[、，；：]\s*|\s[-–—]+\s+|(?<=[ༀ-ྼ])\s+")
+_WORD = re.compile(rf"\s+|{TSHEG}")
+# A full stop after these ends no sentence, nor does it after a single letter or before lower case.
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(\"'“‘])(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|etc|e\.g|i\.e|cf|al|approx|No|Nos|Fig|Vol|"
+    r"pp?|ch|ed|eds|resp|incl|Inc|Ltd|Co|Gen|Col|Lt|Sgt|Rev|Hon|[^\W\d_])\.$"
+)
+# What may stand before the text of a line: spaces, the dash of a speaker, list marks, notes of a
+# song, SubStation commands, line breaks of HTML, who speaks in WebVTT.
+_MARK = re.compile(r"\s*(?:(?:[-–—•*♪♫]|\d{1,3}[.)])\s+|\{\\[^{}]*\}|<br\s*/?>|<v[ .][^<>]*>)?\s*")
+_OPEN_TAG = re.compile(r"<([A-Za-z][\w:-]*)(?:[.\s][^<>]*)?(?<!/)>")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a text.
+
+    Attributes:
+        text: what is to be translated; empty where only the separator is of interest.
+        separator: what stands between it and the next: spaces, line breaks. It is kept.
+    """
+
+    text: str
+    separator: str
+
+
+def split(text: str, limit: int, size: Callable[[str], int] = len) -> list[Piece]:
+    """`text` in pieces of at most `limit` (characters, or what `size` counts: tokens).
+
+    A line is a piece of its own, without the white space around it, the list mark before it
+    ("- ", "1. ") and tags that enclose all of it. One beyond `limit` is cut
+    at sentence ends into as few pieces as they allow; a sentence beyond it at a clause end, else
+    between words, else (no spaces at all) between characters. It is never cut inside a character
+    (a grapheme cluster) or a placeholder, be it longer than `limit`.
+
+    `join` of the pieces, or of their translations, is the text again.
+
+    Raises:
+        ValueError: `limit` is less than 1.
+    """
+    if limit < 1:
+        raise ValueError(f"limit {limit} is less than 1")
+    pieces: list[Piece] = []
+    for body, end in split_lines(text):
+        start, stop = _shelled(body)
+        if start:
+            pieces.append(Piece("", body[:start]))
+        pieces += _pieces(body[start:stop], limit, size)
+        last = pieces.pop()
+        pieces.append(Piece(last.text, last.separator + body[stop:] + end))
+    return pieces
+
+
+def join(pieces: Sequence[Piece], translations: Sequence[str] | None = None) -> str:
+    """The text of pieces, or of their translations, with the separators of the pieces.
+
+    A sentence end that had no space after it (Chinese, Tibetan) gets one in a translation whose
+    pieces would otherwise run together.
+
+    Raises:
+        ValueError: there are not as many translations as pieces.
+    """
+    if translations is None:
+        return "".join(piece.text + piece.separator for piece in pieces)
+    out = ""
+    for i, (piece, translation) in enumerate(zip(pieces, translations, strict=True)):
+        out += translation + piece.separator
+        cut = piece.text and not piece.separator and i + 1 < len(pieces)
+        if cut and _runs_on(piece.text) and translation and not _runs_on(translation):
+            out += " "
+    return out
+
+
+def _runs_on(text: str) -> bool:
+    """Its end is in a script (Chinese, Tibetan, Thai) that has no space after it."""
+    char = text.rstrip(_CLOSING)[-1:]
+    return UNSPACED.match(char) is not None or "\u0f00" <= char <= "\u0fff"
+
+
+def _shelled(line: str) -> tuple[int, int]:
+    """Where the text of a line begins and ends, without what `split` leaves out."""
+    start, stop = 0, len(line)
+    while True:
+        stop = start + len(line[start:stop].rstrip())
+        mark = _MARK.match(line, start, stop)
+        if mark and mark.end() > start:
+            start = mark.end()
+            continue
+        tag = _OPEN_TAG.match(line, start, stop)
+        close = f"</{tag[1]}>" if tag else ""
+        if tag is None or not line.endswith(close, tag.end(), stop):
+            return start, stop
+        if re.search(rf"</?{re.escape(tag[1])}\b", line[tag.end() : stop - len(close)]):
+            return start, stop
+        start, stop = tag.end(), stop - len(close)
+
+
+def _pieces(line: str, limit: int, size: Callable[[str], int]) -> list[Piece]:
+    """Like `split`, of a line without white space around it."""
+    if not line:
+        return [Piece("", "")]
+    if size(line) <= limit:
+        return [Piece(line, "")]
+    keep = frozenset(at for found in find(line) for at in range(found.start + 1, found.end))
+    pieces = []
+    for part in _packed(line, limit, size, keep, 0, _levels()):
+        body = part.rstrip()
+        pieces.append(Piece(body, part[len(body) :]))
+    return pieces
+
+
+_Cuts = Callable[[str], Iterator[int]]
+
+
+def _levels() -> list[_Cuts]:
+    return [_sentence_ends, _ends_of(_CLAUSE), _ends_of(_WORD), lambda text: iter(range(len(text)))]
+
+
+def _packed(
+    text: str,
+    limit: int,
+    size: Callable[[str], int],
+    keep: frozenset[int],
+    offset: int,
+    levels: list[_Cuts],
+) -> Iterator[str]:
+    """`text`, which stands at `offset` of its line, in parts within `limit`, by the first level.
+
+    As much as fits goes into a part; what does not fit alone is cut by the next level.
+    """
+    if not levels:
+        yield text
+        return
+    places = [
+        at
+        for at in levels[0](text)
+        if 0 < at < len(text) and not inside_character(text, at) and offset + at not in keep
+    ]
+    begin = 0
+    ends = [*places, len(text)]
+    while begin < len(text):
+        best = _longest(text, begin, ends, limit, size)
+        if best is None:
+            first = ends[bisect_right(ends, begin)]
+            yield from _packed(text[begin:first], limit, size, keep, offset + begin, levels[1:])
+            begin = first
+        else:
+            yield text[begin:best]
+            begin = best
+
+
+def _longest(
+    text: str, begin: int, ends: list[int], limit: int, size: Callable[[str], int]
+) -> int | None:
+    """The last of `ends` up to which `text` from `begin` fits; None if not even the first does."""
+    best = None
+    for end in islice(ends, bisect_right(ends, begin), None):
+        if size(text[begin:end].strip()) > limit:
+            break
+        best = end
+    return best
+
+
+def _sentence_ends(text: str) -> Iterator[int]:
+    for match in _SENTENCE.finditer(text):
+        stop = match[0].rstrip()
+        if stop == ".":
+            before = text[max(0, match.start() - 12) : match.start() + 1]
+            after = text[match.end() : match.end() + 1]
+            if after.islower() or _ABBREVIATION.search(before):
+                continue
+        yield match.end()
+
+
+def _ends_of(pattern: re.Pattern[str]) -> _Cuts:
+    return lambda text: (match.end() for match in pattern.finditer(text))
+
+
+def inside_character(text: str, at: int) -> bool:
+    """`text[at]` belongs to one character as readers see it (grapheme cluster) with what precedes.
+
+    Unicode's rules (UAX #29), a little wider: no cut between two regional indicators at all, and
+    none after any virama.
+    """
+    if not 0 < at < len(text):
+        return False
+    before, char = text[at - 1], text[at]
+    return (
+        unicodedata.category(char) in ("Mn", "Mc", "Me", "Sk")
+        or char in "\u200c\u200d"
+        or before == "\u200d"
+        or 0xE0020 <= ord(char) <= 0xE007F  # tags, in flags of regions
+        or unicodedata.combining(before) == 9  # virama: the next letter joins it
+        or ("\u0600" <= before <= "\u08e2" and unicodedata.category(before) == "Cf")
+        or 0x1160 <= ord(char) <= 0x11FF  # vowels and finals of Hangul in single letters
+        or (_regional(before) and _regional(char))
+        or (before == "\r" and char == "\n")
+    )
+
+
+def _regional(char: str) -> bool:
+    return 0x1F1E6 <= ord(char) <= 0x1F1FF
