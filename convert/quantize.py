@@ -1,53 +1,60 @@
 """One GGUF file to a smaller type, by llama.cpp's own quantization.
 
-`TYPES` are llama-quantize's names for whole files (`tools/quantize/quantize.cpp`), with the
-numbers of `llama_ftype`; `TENSOR_TYPES` the types that a single tensor may get, with the numbers
-of `ggml_type`.
+What llama.cpp would abort over, or pass over in silence, is refused here before it sees the file.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trimix_cpp.gguf_header import Header, read_header
+import numpy as np
+from numpy.typing import NDArray
+
+from trimix_cpp.gguf_header import Header, TensorInfo, read_header
+from trimix_cpp.imatrix import ImportanceMatrix, read_imatrix
+from trimix_cpp.profiles import RoleProfile, pattern_of
+from trimix_cpp.quant_types import (
+    NEED_IMATRIX,
+    TENSOR_TYPES,
+    TENSORS_NEED_IMATRIX,
+    TYPES,
+    file_type,
+    tensor_type,
+)
 
 from .atomic import check_destination, replacing, system_error
 from .errors import ConvertError
 
 if TYPE_CHECKING:
-    from trimix_cpp.llama_quantize import Progress
+    from trimix_cpp.llama_quantize import Progress, Request
 
-TYPES = {
-    "F32": 0, "F16": 1, "BF16": 32, "Q8_0": 7,
-    "Q6_K": 18, "Q5_K_M": 17, "Q5_K_S": 16, "Q5_K": 17, "Q5_1": 9, "Q5_0": 8,
-    "Q4_K_M": 15, "Q4_K_S": 14, "Q4_K": 15, "Q4_1": 3, "Q4_0": 2, "IQ4_NL": 25, "IQ4_XS": 30,
-    "Q3_K_L": 13, "Q3_K_M": 12, "Q3_K_S": 11, "Q3_K": 12,
-    "IQ3_M": 27, "IQ3_S": 26, "IQ3_XS": 22, "IQ3_XXS": 23,
-    "Q2_K": 10, "Q2_K_S": 21, "IQ2_M": 29, "IQ2_S": 28, "IQ2_XS": 20, "IQ2_XXS": 19, "Q2_0": 41,
-    "IQ1_M": 31, "IQ1_S": 24, "Q1_0": 40, "TQ2_0": 37, "TQ1_0": 36, "MXFP4_MOE": 38,
-    "COPY": 0,
-}  # fmt: skip
+__all__ = ["TENSOR_TYPES", "TYPES", "Quantized", "quantize"]
 
-# name -> (ggml_type, values in a block)
-TENSOR_TYPES = {
-    "F32": (0, 1), "F16": (1, 1), "BF16": (30, 1), "Q8_0": (8, 32),
-    "Q6_K": (14, 256), "Q5_K": (13, 256), "Q5_1": (7, 32), "Q5_0": (6, 32),
-    "Q4_K": (12, 256), "Q4_1": (3, 32), "Q4_0": (2, 32), "IQ4_NL": (20, 32), "IQ4_XS": (23, 256),
-    "MXFP4": (39, 32), "Q3_K": (11, 256), "IQ3_S": (21, 256), "IQ3_XXS": (18, 256),
-    "Q2_K": (10, 256), "IQ2_S": (22, 256), "Q2_0": (42, 64), "IQ1_M": (29, 256),
-    "Q1_0": (41, 128), "TQ2_0": (35, 256), "TQ1_0": (34, 256),
-}  # fmt: skip
+_FLOAT_TYPES = frozenset(("F32", "F16", "BF16", "COPY"))
+_OUTPUT, _EMBEDDING = "output.weight", "token_embd.weight"
+# These may be quantized to nearly every type without a matrix (`tensor_requires_imatrix` in
+# llama-quant.cpp); to the types below ggml aborts (`ggml_quantize_requires_imatrix` in ggml.c).
+_ENDS = frozenset((_OUTPUT, _EMBEDDING, "per_layer_token_embd.weight"))
+_ABORT_WITHOUT = frozenset(("IQ2_XXS", "IQ2_XS", "IQ1_S"))
+
+Matrix = Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """What a quantization wrote: the file, and bytes on disk before and after."""
+    """What a quantization wrote: the file, and bytes on disk before and after.
+
+    `uncovered` are the weight matrices for which a given importance matrix has no entry.
+    """
 
     path: Path
     nbytes_before: int
     nbytes: int
+    uncovered: tuple[str, ...] = ()
 
 
 def quantize(
@@ -57,6 +64,8 @@ def quantize(
     *,
     output_tensor_type: str | None = None,
     token_embedding_type: str | None = None,
+    tensors: Iterable[tuple[str, str]] = (),
+    imatrix: str | Path | None = None,
     threads: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
@@ -69,59 +78,178 @@ def quantize(
         type_name: one of `TYPES`, in any case; COPY copies the tensors as they are.
         output_tensor_type: one of `TENSOR_TYPES` for `output.weight`.
         token_embedding_type: one of `TENSOR_TYPES` for `token_embd.weight`.
+        tensors: (regular expression, one of `TENSOR_TYPES`): of the other tensors those in whose
+            names the expression is found; the first that is found counts.
+        imatrix: an importance matrix for this model, as llama-imatrix or `imatrix` write it.
         threads: all of the machine's by default.
         force: overwrite `dst`.
         progress: called with (tensors begun, tensors in all).
 
     Raises:
         ConvertError: wrong names, wrong files, or shapes that do not suit the types.
+        ImatrixError: `imatrix` is no sound importance matrix.
         ModelFileError: `src` is no sound GGUF file.
         QuantizeError: llama.cpp cannot do it; the message is its own.
     """
     src, dst = Path(src), Path(dst)
-    name = type_name.upper()
-    if name not in TYPES:
-        raise ConvertError(f"unknown type {type_name!r}: choose one of {', '.join(TYPES)}")
+    choice = RoleProfile(
+        file_type(type_name),
+        tensor_type(output_tensor_type) if output_tensor_type else None,
+        tensor_type(token_embedding_type) if token_embedding_type else None,
+        tuple((_pattern(pattern), tensor_type(name)) for pattern, name in tensors),
+        Path(imatrix) if imatrix is not None else None,
+    )
     header = read_header(src)
-    output = _tensor_type(header, "output.weight", output_tensor_type)
-    embedding = _tensor_type(header, "token_embd.weight", token_embedding_type)
+    overrides = _overrides(header, choice)
+    matrix = read_imatrix(choice.imatrix) if choice.imatrix else None
+    values = _fitting(header, matrix, choice) if matrix else {}
+    _check_covered(header, choice, overrides, values)
     try:
         check_destination(dst, force=force)
         if dst.exists() and dst.samefile(src):
             raise ConvertError(f"{dst} is the source itself: choose another destination")
         # Here, not above: names and files are checked without loading llama.cpp.
-        from trimix_cpp.llama_quantize import Request, quantize_file
+        from trimix_cpp.llama_quantize import quantize_file
 
         with replacing(dst) as temporary:
-            request = Request(
-                src, temporary, TYPES[name], output, embedding, threads, only_copy=name == "COPY"
-            )
-            quantize_file(request, progress)
+            quantize_file(_request(src, temporary, choice, matrix, values, threads), progress)
             # llama.cpp does not notice when a disk runs full; a short file has tensors outside.
             read_header(temporary)
-        return Quantized(dst, header.file_size, dst.stat().st_size)
     except OSError as error:
         raise system_error(error, dst) from error
+    uncovered = tuple(t.name for t in _matrices(header) if matrix and t.name not in values)
+    return Quantized(dst, header.file_size, dst.stat().st_size, uncovered)
 
 
-def _tensor_type(header: Header, tensor_name: str, type_name: str | None) -> int | None:
-    """The `ggml_type` of a tensor that the caller chose a type for.
+def _pattern(text: str) -> str:
+    try:
+        return pattern_of(text)
+    except ValueError as error:
+        raise ConvertError(str(error)) from None
 
-    llama.cpp falls back to another type where rows do not divide into blocks, but not for a type
-    that was asked for by name: there it aborts.
+
+def _matrices(header: Header) -> list[TensorInfo]:
+    """The tensors of the layers that llama.cpp quantizes, as far as a matrix concerns them."""
+    return [
+        tensor
+        for tensor in header.tensors
+        if tensor.name.startswith("blk.")
+        and tensor.name.endswith(".weight")
+        and len(tensor.shape) > 1
+        and "_norm." not in tensor.name
+    ]
+
+
+def _overrides(header: Header, choice: RoleProfile) -> dict[str, str]:
+    """Tensor -> type that was chosen for it.
+
+    llama.cpp falls back to another type where rows do not divide into blocks, but not for the two
+    types that are asked for by name: there it aborts.
+
+    Raises:
+        ConvertError: rows that do not divide, a pattern that finds nothing, or no choice at all.
     """
-    if type_name is None:
-        return None
-    name = type_name.upper()
-    if name not in TENSOR_TYPES:
+    special = {_OUTPUT: choice.output_tensor_type, _EMBEDDING: choice.token_embedding_type}
+    if choice.type == "COPY" and (choice.tensors or any(special.values())):
+        raise ConvertError("COPY leaves every tensor as it is: drop the types of tensors")
+    if choice.tensors and choice.type in _FLOAT_TYPES:
         raise ConvertError(
-            f"unknown tensor type {type_name!r}: choose one of {', '.join(TENSOR_TYPES)}"
+            f"{choice.type} is not quantized, and only in a quantized file do single tensors have "
+            "types of their own: drop --tensor-type"
         )
-    number, block = TENSOR_TYPES[name]
-    for tensor in header.tensors:
-        if tensor.name == tensor_name and tensor.shape[0] % block:
+    unused, chosen = dict(choice.tensors), dict[str, str]()
+    ends = [tensor for tensor in header.tensors if tensor.name in _ENDS]
+    for tensor in [*ends, *_matrices(header)]:
+        found = [(p, name) for p, name in choice.tensors if re.search(p, tensor.name)]
+        if name := special.get(tensor.name):
+            block = TENSOR_TYPES[name].block
+            if tensor.shape[0] % block:
+                raise ConvertError(
+                    f"{header.path}: rows of {tensor.name} have {tensor.shape[0]} values, but "
+                    f"{name} needs a multiple of {block}: choose another type"
+                )
+            chosen[tensor.name] = name
+        elif found:
+            chosen[tensor.name] = found[0][1]
+        for pattern, _ in found:
+            unused.pop(pattern, None)
+    if unused:
+        raise ConvertError(f"{header.path}: no matrix's name contains {next(iter(unused))!r}")
+    return chosen
+
+
+def _fitting(header: Header, matrix: ImportanceMatrix, choice: RoleProfile) -> Matrix:
+    """The means of the tensors that the model has, checked against their shapes."""
+    columns = {t.name: t.shape[0] * (t.shape[2] if len(t.shape) > 2 else 1) for t in header.tensors}
+    values = {name: entry.means() for name, entry in matrix.entries.items() if name in columns}
+    for name, means in values.items():
+        if means.size != columns[name]:
             raise ConvertError(
-                f"{header.path}: rows of {tensor_name} have {tensor.shape[0]} values, but {name} "
-                f"needs a multiple of {block}: choose another type"
+                f"{choice.imatrix}: {name} has {means.size} values and the model {columns[name]}: "
+                "it was made from another model"
             )
-    return number
+    if not any(tensor.name in values for tensor in _matrices(header)):
+        raise ConvertError(f"{choice.imatrix}: names none of the model's tensors")
+    return values
+
+
+def _check_covered(
+    header: Header, choice: RoleProfile, overrides: Mapping[str, str], values: Matrix
+) -> None:
+    """Refuse what llama.cpp would quantize to garbage, or abort over, without a matrix."""
+    for name, kind in overrides.items():
+        needing = _ABORT_WITHOUT if name in _ENDS else TENSORS_NEED_IMATRIX
+        if kind in needing and name not in values:
+            raise ConvertError(
+                f"{name} as {kind} needs an importance matrix with an entry for it (--imatrix)"
+            )
+    if choice.type not in NEED_IMATRIX:
+        return
+    if choice.imatrix is None:
+        raise ConvertError(
+            f"{choice.type} needs an importance matrix (--imatrix; `trimix-cpp imatrix` makes "
+            "one): give it, or choose a type of more bits, such as Q2_K or IQ3_S"
+        )
+    missing = [t.name for t in _matrices(header) if t.name not in {*values, *overrides}]
+    if missing:
+        raise ConvertError(
+            f"{choice.imatrix}: has no entry for {missing[0]}, and {choice.type} needs one; make "
+            "it from this model"
+        )
+
+
+def _request(
+    src: Path,
+    dst: Path,
+    choice: RoleProfile,
+    matrix: ImportanceMatrix | None,
+    values: Matrix,
+    threads: int | None,
+) -> Request:
+    from trimix_cpp.llama_quantize import Request
+
+    def number(name: str | None) -> int | None:
+        return TENSOR_TYPES[name].number if name else None
+
+    return Request(
+        src,
+        dst,
+        TYPES[choice.type],
+        number(choice.output_tensor_type),
+        number(choice.token_embedding_type),
+        threads,
+        only_copy=choice.type == "COPY",
+        tensors=tuple((pattern, TENSOR_TYPES[name].number) for pattern, name in choice.tensors),
+        imatrix=values,
+        metadata=_metadata(choice.imatrix, matrix, len(values)) if matrix else {},
+    )
+
+
+def _metadata(path: Path | None, matrix: ImportanceMatrix, n_entries: int) -> dict[str, str | int]:
+    """What llama-quantize notes about the matrix; of the file only its name."""
+    return {
+        "quantize.imatrix.file": path.name if path else "",
+        **({"quantize.imatrix.dataset": matrix.datasets[0]} if matrix.datasets else {}),
+        "quantize.imatrix.entries_count": n_entries,
+        **({"quantize.imatrix.chunks_count": matrix.n_chunks} if matrix.n_chunks else {}),
+    }

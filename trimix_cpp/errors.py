@@ -31,3 +31,9 @@ class UsageError(TrimixError):
     """An option or argument has no meaning; exit code 2, as click's own usage errors."""
 
     exit_code = 2
+
+
+class StoppedError(TrimixError):
+    """The user stopped it, and the line says what is kept; exit code 130, as Ctrl-C everywhere."""
+
+    exit_code = 130

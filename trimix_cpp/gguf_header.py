@@ -241,6 +241,14 @@ def read_header(path: str | Path) -> Header:
     return header
 
 
+def read_tables(path: str | Path) -> Header:
+    """As `read_header`, for GGUF files that hold no model, such as importance matrices.
+
+    Bounds are checked, what the values mean is not; `architecture` may be missing.
+    """
+    return _open(Path(path))
+
+
 def _broken(path: Path, what: str) -> ModelFileError:
     # Names from the file are shown without what could break the line or steer a terminal.
     shown = "".join(char if char.isprintable() else "?" for char in what)

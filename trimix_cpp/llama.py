@@ -20,9 +20,9 @@ from .gguf_header import Header, read_header
 from .llama_backend import (
     Batch,
     Freed,
-    extra_buffers_work,
     flash_type,
     kv_type,
+    may_repack,
     note_fast_decode,
     path_bytes,
     physical_cores,
@@ -75,7 +75,7 @@ class Model(Freed):
         params = lib.llama_model_default_params()
         params.n_gpu_layers = self.n_gpu_layers
         params.vocab_only = vocab_only
-        params.use_extra_bufts = not exact and extra_buffers_work()
+        params.use_extra_bufts = not exact and may_repack(self.header)
         if mlock:
             params.load_mode = lib.LLAMA_LOAD_MODE_MMAP_MLOCK
         take_reason()

@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 
 from .closing import Closing
 from .errors import TrimixError
-from .memory import KV_TYPES
+from .gguf_header import Header
+from .memory import KV_TYPES, free_memory
+from .model_shape import shape_of_header
+from .quant_sizes import repacked_bytes
 
 log = logging.getLogger("trimix_cpp.llama")
 log.addHandler(logging.NullHandler())
@@ -83,6 +86,12 @@ def repacked_types() -> frozenset[int]:
         return frozenset((2, 8, 12, 13, 14, 20, 39, 41))
     x86 = (2, 12, 20, 39) if b" AVX2 = 1" in has else ()
     return frozenset((*x86, 10) if b" AVX512 = 1" in has else x86)
+
+
+def may_repack(header: Header) -> bool:
+    """Whether llama.cpp may copy a model's weights into that order; else they stay mapped pages."""
+    copied = repacked_bytes(shape_of_header(header), None, repacked_types())
+    return extra_buffers_work() and copied <= free_memory()
 
 
 def note_fast_decode() -> None:

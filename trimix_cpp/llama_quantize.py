@@ -12,13 +12,15 @@ import multiprocessing
 import os
 import re
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import llama_cpp.llama_cpp as lib
+import numpy as np
+from numpy.typing import NDArray
 
 from .errors import TrimixError
 
@@ -30,7 +32,7 @@ _SIZE_LINE = re.compile(r"quant size *= *([\d.]+) MiB")
 # What to do about the two refusals that everybody meets.
 _ADVICE = {
     "requantizing": "start from an F32, F16 or BF16 file",
-    "imatrix": "choose a type of more bits, such as Q2_K or IQ3_S",
+    "imatrix": "choose a type of more bits, such as Q2_K or IQ3_S, or give an importance matrix",
 }
 
 
@@ -40,7 +42,13 @@ class QuantizeError(TrimixError):
 
 @dataclass(frozen=True)
 class Request:
-    """What to do: paths, `llama_ftype`, `ggml_type`s for two tensors (None: llama.cpp's choice)."""
+    """What to do: paths, `llama_ftype`, `ggml_type`s for two tensors (None: llama.cpp's choice).
+
+    Attributes:
+        tensors: (regular expression, `ggml_type`) for other tensors, the first that matches.
+        imatrix: tensor -> float32 [n_columns], the mean squares of its inputs.
+        metadata: keys to set in the result.
+    """
 
     src: Path
     dst: Path
@@ -49,6 +57,9 @@ class Request:
     token_embedding_type: int | None = None
     threads: int | None = None
     only_copy: bool = False
+    tensors: tuple[tuple[str, int], ...] = ()
+    imatrix: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    metadata: Mapping[str, str | int] = field(default_factory=dict)
 
 
 def quantize_file(request: Request, progress: Progress | None = None) -> None:
@@ -129,7 +140,34 @@ def _params(request: Request) -> Any:
         params.output_tensor_type = request.output_tensor_type
     if request.token_embedding_type is not None:
         params.token_embedding_type = request.token_embedding_type
+    # Each array ends with an entry of zeros; the structs keep what they point to.
+    if request.tensors:
+        params.tt_overrides = (lib.llama_model_tensor_override * (len(request.tensors) + 1))(
+            *((pattern.encode(), number) for pattern, number in request.tensors)
+        )
+    if request.imatrix:
+        params.imatrix = (lib.llama_model_imatrix_data * (len(request.imatrix) + 1))(
+            *(
+                (name.encode(), values.ctypes.data_as(ctypes.POINTER(ctypes.c_float)), values.size)
+                for name, values in request.imatrix.items()
+            )
+        )
+    if request.metadata:
+        params.kv_overrides = (lib.llama_model_kv_override * (len(request.metadata) + 1))(
+            *(_override(key, value) for key, value in request.metadata.items())
+        )
     return params
+
+
+def _override(key: str, value: str | int) -> Any:
+    struct = lib.llama_model_kv_override(key=key.encode())
+    if isinstance(value, int):
+        struct.tag, struct.value.val_i64 = lib.LLAMA_KV_OVERRIDE_TYPE_INT, value
+    else:
+        # 128 bytes with the NUL; never half a character.
+        cut = value.encode()[:127].decode("utf-8", "ignore").encode()
+        struct.tag, struct.value.val_str = lib.LLAMA_KV_OVERRIDE_TYPE_STR, cut
+    return struct
 
 
 def _call(request: Request, params: Any) -> bool:

@@ -6,6 +6,7 @@ in use and evaluates batches on them. Outside this module token ids are the alig
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,11 @@ from .closing import Closing
 from .errors import ContextFullError, TrimixError
 from .fusion import ALL_ROLES
 from .llama import Context, Model, supports_gpu
+from .memory import check_fits, estimate
 from .spec import RoleSpec, TrioSpec
+
+# What a user should know and no error is; the command line shows it.
+log = logging.getLogger(__name__)
 
 DEFAULT_N_CTX = 4096
 
@@ -162,10 +167,32 @@ class Trio(Closing):
         reference = self._alignment.reference if self._alignment else None
         alignment = align(models, reference=reference)
         n_ctx = self._n_ctx or self._context_length(models)
+        self._check_memory({role: models[role] for role in new}, n_ctx)
         contexts = {role: self._context(role, models[role], n_ctx) for role in new}
         # Only now that nothing can fail: a role that cannot be had leaves the others as they were.
         self._by_role, self._alignment, self._n_ctx = models, alignment, n_ctx
         self._contexts.update(contexts)
+
+    def _check_memory(self, models: Mapping[str, Model], n_ctx: int) -> None:
+        """Raises TrimixError where contexts would not fit; warns where weights do not."""
+        options = self.options
+        exact = dict.fromkeys(models, "q8_0") if options.exact else None
+        adapters = [(role, self._role_spec(role).lora) for role in models]
+        needed = estimate(
+            {role: model.header for role, model in models.items()},
+            n_ctx=n_ctx,
+            n_parallel=options.n_parallel,
+            n_ubatch=options.n_ubatch,
+            n_outputs=options.n_outputs,
+            type_k=exact or options.type_k,
+            type_v=exact or options.type_v,
+            # A missing file is told of when it is opened.
+            adapters={r: path.stat().st_size for r, path in adapters if path and path.exists()},
+            on_gpu=[role for role, model in models.items() if self._is_on_gpu(model)],
+            loaded=True,
+        )
+        if warning := check_fits(needed):
+            log.warning("%s", warning)
 
     def tokenize(
         self, text: str, *, add_special: bool = False, parse_special: bool = False
@@ -224,7 +251,11 @@ class Trio(Closing):
         return [future.result() for future in futures]
 
     def _device(self, role: str) -> str:
-        return "gpu" if supports_gpu() and self._by_role[role].n_gpu_layers else "cpu"
+        return "gpu" if self._is_on_gpu(self._by_role[role]) else "cpu"
+
+    @staticmethod
+    def _is_on_gpu(model: Model) -> bool:
+        return bool(supports_gpu() and model.n_gpu_layers)
 
     def _feed(self, role: str, feeds: list[Feed]) -> Rows:
         context = self._contexts[role]
@@ -243,6 +274,10 @@ class Trio(Closing):
         rows, columns = context.logits(), self.alignment.columns[role]
         self.seconds[role] = time.perf_counter() - began
         return rows[:, : self.n_tokens] if columns is None else rows[:, columns]
+
+    def context(self, role: str) -> Context:
+        """The context of a loaded role, for measurements of that role alone."""
+        return self._contexts[role]
 
     def rewind(self, role: str, slot: int, length: int) -> int:
         """Cut a slot's cache back to `length` tokens; returns how many are left.

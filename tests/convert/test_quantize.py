@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gguf
 import llama_cpp.llama_cpp as lib
@@ -14,17 +16,15 @@ from click.testing import CliRunner
 
 from trimix_cpp.commands.quantize import command
 from trimix_cpp.convert import ConvertError, convert
-from trimix_cpp.convert.quantize import TENSOR_TYPES, TYPES, quantize
-from trimix_cpp.errors import ModelFileError
+from trimix_cpp.convert.quantize import TYPES, quantize
+from trimix_cpp.errors import ModelFileError, TrimixError, UsageError
 from trimix_cpp.gguf_header import read_header
+from trimix_cpp.imatrix import Entry, ImatrixError, ImportanceMatrix, write_imatrix
 from trimix_cpp.llama import Model
 from trimix_cpp.llama_quantize import QuantizeError, Request, quantize_file
+from trimix_cpp.quant_types import NEED_IMATRIX
 
 Make = Callable[..., tuple[Path, dict[str, np.ndarray]]]
-
-NEED_IMATRIX = {
-    "IQ3_XS", "IQ3_XXS", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S", "Q2_K_S",
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -56,9 +56,6 @@ def test_numbers_are_those_of_llama_cpp() -> None:
             assert getattr(lib, prefix + name) == number, name
     for alias in ("Q3_K", "Q4_K", "Q5_K"):
         assert TYPES[alias] == TYPES[f"{alias}_M"]
-    for name, (number, block) in TENSOR_TYPES.items():
-        kind = gguf.GGMLQuantizationType(number) if number < 41 else None
-        assert kind is None or (kind.name, gguf.GGML_QUANT_SIZES[kind][0]) == (name, block)
 
 
 @pytest.mark.slow
@@ -66,8 +63,11 @@ def test_numbers_are_those_of_llama_cpp() -> None:
 def test_every_type(source: Path, tmp_path: Path, name: str) -> None:
     dst = tmp_path / "out.gguf"
     if name in NEED_IMATRIX:
-        with pytest.raises(QuantizeError, match="imatrix"):
+        with pytest.raises(ConvertError, match="needs an importance matrix"):
             quantize(source, dst, name, threads=1)
+        # llama.cpp agrees that it does.
+        with pytest.raises(QuantizeError, match="imatrix"):
+            quantize_file(Request(source, dst, TYPES[name], threads=1))
         assert files(tmp_path) == {"source.gguf"}
         return
     done = quantize(source, dst, name.lower(), threads=1)
@@ -118,9 +118,18 @@ def test_what_would_abort_is_refused_before(narrow: Path, tmp_path: Path) -> Non
     for options in ({"token_embedding_type": "q4_k"}, {"token_embedding_type": "IQ4_XS"}):
         with pytest.raises(ConvertError, match=r"have 64 values, but .* needs a multiple of 256"):
             quantize(narrow, tmp_path / "m.gguf", "Q8_0", **options)
-    # Types that need an importance matrix abort there too, and are not on offer.
-    with pytest.raises(ConvertError, match="unknown tensor type 'iq2_xxs'"):
-        quantize(narrow, tmp_path / "m.gguf", "Q8_0", token_embedding_type="iq2_xxs")
+
+
+def test_types_that_need_an_importance_matrix_for_single_tensors(
+    source: Path, tmp_path: Path
+) -> None:
+    for options in (
+        {"token_embedding_type": "iq2_xxs"},
+        {"tensors": [("attn_v", "iq2_s")]},
+    ):
+        with pytest.raises(ConvertError, match="needs an importance matrix with an entry"):
+            quantize(source, tmp_path / "m.gguf", "Q4_0", **options)
+    assert files(tmp_path) == {"source.gguf"}
 
 
 @pytest.mark.slow
@@ -144,7 +153,7 @@ def test_bad_files_and_names(source: Path, tmp_path: Path) -> None:
         (source, "Q8_0", "exists already"),
         (tmp_path / "none" / "out.gguf", "Q8_0", "is not a folder"),
     ):
-        with pytest.raises(ConvertError, match=message):
+        with pytest.raises(TrimixError, match=message):
             quantize(source, dst, name)
     with pytest.raises(ConvertError, match="is the source itself"):
         quantize(source, source, "Q8_0", force=True)
@@ -190,3 +199,150 @@ def test_command(source: Path, tmp_path: Path) -> None:
     assert isinstance(CliRunner().invoke(command, arguments).exception, ConvertError)
     assert CliRunner().invoke(command, [*arguments, "--force"]).exit_code == 0
     assert CliRunner().invoke(command, [*arguments[:3], "-t", "0"]).exit_code == 2
+
+
+def matrix_for(model: Path, path: Path, *, leave_out: str = "no tensor") -> Path:
+    """A made-up importance matrix for every weight matrix of the layers, in a file."""
+    rng = np.random.default_rng(0)
+    entries = {
+        t.name: Entry(
+            rng.random((1, t.shape[0]), np.float32) * 512 + 1, np.asarray([512], np.float32)
+        )
+        for t in read_header(model).tensors
+        if t.name.startswith("blk.") and len(t.shape) == 2 and leave_out not in t.name
+    }
+    write_imatrix(path, ImportanceMatrix(entries, ("ئۇيغۇرچە.txt",), 1, 512))
+    return path
+
+
+@pytest.mark.parametrize("name", ["IQ2_XXS", "Q2_K_S"])
+def test_an_importance_matrix_allows_fewer_bits(source: Path, tmp_path: Path, name: str) -> None:
+    matrix = matrix_for(source, tmp_path / "i.gguf")
+    done = quantize(source, tmp_path / "m.gguf", name, imatrix=matrix, threads=1)
+    assert done.uncovered == ()
+    assert done.nbytes < quantize(source, tmp_path / "n.gguf", "Q4_0", threads=1).nbytes
+    metadata = read_header(done.path).metadata
+    noted = {key: value for key, value in metadata.items() if key.startswith("quantize.imatrix.")}
+    assert noted == {
+        "quantize.imatrix.file": "i.gguf",
+        "quantize.imatrix.dataset": "ئۇيغۇرچە.txt",
+        "quantize.imatrix.entries_count": 14,
+        "quantize.imatrix.chunks_count": 1,
+    }
+    with Model(done.path) as model:
+        assert model.n_vocab == 640
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(NEED_IMATRIX))
+def test_every_type_with_an_importance_matrix(source: Path, tmp_path: Path, name: str) -> None:
+    matrix = matrix_for(source, tmp_path / "i.gguf")
+    dst = quantize(source, tmp_path / "m.gguf", name, imatrix=matrix, threads=1).path
+    with Model(dst) as model:
+        assert model.n_vocab == 640
+
+
+def test_an_importance_matrix_changes_the_rounding(source: Path, tmp_path: Path) -> None:
+    matrix = matrix_for(source, tmp_path / "i.gguf")
+    plain = quantize(source, tmp_path / "a.gguf", "Q4_K_S", threads=1).path
+    weighted = quantize(source, tmp_path / "b.gguf", "Q4_K_S", imatrix=matrix, threads=1).path
+    tensors = [read_header(path).tensors for path in (plain, weighted)]
+    assert [t.nbytes for t in tensors[0]] == [t.nbytes for t in tensors[1]]
+    assert plain.read_bytes()[-4096:] != weighted.read_bytes()[-4096:]
+
+
+def test_an_importance_matrix_must_fit_the_model(
+    source: Path, narrow: Path, tmp_path: Path
+) -> None:
+    dst = tmp_path / "m.gguf"
+    foreign = matrix_for(narrow, tmp_path / "foreign.gguf")
+    with pytest.raises(ConvertError, match="64 values and the model 256"):
+        quantize(source, dst, "Q4_0", imatrix=foreign)
+    partial = matrix_for(source, tmp_path / "partial.gguf", leave_out="ffn_up")
+    with pytest.raises(
+        ConvertError, match=r"no entry for blk\.0\.ffn_up\.weight, and IQ2_XS needs"
+    ):
+        quantize(source, dst, "IQ2_XS", imatrix=partial)
+    done = quantize(source, dst, "Q4_0", imatrix=partial, threads=1)
+    assert done.uncovered == ("blk.0.ffn_up.weight", "blk.1.ffn_up.weight")
+    # A type of their own makes up for the missing entries.
+    quantize(source, tmp_path / "n.gguf", "IQ2_XS", imatrix=partial, tensors=[("ffn_up", "q4_k")])
+    none = matrix_for(source, tmp_path / "none.gguf", leave_out="weight")
+    with pytest.raises(ImatrixError, match="holds no importance matrix"):
+        quantize(source, dst, "Q4_0", imatrix=none)
+    with pytest.raises(ImatrixError, match="no importance matrix"):
+        quantize(source, dst, "Q4_0", imatrix=source)
+
+
+def test_types_by_pattern(source: Path, tmp_path: Path) -> None:
+    tensors = [(r"blk\.0\.ATTN_V", "q8_0"), ("attn_", "q6_k"), ("token_embd", "q5_k")]
+    done = quantize(source, tmp_path / "m.gguf", "Q4_K_S", tensors=tensors, threads=1)
+    found = kinds(done.path)
+    assert found["blk.0.attn_v.weight"] == "Q8_0"
+    assert found["blk.1.attn_v.weight"] == found["blk.0.attn_output.weight"] == "Q6_K"
+    assert found["blk.1.ffn_up.weight"] == "Q4_K"
+    assert found["token_embd.weight"] == "Q5_K"
+    assert found["blk.0.attn_norm.weight"] == "F32"
+
+
+def test_patterns_that_do_nothing_are_refused(source: Path, tmp_path: Path) -> None:
+    for name, tensors, message in (
+        ("Q4_0", [("attn_v", "q8_0"), ("expert", "q8_0")], "no matrix's name contains 'expert'"),
+        ("Q4_0", [("_norm", "q8_0")], "no matrix's name contains '_norm'"),
+        ("F16", [("attn_v", "q8_0")], "F16 is not quantized"),
+        ("COPY", [("attn_v", "q8_0")], "COPY leaves every tensor"),
+        ("Q4_0", [("(", "q8_0")], "no regular expression"),
+        ("Q4_0", [("attn_v", "q9")], "unknown tensor type 'q9'"),
+    ):
+        with pytest.raises(TrimixError, match=message):
+            quantize(source, tmp_path / "m.gguf", name, tensors=tensors)
+    # Python knows this expression and C++ does not: its own process says so.
+    with pytest.raises(QuantizeError):
+        quantize(source, tmp_path / "m.gguf", "Q4_0", tensors=[("(?<=attn)_v", "q8_0")], threads=1)
+    assert files(tmp_path) == {"source.gguf"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("TRIMIX_LLAMA_CPP_BIN" not in os.environ, reason="needs llama.cpp's tools")
+@pytest.mark.parametrize(
+    ("name", "options", "choices"),
+    [
+        ("IQ2_XXS", [], {}),
+        ("Q4_K_M", ["--tensor-type", "attn_V=q6_k"], {"tensors": [("attn_V", "q6_k")]}),
+        ("IQ3_XXS", ["--output-tensor-type", "q5_k"], {"output_tensor_type": "q5_k"}),
+    ],
+)
+def test_the_file_is_llama_quantizes(
+    source: Path,
+    tmp_path: Path,
+    name: str,
+    options: list[str],
+    choices: dict[str, Any],
+) -> None:
+    matrix = matrix_for(source, tmp_path / "i.gguf")
+    ours = quantize(source, tmp_path / "ours.gguf", name, imatrix=matrix, threads=1, **choices)
+    tool = Path(os.environ["TRIMIX_LLAMA_CPP_BIN"]) / "llama-quantize"
+    theirs = tmp_path / "theirs.gguf"
+    command = [tool, "--imatrix", "i.gguf", *options, source, theirs, name, "1"]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    assert ours.path.read_bytes() == theirs.read_bytes()
+
+
+def test_command_with_choices(source: Path, tmp_path: Path) -> None:
+    matrix = matrix_for(source, tmp_path / "i.gguf", leave_out="blk.1.ffn_up")
+    dst = tmp_path / "m.gguf"
+    arguments = [str(source), str(dst), "q4_0", "-t", "1", "--imatrix", str(matrix)]
+    result = CliRunner().invoke(command, [*arguments, "--tensor-type", "attn_v=q8_0"])
+    assert result.exit_code == 0, result.output
+    assert result.stderr.startswith("the importance matrix has no entry for 1 tensors, the first ")
+    assert kinds(dst)["blk.0.attn_v.weight"] == "Q8_0"
+    wrong = CliRunner().invoke(command, [*arguments, "--tensor-type", "attn_v"])
+    assert isinstance(wrong.exception, TrimixError)
+    for usage in (
+        [str(source)],
+        ["--trio", "demo"],
+        [str(source), "--profile", "x", "--trio", "y"],
+    ):
+        assert isinstance(CliRunner().invoke(command, usage).exception, UsageError)
+    listed = CliRunner().invoke(command, ["--list-profiles"]).stdout.splitlines()
+    assert [line.split()[0] for line in listed][:2] == ["reference", "paper-int8"]

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 an error, 2 wrong usage, 3 the models may not be fused, 13
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -16,7 +17,22 @@ import click
 from .. import __version__
 from ..errors import TrimixError
 
-NAMES = ("demo", "chat", "generate", "check", "convert", "quantize")
+NAMES = (
+    "demo",
+    "chat",
+    "generate",
+    "translate",
+    "tune",
+    "check",
+    "convert",
+    "quantize",
+    "imatrix",
+    "pull",
+    "list",
+    "show",
+    "rm",
+    "verify",
+)
 INTERRUPTED = 130
 
 
@@ -25,7 +41,8 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands, in the order of `NAMES`."""
-        return list(NAMES)
+        # Not list(): the command of that name hides the builtin here once it is imported.
+        return [*NAMES]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command called `cmd_name`, or None."""
@@ -51,9 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A Uyghur reply must not die of a C locale or of a Windows code page.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
+    _show_warnings()
     try:
         code = group.main(
-            args=None if arguments is None else list(arguments),
+            args=None if arguments is None else [*arguments],
             prog_name="trimix-cpp",
             standalone_mode=False,
         )
@@ -77,6 +95,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         return _fail(f"{name}{error.strerror or error}", 1)
+
+
+def _show_warnings() -> None:
+    """Let what the engine warns of reach the user, as a line on stderr."""
+    logger = logging.getLogger("trimix_cpp.trio")
+    logger.propagate = False  # -v shows the rest, not this again
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("trimix-cpp: %(message)s"))
+    logger.handlers = [handler]
 
 
 def _fail(message: str, code: int) -> int:

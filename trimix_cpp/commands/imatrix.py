@@ -1,0 +1,91 @@
+"""`trimix-cpp imatrix`: an importance matrix for `quantize`, from a model and a text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import TrimixError, UsageError
+
+
+@click.command("imatrix", short_help="An importance matrix for quantize.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("text", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="The file to write.",
+)
+@click.option(
+    "-c",
+    "--ctx-size",
+    type=click.IntRange(16, 1 << 20),
+    default=512,
+    show_default=True,
+    help="Tokens of a chunk.",
+)
+@click.option("--chunks", type=click.IntRange(1), metavar="N", help="Read no more chunks.")
+@click.option("--process-output", is_flag=True, help="Include the output head.")
+@click.option(
+    "-t", "--threads", type=click.IntRange(1, 512), help="Threads.  [default: physical cores]"
+)
+@click.option(
+    "-ngl",
+    "--gpu-layers",
+    "--n-gpu-layers",
+    type=int,
+    default=-1,
+    help="Layers on the GPU; -1: all.  [default: all]",
+)
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+def command(
+    model: Path,
+    text: Path,
+    output: Path,
+    ctx_size: int,
+    chunks: int | None,
+    process_output: bool,
+    threads: int | None,
+    gpu_layers: int,
+    force: bool,
+) -> None:
+    """Run the text file TEXT through MODEL and write which inputs of its matrices are large.
+
+    MODEL is best F32, F16, BF16 or Q8_0; TEXT in the language, and of the kind, that the model is
+    meant for. The file is llama-imatrix's GGUF format.
+    """
+    from trimix_cpp.convert.atomic import check_destination
+    from trimix_cpp.convert.progress import bar
+
+    from ..imatrix import write_imatrix
+
+    check_destination(output, force=force)
+    if any(output.exists() and path.exists() and output.samefile(path) for path in (model, text)):
+        raise UsageError(f"{output} is a source itself: choose another file")
+    try:
+        content = text.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise TrimixError(f"{text}: is not UTF-8 text") from None
+    from ..llama import Model
+    from ..llama_imatrix import collect
+
+    with Model(model, n_gpu_layers=gpu_layers) as loaded, bar("reading", "chunks") as progress:
+        matrix = collect(
+            loaded,
+            content,
+            text.name,
+            chunk_size=ctx_size,
+            max_chunks=chunks,
+            process_output=process_output,
+            n_threads=threads,
+            progress=progress,
+        )
+    write_imatrix(output, matrix)
+    click.echo(
+        f"{output}: {len(matrix.entries)} tensors, {matrix.n_chunks} chunks of "
+        f"{matrix.chunk_size} tokens"
+    )
