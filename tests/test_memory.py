@@ -170,7 +170,7 @@ def test_what_is_left_once_the_models_are_loaded(demo_files: dict[str, Path]) ->
 def test_in_a_line(demo_files: dict[str, Path]) -> None:
     assert re.fullmatch(
         r"0\.\d GiB: weights large \d+ MiB, cpt \d MiB, base \d MiB; KV caches \d+ MiB; "
-        r"the rest (0\.1 GiB|\d\d MiB)",
+        r"the rest (0\.1 GiB|\d+ MiB)",
         describe(estimate(headers(demo_files), n_ctx=512)),
     )
 
