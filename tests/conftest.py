@@ -18,6 +18,14 @@ ROLES = ("large", "cpt", "base")
 QUICK = Options(n_ctx=512, n_threads=1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test sees or changes what is installed on this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRIMIX_HOME", str(tmp_path_factory.mktemp("store")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Three different random models with one vocabulary, as files by role."""

@@ -196,16 +196,27 @@ def resolve_spec(flags: dict[str, Any]) -> tuple[TrioSpec, Language | None]:
     if files:
         return spec_from_files(files), language
     if flags["trio"]:
-        return find_trio(flags["trio"]), language
+        spec = find_trio(flags["trio"])
+        if language:
+            _tell_script(spec, language)
+        return spec, language
     if language is None:
         raise UsageError("name the models: --lang CODE, --trio NAME, or --large/--cpt/--base FILE")
     spec = trio_for_language(language.code, language.name)
+    _tell_script(spec, language)
     if spec.bundled:
         notice(
             f"no trio for {language.name} is installed: the bundled demo answers, a toy trained on "
             f"software strings; `trimix-cpp pull --lang {language.code}` fetches real models"
         )
     return spec, language
+
+
+def _tell_script(spec: TrioSpec, language: Language) -> None:
+    from ..store import script_notice
+
+    if text := script_notice(spec, language):
+        notice(text)
 
 
 def notice(text: str) -> None:
