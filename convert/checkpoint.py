@@ -39,13 +39,8 @@ class StoredTensor:
     path: Path
     offset: int
 
-    @property
-    def columns(self) -> int:
-        """Length of a row, which is the last dimension (1 for a scalar)."""
-        return self.shape[-1] if self.shape else 1
-
-    def chunks(self) -> Iterator[npt.NDArray[Any]]:
-        """Yield the tensor as (rows, columns) pieces, float16 or float32, in order.
+    def chunks(self, rows: int = 1) -> Iterator[npt.NDArray[Any]]:
+        """Yield the tensor in pieces [n, ...], n a multiple of `rows`, float16 or float32.
 
         float16 stays as it is; everything else becomes float32 (bfloat16 exactly).
 
@@ -53,8 +48,9 @@ class StoredTensor:
             ConvertError: the file ended early, so it changed since its header was read.
         """
         kind = np.dtype(DTYPES[self.dtype])
-        left = math.prod(self.shape)
-        step = max(1, CHUNK_ELEMENTS // self.columns) * self.columns
+        left, row = math.prod(self.shape), math.prod(self.shape[1:])
+        block = max(1, rows * row)
+        step = max(1, CHUNK_ELEMENTS // block) * block
         with open(self.path, "rb") as file:
             file.seek(self.offset)
             while left:
@@ -62,7 +58,7 @@ class StoredTensor:
                 if data.size < min(step, left):
                     raise ConvertError(f"{self.path} is truncated: download it again")
                 left -= data.size
-                yield _to_float(data, self.dtype).reshape(-1, self.columns)
+                yield _to_float(data, self.dtype).reshape(-1, *self.shape[1:])
 
 
 def _to_float(data: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
@@ -139,13 +135,24 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise ConvertError(f"{folder} {what}: name the folder of a Hugging Face checkpoint")
+    config = read_config(folder)
+    if config.get("quantization_config"):
+        raise ConvertError(f"{folder} holds quantized weights: convert the original checkpoint")
+    return Checkpoint(folder, config, _index(folder))
+
+
+def read_config(folder: Path) -> Config:
+    """Read a checkpoint's `config.json`, flattened.
+
+    Raises:
+        ConvertError: the file is missing or no JSON object.
+    """
     path = folder / "config.json"
     config = read_json(path)
     if isinstance(config.get("text_config"), dict):  # multimodal models keep their text part here
-        config = {**config, **config["text_config"]}
-    if config.get("quantization_config"):
-        raise ConvertError(f"{folder} holds quantized weights: convert the original checkpoint")
-    return Checkpoint(folder, Config(path, config), _index(folder))
+        text = {key: v for key, v in config["text_config"].items() if v is not None}
+        config = {**config, **text, "architectures": config.get("architectures")}
+    return Config(path, config)
 
 
 def read_json(path: Path, *, optional: bool = False) -> dict[str, Any]:

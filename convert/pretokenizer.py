@@ -25,8 +25,12 @@ QWEN2_REGEX = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
+LLAMA3_REGEX = QWEN2_REGEX.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
+_BYTES = ("ByteLevel", False, False)
+
 KNOWN: dict[Structure, str] = {
-    ((("Split", QWEN2_REGEX, "Isolated", False), ("ByteLevel", False, False)), False): "qwen2",
+    ((("Split", QWEN2_REGEX, "Isolated", False), _BYTES), False): "qwen2",
+    ((("Split", LLAMA3_REGEX, "Isolated", False), _BYTES), True): "llama-bpe",
 }
 
 
@@ -53,6 +57,45 @@ def detect(path: Path, tokenizer: dict[str, Any], name: str | None = None) -> st
             "state llama.cpp's name for it with --pre NAME"
         )
     return known
+
+
+def space_prefix(path: Path, tokenizer: dict[str, Any]) -> bool:
+    """Whether a SentencePiece-like tokenizer puts a space before the text.
+
+    llama.cpp knows one rule for these: spaces become U+2581, with one more of them in front or not,
+    and the text is not split. Transformers writes it in several ways.
+
+    Raises:
+        ConvertError: the tokenizer does anything else to the text.
+    """
+    normalizer = _parts(tokenizer.get("normalizer"), "normalizers")
+    splitter = _parts(tokenizer.get("pre_tokenizer"), "pretokenizers")
+    if _SPACES in normalizer:
+        splitter = [part for part in splitter if part != _AT_SPACES]  # no space is left by then
+    if not splitter and normalizer in ([_SPACES], [_PREPEND, _SPACES]):
+        return _PREPEND in normalizer
+    if not normalizer and len(splitter) == 1 and splitter[0]["type"] == "Metaspace":
+        scheme = splitter[0].get("prepend_scheme", "always")
+        if splitter[0]["replacement"] == "\u2581" and not splitter[0].get("split", True):
+            return bool(scheme != "never")
+    raise ConvertError(
+        f"{path} treats spaces otherwise than llama.cpp's SentencePiece tokenizer: "
+        "the converted model would read other tokens"
+    )
+
+
+_PREPEND = {"type": "Prepend", "prepend": "\u2581"}
+_SPACES = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+_AT_SPACES = {
+    "type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": False,
+}  # fmt: skip
+
+
+def _parts(section: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
+    """The steps of a normalizer or pre-tokenizer, whether it is a sequence or not."""
+    if section is None:
+        return []
+    return list(section[key]) if section["type"] == "Sequence" else [section]
 
 
 def _steps(section: dict[str, Any] | None) -> list[tuple[object, ...]]:

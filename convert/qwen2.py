@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from gguf import MODEL_ARCH
 
 from .architecture import Architecture
+from .tokenizer import open_tokenizer
 from .vocab import BpeVocabulary, load_bpe
 
 
@@ -22,34 +23,13 @@ class Qwen2(Architecture):
 
     def vocabulary(self, pre: str | None) -> BpeVocabulary:
         """Byte-level BPE; rows of the embedding beyond the tokenizer's tokens are padding."""
-        folder = self.checkpoint.folder
-        return load_bpe(folder, self.config, self.vocab_size, pre)
+        files = open_tokenizer(self.checkpoint.folder)
+        return load_bpe(files, self.config, self.vocab_size, pre)
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Hugging Face names with [out, in] shapes; the output head only where it is not tied."""
-        width, inner = self.hidden, self.feed_forward
-        queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        shapes: dict[str, tuple[int, ...]] = {
-            "model.embed_tokens.weight": (self.vocab_size, width),
-            "model.norm.weight": (width,),
-        }
-        for layer in range(self.layers):
-            prefix = f"model.layers.{layer}."
-            shapes |= {
-                prefix + "input_layernorm.weight": (width,),
-                prefix + "post_attention_layernorm.weight": (width,),
-                prefix + "self_attn.o_proj.weight": (width, queries),
-                prefix + "mlp.gate_proj.weight": (inner, width),
-                prefix + "mlp.up_proj.weight": (inner, width),
-                prefix + "mlp.down_proj.weight": (width, inner),
-            }
-            for part, rows in (("q", queries), ("k", keys), ("v", keys)):
-                shapes[f"{prefix}self_attn.{part}_proj.weight"] = (rows, width)
-                shapes[f"{prefix}self_attn.{part}_proj.bias"] = (rows,)
-        if not self.config.get("tie_word_embeddings"):
-            shapes |= self.optional_shapes()
+    def layer_shapes(self) -> dict[str, tuple[int, ...]]:
+        """With biases on q, k and v."""
+        shapes = super().layer_shapes()
+        for part in "qkv":
+            rows = shapes[f"self_attn.{part}_proj.weight"][0]
+            shapes[f"self_attn.{part}_proj.bias"] = (rows,)
         return shapes
-
-    def optional_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Some trainers save the tied output head a second time; it is written as it stands."""
-        return {"lm_head.weight": (self.vocab_size, self.hidden)}

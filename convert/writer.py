@@ -28,10 +28,11 @@ from gguf import (
     size_label,
 )
 
-from .architecture import Architecture, OutputTensor
+from .architecture import Architecture
 from .atomic import check_space, replacing
 from .checkpoint import read_json
 from .errors import ConvertError
+from .tensors import OutputTensor
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +63,10 @@ def plan(tensors: Iterable[OutputTensor], outtype: str) -> list[PlannedTensor]:
     """
     planned = []
     for tensor in tensors:
-        shape = tensor.source.shape
+        shape = tensor.shape
         kind = OUTTYPES[outtype][1]
-        whole = tensor.name.endswith("_norm.weight") or not tensor.name.endswith(".weight")
+        matrix = tensor.name.endswith((".weight", ".lora_a", ".lora_b"))
+        whole = tensor.name.endswith("_norm.weight") or not matrix
         if len(shape) < 2 or whole:
             kind = GGMLQuantizationType.F32
         elif shape[-1] % GGML_QUANT_SIZES[kind][0]:
@@ -89,22 +91,36 @@ def write_gguf(
         ConvertError: the checkpoint is broken, the disk is full, or a value does not fit GGUF.
     """
     planned = plan(model.tensors(), outtype)
-    writer = GGUFWriter(None, model.name)
-    for item in planned:
-        dtype = np.dtype(np.float32)  # any type but uint8, which would mean a shape in bytes
-        shape = item.tensor.source.shape
-        writer.add_tensor_info(item.tensor.name, shape, dtype, item.nbytes, item.type)
+    writer = new_writer(model.name, planned)
     writer.add_type(GGUFType.MODEL)
-    _write_authorship(writer, model.checkpoint.folder)
+    write_authorship(writer, model.checkpoint.folder)
     model.write_hyperparameters(writer)
     writer.add_file_type(OUTTYPES[outtype][0])
+    model.write_more(writer)
     writer.add_quantization_version(GGML_QUANT_VERSION)
     model.vocabulary(pre).write(writer)
+    write_file(dst, writer, planned, progress)
+    return planned
+
+
+def new_writer(architecture: str, planned: Iterable[PlannedTensor]) -> GGUFWriter:
+    """A writer that knows the tensors to come, and no metadata yet."""
+    writer = GGUFWriter(None, architecture)
+    for item in planned:
+        dtype = np.dtype(np.float32)  # any type but uint8, which would mean a shape in bytes
+        shape = item.tensor.shape
+        writer.add_tensor_info(item.tensor.name, shape, dtype, item.nbytes, item.type)
+    return writer
+
+
+def write_file(
+    dst: Path, writer: GGUFWriter, planned: list[PlannedTensor], progress: Progress | None
+) -> None:
+    """Write what `writer` knows, then the planned tensors, to `dst`, whole or not at all."""
     check_space(dst.parent, sum(item.nbytes for item in planned))
     with replacing(dst) as temporary:
         _write_header(writer, temporary)
         _write_tensors(temporary, planned, writer.data_alignment, progress)
-    return planned
 
 
 def _write_header(writer: GGUFWriter, path: Path) -> None:
@@ -126,7 +142,7 @@ def _write_tensors(
     with open(path, "ab") as file:
         file.write(b"\0" * (-file.tell() % alignment))
         for item in planned:
-            for chunk in item.tensor.source.chunks():
+            for chunk in item.tensor.chunks():
                 data = _encode(chunk, item)
                 file.write(data.data)
                 done += data.nbytes
@@ -145,7 +161,7 @@ def _encode(chunk: npt.NDArray[Any], item: PlannedTensor) -> npt.NDArray[Any]:
     return data
 
 
-def _write_authorship(writer: GGUFWriter, folder: Path) -> None:
+def write_authorship(writer: GGUFWriter, folder: Path) -> None:
     """`general.*`: name, size, licence and sampling hints, from the model card and the configs."""
     counts = writer.get_total_parameter_count()
     try:
@@ -160,6 +176,6 @@ def _write_authorship(writer: GGUFWriter, folder: Path) -> None:
         logger.warning("%s: the model card was not understood (%s)", folder, reason)
         metadata = Metadata()
     metadata.name = metadata.name or folder.resolve().name
-    if metadata.size_label is None:
+    if metadata.size_label is None and counts[0] > 0:  # negative: an adapter, of unknown size
         metadata.size_label = size_label(*counts)
     metadata.set_gguf_meta_model(writer)

@@ -104,14 +104,31 @@ def write_checkpoint(
             "mlp.up_proj.weight": (inner, width), "mlp.down_proj.weight": (width, inner),
         }.items():  # fmt: skip
             shapes[f"model.layers.{layer}.{name}"] = shape
+    tensors = write_weights(folder, shapes, dtype, shards, tied=tied)
+    write_tokenizer(folder)
+    return tensors
+
+
+def write_weights(
+    folder: Path,
+    shapes: dict[str, tuple[int, ...]],
+    dtype: str,
+    shards: int,
+    *,
+    tied: bool,
+    scale: float = 0.2,
+) -> dict[str, np.ndarray]:
+    """Write normal random tensors as safetensors; a tied `lm_head` equals the embedding."""
     rng = np.random.default_rng(0)
-    tensors = {n: rng.standard_normal(s).astype(np.float32) * 0.2 for n, s in shapes.items()}
-    if tied and "lm_head.weight" in tensors:
-        tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].copy()
+    deviation = np.float32(scale)
+    tensors = {n: rng.standard_normal(s, np.float32) * deviation for n, s in shapes.items()}
+    heads = [name for name in tensors if name.endswith("lm_head.weight")]
+    for head in heads if tied else ():
+        embedding = next(name for name in tensors if name.endswith("embed_tokens.weight"))
+        tensors[head] = tensors[embedding].copy()
     if dtype == "bfloat16":
         tensors = {name: bfloat16(array) for name, array in tensors.items()}
     _save_weights(folder, tensors, dtype, shards)
-    write_tokenizer(folder)
     return tensors
 
 

@@ -13,8 +13,8 @@ import pytest
 from tokenizers import Tokenizer, normalizers
 
 from trimix_cpp.convert import OUTTYPES, convert
-from trimix_cpp.convert.architecture import OutputTensor
 from trimix_cpp.convert.checkpoint import StoredTensor
+from trimix_cpp.convert.tensors import OutputTensor
 from trimix_cpp.convert.writer import plan
 from trimix_cpp.gguf_header import read_header
 from trimix_cpp.llama import Model

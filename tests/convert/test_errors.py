@@ -93,7 +93,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "config a list": (lambda s: (s / "config.json").write_text("[]"), "must hold a JSON object"),
     "unknown architecture": (
         config(architectures=["MambaForCausalLM"]),
-        "a MambaForCausalLM, which is not supported (supported: Qwen2ForCausalLM)",
+        "a MambaForCausalLM, which is not supported (supported: Gemma3ForCausalLM, ",
     ),
     "no architecture": (config(architectures=None), "names no architecture"),
     "no hidden size": (config(hidden_size=None), "has no 'hidden_size'"),
@@ -129,7 +129,10 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "strange tensor": (header(lambda h: h.update(odd=h[NORM])), "odd has no place in a qwen2"),
     "no head": (config(tie_word_embeddings=False), "lacks lm_head.weight"),
     "no tokenizer": (lambda s: (s / "tokenizer.json").unlink(), "tokenizer.json is missing"),
-    "pre-tokenizer": (tokenizer(other_regex), "not recognised (known: qwen2): state llama.cpp's"),
+    "pre-tokenizer": (
+        tokenizer(other_regex),
+        "not recognised (known: llama-bpe, qwen2): state llama.cpp's",
+    ),
     "no pre-tokenizer": (tokenizer(lambda t: t.update(pre_tokenizer=None)), "not recognised"),
     "normalizer": (
         tokenizer(lambda t: t.update(normalizer={"type": "Lowercase"})),
