@@ -1,0 +1,73 @@
+"""Translations in exact mode against each other, run by test_engine.py: "equal" where all agree."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from trimix_cpp.decoding import Decoder, Sequence
+from trimix_cpp.fusion import Weights
+from trimix_cpp.sampling import Sampler
+from trimix_cpp.spec import RoleSpec, TrioSpec
+from trimix_cpp.translate.engine import Translator
+from trimix_cpp.translate.units import Outcome, Unit
+from trimix_cpp.trio import Options, Trio
+from trimix_cpp.weighting import PplChooser
+
+from ..conftest import ROLES
+from .test_engine import SHOTS, TASK, TEXTS
+
+ONE_SHOT = dataclasses.replace(TASK, shots=SHOTS, retry=False, max_tokens=12)
+ZERO_SHOT = dataclasses.replace(ONE_SHOT, shots=())
+SAMPLED = dataclasses.replace(ONE_SHOT, sampler=Sampler(1.0, seed=5), retry=True)
+CHOSEN = dataclasses.replace(ONE_SHOT, chooser=PplChooser, max_tokens=3)
+
+
+def options(parallel: int, n_ctx: int, n_outputs: int = 1) -> Options:
+    return Options(n_ctx=n_ctx, n_parallel=parallel, n_threads=1, n_outputs=n_outputs, exact=True)
+
+
+def run(spec: TrioSpec, task: object, how: Options, texts: list[str]) -> dict[str, Outcome]:
+    with Trio(spec, ROLES, how) as trio:
+        done = list(Translator(trio, task).run(Unit(text) for text in texts))  # type: ignore[arg-type]
+        assert len(done) == len(texts)
+        return {unit.text: outcome for unit, outcome in done}
+
+
+def alone(spec: TrioSpec, task: object) -> dict[str, str]:
+    """The reference: one prompt after the other, each whole."""
+    texts = {}
+    with Trio(spec, ROLES, options(1, 256)) as trio:
+        for text in TEXTS:
+            decoder = Decoder(trio)
+            prompt = trio.tokenize(task.prompt(text, len(task.shots)))  # type: ignore[attr-defined]
+            sequence = Sequence(prompt, Weights(0.9, 0.3), max_tokens=12, stops=("\n",))
+            decoder.add(sequence)
+            texts[text] = "".join(decoder.stream(sequence)).strip()
+            decoder.remove(sequence)
+    return texts
+
+
+def main() -> None:
+    case, *files = sys.argv[1:]
+    spec = TrioSpec("exact", {r: RoleSpec(Path(f)) for r, f in zip(ROLES, files, strict=True)})
+    if case == "alone":  # with the shared beginning, and each prompt whole
+        pairs = [
+            ({text: o.text for text, o in run(spec, task, options(4, 256), TEXTS).items()},
+             alone(spec, task))
+            for task in (ZERO_SHOT, ONE_SHOT)
+        ]  # fmt: skip
+    elif case == "together":  # places, contexts, the order of the file
+        ways = [(options(2, 256), TEXTS), (options(5, 512), TEXTS[::-1]), (options(7, 320), TEXTS)]
+        one, *others = [run(spec, SAMPLED, how, texts) for how, texts in ways]
+        pairs = [(one, other) for other in others]
+    else:  # weights chosen in prefills of other chunks
+        ways = [(options(2, 256, 64), TEXTS), (options(6, 256, 11), TEXTS[::-1])]
+        one, other = [run(spec, CHOSEN, how, texts) for how, texts in ways]
+        pairs = [(one, other)]
+    print("equal" if all(left == right for left, right in pairs) else f"different: {pairs}")
+
+
+if __name__ == "__main__":
+    main()

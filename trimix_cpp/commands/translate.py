@@ -1,0 +1,339 @@
+"""`trimix-cpp translate`: a file, segment by segment, resumable."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import StoppedError, UsageError
+from .options import decode_utf8, decoding_options, notice, resolve
+from .weight_options import resolve_weighting
+
+if TYPE_CHECKING:
+    from ..translate.engine import Translator
+    from ..translate.journal import Journal
+    from ..translate.report import Report
+    from ..translate.segments import FormatOptions
+    from ..translate.task import Task
+    from ..translate.units import Layout, Outcome, Unit
+    from .options import Settings
+
+_FORMATS = ("text", "tsv", "csv", "jsonl", "po", "srt", "vtt", "markdown")
+
+
+@click.command("translate", short_help="Translate a file, resumably.")
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="OUT",
+    help="The translated file; - is stdout.  [default: - if IN is -]",
+)
+@click.option("--from", "from_", required=True, metavar="CODE", help="Language of IN (eng).")
+@click.option("--to", required=True, metavar="CODE", help="Language of OUT (uig).")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(_FORMATS),
+    help="Of IN and OUT.  [default: by the name's extension; text for -]",
+)
+@click.option("--paragraphs", is_flag=True, help="text: blank lines, not line breaks, part it.")
+@click.option("--column", metavar="NAME|N", help="tsv, csv: the column of the text.")
+@click.option("--field", metavar="NAME", help="jsonl: the field of the text.  [default: text]")
+@click.option(
+    "--into",
+    metavar="NAME|N",
+    help="tsv, csv, jsonl: column or field of the translation.  [default: translation]",
+)
+@click.option(
+    "--header/--no-header",
+    default=None,
+    help="tsv, csv: the first row names the columns.  [default: if --column is a name]",
+)
+@click.option("--fuzzy", is_flag=True, help="po: translate fuzzy entries anew.")
+@click.option(
+    "--shots",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Exemplars, a TSV file of a text and its translation a line; the first 5 count.",
+)
+@click.option(
+    "--score-shots",
+    is_flag=True,
+    help="--weights ppl: score the exemplars with every text; much slower.",
+)
+@click.option(
+    "--cut",
+    type=int,
+    default=320,
+    show_default=True,
+    metavar="N",
+    help="Cut lines of more than N characters at sentence ends; 0: never.",
+)
+@click.option("--no-retry", is_flag=True, help="No second attempt where a placeholder is lost.")
+@click.option(
+    "-np",
+    "--parallel",
+    type=int,
+    default=0,
+    metavar="N",
+    help="Segments in flight.  [default: by cores and memory]",
+)
+@click.option("--force", is_flag=True, help="Overwrite OUT.")
+@click.option(
+    "--journal",
+    "journal_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where finished segments are kept on the way.  [default: OUT.journal]",
+)
+@click.option("--keep-journal", is_flag=True, help="Do not remove the journal at the end.")
+@click.option("--restart", is_flag=True, help="Empty the journal and begin anew.")
+@click.option(
+    "--report",
+    "report_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a JSON report; - is stdout.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress, and at the end warnings only.")
+@decoding_options(control="fused")
+def command(source: Path, output: Path | None, **flags: Any) -> None:
+    """Translate the file IN, segment by segment, into OUT.
+
+    Text (a line is a segment), TSV, CSV, JSONL, gettext PO, SubRip and WebVTT subtitles, Markdown;
+    docs/translate.md tells what each keeps. Finished segments go to OUT.journal at once: after an
+    interruption of any kind the same command goes on from there. OUT appears when it is complete.
+
+    -c and -n fit the text if left out: an answer has 200 tokens, a long one more. --weights preset
+    takes the preset translation.FROM-TO if the trio has it. The models are those of the language
+    that is not English if none are named.
+    """
+    from ..translate import files
+    from ..translate.files import STREAM
+
+    began = time.perf_counter()
+    output = _output(source, output, flags)
+    journal_path = _journal_path(output, flags["journal_path"])
+    files.check_paths(source, output, journal=journal_path, report=flags["report_path"])
+    written = [path for path in (output, journal_path) if path not in (None, STREAM)]
+    with files.sole_writer([path for path in written if path]):
+        if not flags["force"] and not (journal_path and journal_path.exists()):
+            files.refuse_existing(output)
+        _translate(source, output, journal_path, flags, began)
+
+
+def _output(source: Path, output: Path | None, flags: dict[str, Any]) -> Path:
+    """Where the translation goes; raises UsageError for what cannot be."""
+    from ..translate.documents import format_of
+    from ..translate.files import STREAM
+
+    if output is None and source != STREAM:
+        raise UsageError("say where the translation goes: -o OUT, or -o - for standard output")
+    output = output or STREAM
+    if STREAM in (source, output):
+        known = flags["format_"] or format_of(str(source))
+        if known not in ("text", "jsonl"):
+            raise UsageError(f"- is for text and jsonl; {known} needs files")
+    if flags["report_path"] == STREAM == output:
+        raise UsageError("translation and report cannot both go to standard output")
+    if flags["cut"] < 0 or flags["parallel"] < 0:
+        raise UsageError("--cut and --parallel are 0 or more")
+    return output
+
+
+def _journal_path(output: Path, wanted: Path | None) -> Path | None:
+    from ..translate.files import STREAM
+
+    if wanted == STREAM:
+        raise UsageError("--journal names a file: - is for the texts")
+    if wanted is not None:
+        return wanted
+    return None if output == STREAM else output.with_name(output.name + ".journal")
+
+
+def _translate(
+    source: Path, output: Path, journal_path: Path | None, flags: dict[str, Any], began: float
+) -> None:
+    from ..translate import files
+    from ..translate.documents import open_document
+    from ..translate.job import known_outcomes, results_of, units_of
+    from ..translate.report import make_report
+    from ..translate.units import lay_out
+
+    document = open_document(
+        files.read(source), str(source), flags["format_"], _format_options(flags)
+    )
+    settings, task = _settings(flags)
+    layouts = lay_out(document.segments, cut=flags["cut"], labels=document.format == "po")
+    n_units = len(units_of(layouts))
+    with _journal(journal_path, settings, task, flags) as (journal, task):
+        outcomes = known_outcomes(units_of(layouts), journal)
+        resumed = len(outcomes)
+        finished = resumed == n_units
+        if finished and files.holds(output, document.render(results_of(layouts, outcomes))):
+            # The last run was cut short between the output's appearance and the journal's end.
+            notice(f"{output}: is complete already")
+        else:
+            if not flags["force"]:
+                files.refuse_existing(output)
+            if resumed and not flags["quiet"]:
+                notice(f"going on: {resumed} of {n_units} texts are in {journal_path}")
+            _finish(layouts, outcomes, journal, settings, task, flags)
+            data = document.render(results_of(layouts, outcomes))
+            if not flags["force"]:  # it may have come up meanwhile
+                files.refuse_existing(output)
+            files.write(output, data)
+        if journal and not flags["keep_journal"]:
+            journal.remove()
+    report = make_report(
+        layouts, results_of(layouts, outcomes), outcomes,
+        resumed=resumed, n_shots=len(task.shots), seconds=time.perf_counter() - began,
+    )  # fmt: skip
+    _tell(report, flags)
+
+
+@contextmanager
+def _journal(
+    path: Path | None, settings: Settings, task: Task, flags: dict[str, Any]
+) -> Iterator[tuple[Journal | None, Task]]:
+    """The journal, if there is to be one, and the task with the seed that it goes on with."""
+    from ..translate.job import settings_of, with_seed
+    from ..translate.journal import Journal
+
+    if path is None:
+        yield None, task
+        return
+    roles = settings.weighting.roles
+    known = settings_of(task, settings.spec, roles, settings.options, flags["weights"])
+    journal = Journal(
+        path,
+        known,
+        seed=task.sampler.seed,
+        keep_seed=flags["seed"] == -1,
+        restart=flags["restart"],
+    )
+    with journal:
+        yield journal, with_seed(task, journal.seed)
+
+
+def _finish(
+    layouts: list[Layout],
+    outcomes: dict[Unit, Outcome],
+    journal: Journal | None,
+    settings: Settings,
+    task: Task,
+    flags: dict[str, Any],
+) -> None:
+    from ..translate.job import finish, units_of
+
+    def start() -> AbstractContextManager[Translator]:
+        return _started(settings, task, layouts, flags["parallel"])
+
+    try:
+        finish(layouts, outcomes, journal, start, quiet=flags["quiet"])
+    except KeyboardInterrupt:
+        total = len(units_of(layouts))
+        where = f"in {journal.path}: the same command goes on there" if journal else "lost"
+        raise StoppedError(f"interrupted; {len(outcomes)} of {total} texts are {where}") from None
+
+
+def _format_options(flags: dict[str, Any]) -> FormatOptions:
+    from ..prompts import language
+    from ..translate.segments import FormatOptions
+
+    names = ("paragraphs", "column", "into", "header", "field", "fuzzy")
+    return FormatOptions(**{name: flags[name] for name in names}, target=language(flags["to"]).code)
+
+
+def _settings(flags: dict[str, Any]) -> tuple[Settings, Task]:
+    """What the flags mean: for the models, and for the texts."""
+    from ..prompts import language
+    from ..translate.task import Task
+
+    source, target = language(flags["from_"]), language(flags["to"])
+    if source == target:
+        raise UsageError(f"--from and --to are both {source.name}")
+    named = any(flags[name] for name in ("lang", "trio", "large", "cpt", "base"))
+    if not named:
+        flags["lang"] = target.code if target.code != "eng" else source.code
+    settings = resolve(flags)
+    preset = f"translation.{source.code}-{target.code}"
+    if flags["weights"] == "preset" and flags["task"] is None and preset in settings.spec.presets:
+        weighting = resolve_weighting({**flags, "task": preset}, settings.spec)
+        settings = replace(settings, weighting=weighting)
+    weighting = settings.weighting
+    sampler = settings.sampler
+    if flags["seed"] == -1 and sampler.temperature == 0:
+        sampler = replace(sampler, seed=0)  # only second attempts draw: the same in every run
+    task = Task(
+        source,
+        target,
+        weighting.weights,
+        shots=_shots(flags["shots"]),
+        sampler=sampler,
+        max_tokens=settings.max_tokens,
+        control=settings.control,
+        chooser=weighting.chooser,
+        plausibility=weighting.plausibility,
+        stops=settings.stops,
+        retry=not flags["no_retry"],
+        score_shots=flags["score_shots"],
+    )
+    return settings, task
+
+
+def _shots(path: Path | None) -> tuple[tuple[str, str], ...]:
+    from ..translate.task import MAX_SHOTS, read_shots
+
+    if path is None:
+        return ()
+    shots = read_shots(decode_utf8(path.read_bytes(), str(path)), str(path))
+    if len(shots) > MAX_SHOTS:
+        notice(f"{path}: has {len(shots)} exemplars; the first {MAX_SHOTS} are taken")
+    return tuple(shots[:MAX_SHOTS])
+
+
+@contextmanager
+def _started(
+    settings: Settings, task: Task, layouts: list[Layout], parallel: int
+) -> Iterator[Translator]:
+    """The models, loaded with as many places and as long contexts as the texts need."""
+    from ..translate.capacity import Machine
+    from ..translate.engine import Translator
+    from ..translate.job import units_of
+    from ..trio import Trio
+
+    units = units_of(layouts)
+    roles = settings.weighting.roles
+    machine = Machine(settings.spec, roles, settings.options)
+    n_ctx = machine.context_length(task, units)
+    parallel = parallel or machine.parallel(n_ctx, len(units))
+    places = machine.places(parallel)
+    options = replace(
+        settings.options,
+        n_ctx=n_ctx,
+        n_parallel=places,
+        flash_attn=machine.flash_attn(n_ctx, places),
+    )
+    with Trio(settings.spec, roles, options) as trio:
+        yield Translator(trio, task, settings.speculator)
+
+
+def _tell(report: Report, flags: dict[str, Any]) -> None:
+    import json
+
+    from ..translate import files
+
+    for line in report.warnings() if flags["quiet"] else report.lines():
+        notice(line)
+    if flags["report_path"]:
+        text = json.dumps(report.document(), ensure_ascii=False, indent=2) + "\n"
+        files.write(flags["report_path"], text.encode("utf-8", "replace"))

@@ -1,0 +1,1 @@
+"""Files in, segments through the Decoder, files out."""

@@ -1,0 +1,165 @@
+"""Sends units through the Decoder, many at a time, and those that lose placeholders once more."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..decoding import Decoder, Sequence
+from ..trio import Trio
+from .quality import flags
+from .task import Task
+from .units import Outcome, Unit
+
+if TYPE_CHECKING:
+    from ..speculation import Speculator
+
+# A text may begin with anything; what the prompts of all of these begin with, others do too.
+_PROBES = ("a", "Q", "the", "7", "-", "(", "%s", "<b>", "«", "ئا", "བོ", "ᠮ", "你", " ")
+# A prompt that leaves less room than this for its answer is too long for the context.
+_LEAST_ROOM = 32
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A unit on its way; `first` is the outcome of the first attempt where this is the second."""
+
+    unit: Unit
+    first: Outcome | None = None
+    shots: int = 0
+
+
+class Translator:
+    """Translates units with a loaded trio.
+
+    The beginning that all prompts share (instruction and exemplars) is evaluated once, if the
+    trio has a place for it: it takes one of `n_parallel`.
+
+    Args:
+        trio: with the roles of the task's weights, or of its chooser.
+        task: what is asked of it.
+        speculator: drafts tokens ahead while a single unit is in flight; None does not.
+    """
+
+    def __init__(self, trio: Trio, task: Task, speculator: Speculator | None = None) -> None:
+        self._trio, self._task = trio, task
+        self._decoder = Decoder(trio, speculator)
+        self._again: deque[_Attempt] = deque()
+        self._running: dict[int, _Attempt] = {}
+        self._done: list[tuple[Unit, Outcome]] = []
+        prefix = self._shared_beginning()
+        if trio.n_parallel > 1 and not (task.chooser and task.score_shots):
+            self._decoder.share(prefix, self._sequence(prefix, "", 0).roles)
+
+    def run(self, units: Iterable[Unit]) -> Iterator[tuple[Unit, Outcome]]:
+        """Translate units; each with its outcome, in the order in which they end."""
+        waiting = iter(units)
+        while True:
+            for sequence in self._decoder.run(self._feed(waiting)):
+                self._finish(sequence)
+                yield from self._take_done()
+            yield from self._take_done()
+            # Second attempts of the last ones come up when the decoder has seen its input end.
+            if not self._again:
+                return
+
+    def _take_done(self) -> list[tuple[Unit, Outcome]]:
+        done, self._done = self._done, []
+        return done
+
+    def _feed(self, waiting: Iterator[Unit]) -> Iterator[Sequence]:
+        """Second attempts first, then what is waiting."""
+        while True:
+            if self._again:
+                attempt = self._again.popleft()
+            elif (unit := next(waiting, None)) is not None:
+                attempt = _Attempt(unit)
+            else:
+                return
+            sequence = self._begin(attempt)
+            if sequence is not None:
+                yield sequence
+
+    def _begin(self, attempt: _Attempt) -> Sequence | None:
+        """The sequence of an attempt; None where the unit does not fit into the context."""
+        unit = attempt.unit
+        fitting = self._fit(unit)
+        if fitting is None:
+            reason = f"is too long for a context of {self._trio.n_ctx} tokens"
+            self._done.append((unit, Outcome(None, (reason,))))
+            return None
+        tokens, shots = fitting
+        sequence = self._sequence(tokens, unit.asked, int(attempt.first is not None))
+        self._running[id(sequence)] = _Attempt(unit, attempt.first, shots)
+        return sequence
+
+    def _sequence(self, tokens: list[int], text: str, attempt: int) -> Sequence:
+        task = self._task
+        return Sequence(
+            tokens,
+            task.weights,
+            sampler=task.sampler_for(text, attempt),
+            control=task.control,
+            max_tokens=task.answer_limit(text),
+            stops=("\n", *task.stops),
+            chooser=task.chooser,
+            plausibility=task.plausibility,
+        )
+
+    def _fit(self, unit: Unit) -> tuple[list[int], int] | None:
+        """The prompt, with as many exemplars as leave room for the answer, and how many."""
+        # An answer that may be longer than half of the context must not cost the exemplars.
+        wanted = min(self._task.answer_limit(unit.asked), self._trio.n_ctx // 2)
+        for shots in range(len(self._task.shots), -1, -1):
+            tokens = self._tokens(unit.asked, shots)
+            if len(tokens) + wanted <= self._trio.n_ctx:
+                return tokens, shots
+        room = self._trio.n_ctx - len(tokens)
+        return (tokens, 0) if room >= min(wanted, _LEAST_ROOM) else None
+
+    def _tokens(self, text: str, shots: int) -> list[int]:
+        # Names of control tokens in somebody's text are text.
+        return self._trio.tokenize(self._task.prompt(text, shots), add_special=True)
+
+    def _shared_beginning(self) -> list[int]:
+        """What the prompts of any text begin with, in tokens.
+
+        Found by comparing prompts: the beginning alone might end in another token than it does
+        where a text follows.
+        """
+        shots = len(self._task.shots)
+        prompts = [self._tokens(probe, shots) for probe in _PROBES]
+        length = 0
+        for tokens in zip(*prompts, strict=False):
+            if len(set(tokens)) > 1:
+                break
+            length += 1
+        # A prefix that leaves no room to a text helps nobody.
+        return prompts[0][: max(0, min(length, self._trio.n_ctx - _LEAST_ROOM))]
+
+    def _finish(self, sequence: Sequence) -> None:
+        attempt = self._running.pop(id(sequence))
+        unit, first = attempt.unit, attempt.first
+        text = unit.answered(sequence.text.strip())
+        broken = unit.broken(text)
+        cut = sequence.stop in ("length", "context")
+        outcome = Outcome(
+            text,
+            (*broken, *flags(unit.text, text, cut)),
+            len(sequence.generated),
+            (sequence.weights.alpha, sequence.weights.beta),
+            shots=attempt.shots,
+        )
+        if first is None and broken and self._task.retry:
+            self._again.append(_Attempt(unit, outcome))
+            return
+        self._done.append((unit, outcome if first is None else _better(first, outcome)))
+
+
+def _better(first: Outcome, second: Outcome) -> Outcome:
+    """Of two attempts the one with less to complain of; the first if they are alike."""
+    best = second if len(second.reasons) < len(first.reasons) else first
+    tokens = first.tokens + second.tokens
+    return Outcome(best.text, best.reasons, tokens, best.weights, retried=True, shots=best.shots)

@@ -1,0 +1,152 @@
+"""A file's way through the models: what is done already, what is left, and its results."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from typing import Any
+
+from .. import __version__
+from ..spec import TrioSpec
+from ..store import sha256
+from ..trio import Options
+from .engine import Translator
+from .journal import Journal
+from .progress import Progress
+from .segments import Result
+from .task import Task
+from .units import Layout, Outcome, Unit
+
+Start = Callable[[], AbstractContextManager[Translator]]
+
+
+def units_of(layouts: Iterable[Layout]) -> list[Unit]:
+    """Every different unit once, in the order of the file."""
+    return list(dict.fromkeys(unit for layout in layouts for unit in layout.asked))
+
+
+def settings_of(
+    task: Task, spec: TrioSpec, roles: Iterable[str], options: Options, weights: str
+) -> dict[str, Any]:
+    """What decides a translation besides its text and the seed; JSON values, by readable names.
+
+    Threads, batches, places and GPU layers are not among it: in exact mode they decide nothing,
+    in the fast mode no more than rounding. `weights` is how they were asked for.
+
+    Raises:
+        OSError: a model file cannot be read.
+    """
+    used = [role for role in roles if role in spec.roles]
+    sampler = asdict(task.sampler)
+    del sampler["seed"]
+    return {
+        "version": __version__,
+        "llama-cpp-python": version("llama-cpp-python"),
+        "models": {role: _fingerprint(spec, role) for role in used},
+        "from": task.source.code,
+        "to": task.target.code,
+        "shots": _digest(repr(task.shots)) if task.shots else None,
+        "weights": f"{weights}, else {task.weights}" if task.chooser else str(task.weights),
+        "score_shots": task.score_shots if task.chooser else None,
+        "plausibility": task.plausibility and asdict(task.plausibility),
+        "control": task.control,
+        "sampler": sampler,
+        "predict": task.max_tokens,
+        "stops": list(task.stops),
+        "retry": task.retry,
+        "ctx_size": options.n_ctx,
+        "exact": options.exact,
+        "cache_type_k": {role: options.type_k.get(role, "f16") for role in used},
+        "cache_type_v": {role: options.type_v.get(role, "f16") for role in used},
+        "flash_attn": options.flash_attn,
+    }
+
+
+def _fingerprint(spec: TrioSpec, role: str) -> str:
+    """The hash of a role's file, of all its parts if it is split, and of its adapter."""
+    model = spec.roles[role]
+    parts = [model.path]
+    if split := re.fullmatch(r"(.*-)00001(-of-\d{5}\.gguf)", model.path.name):
+        parts = sorted(model.path.parent.glob(f"{glob.escape(split[1])}[0-9]*{split[2]}"))
+    hashes = [sha256(part) for part in parts]
+    text = hashes[0] if len(hashes) == 1 else _digest(" ".join(hashes))
+    return text if model.lora is None else f"{text}+{sha256(model.lora)}*{model.lora_scale:g}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def known_outcomes(units: Iterable[Unit], journal: Journal | None) -> dict[Unit, Outcome]:
+    """The outcomes that the journal already has."""
+    if journal is None:
+        return {}
+    keys = {unit: journal.key(unit) for unit in units}
+    return {unit: journal.done[key] for unit, key in keys.items() if key in journal.done}
+
+
+def finish(
+    layouts: Sequence[Layout],
+    outcomes: dict[Unit, Outcome],
+    journal: Journal | None,
+    start: Start,
+    *,
+    quiet: bool,
+) -> None:
+    """Translate the units that have no outcome yet and add theirs to `outcomes`, as they come.
+
+    `start` gives the translator; it is not called where nothing is left to do.
+
+    Raises:
+        TrimixError: the journal cannot be written; what is in it is kept.
+    """
+    left = [unit for unit in units_of(layouts) if unit not in outcomes]
+    if not left:
+        return
+    counter = _Counter(layouts, outcomes)
+    with start() as translator, Progress(len(layouts), counter.done, quiet=quiet) as progress:
+        for unit, outcome in translator.run(left):
+            if journal is not None:
+                journal.add(unit, outcome)
+            outcomes[unit] = outcome
+            progress.update(counter.finished(unit), outcome.tokens)
+    if journal is not None:
+        journal.sync()
+
+
+class _Counter:
+    """Counts the segments that are done when their last unit is."""
+
+    def __init__(self, layouts: Sequence[Layout], outcomes: dict[Unit, Outcome]) -> None:
+        self._left: list[int] = []
+        self._segments: dict[Unit, list[int]] = {}
+        for i, layout in enumerate(layouts):
+            missing = [unit for unit in set(layout.asked) if unit not in outcomes]
+            self._left.append(len(missing))
+            for unit in missing:
+                self._segments.setdefault(unit, []).append(i)
+        self.done = self._left.count(0)
+
+    def finished(self, unit: Unit) -> int:
+        """How many segments `unit` was the last one of."""
+        count = 0
+        for i in self._segments.pop(unit):
+            self._left[i] -= 1
+            count += self._left[i] == 0
+        return count
+
+
+def results_of(layouts: Iterable[Layout], outcomes: Mapping[Unit, Outcome]) -> dict[int, Result]:
+    """The results of the segments, by key; those that could not be translated are left out."""
+    results = {layout.segment.key: layout.result(outcomes) for layout in layouts}
+    return {key: result for key, result in results.items() if result is not None}
+
+
+def with_seed(task: Task, seed: int) -> Task:
+    """The task with another seed."""
+    return replace(task, sampler=replace(task.sampler, seed=seed))

@@ -1,0 +1,166 @@
+"""What a translation came to: counts, what to look at, and how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .segments import Result
+from .units import Layout, Outcome, Unit, reasons_of
+
+_SHOWN = 8
+_EXCERPT = 60
+
+
+@dataclass(frozen=True)
+class Flagged:
+    """A segment that somebody should look at; `translation` is None where there is none."""
+
+    where: str
+    reasons: tuple[str, ...]
+    source: str
+    translation: str | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Counts of segments; `tokens` and `retries` of all generations, those of a journal included.
+
+    Attributes:
+        segments: in the file, as far as they were to be translated.
+        translated: with at least one generated part.
+        passed_through: where nothing had to be generated: numbers, addresses and the like.
+        untranslated: left as they were, because no part could be translated.
+        flagged: to be looked at, the untranslated ones among them.
+        generations: different texts that were sent to the models.
+        resumed: how many of them were in the journal already.
+        retries: second attempts.
+        dropped_shots: prompts from which exemplars were left out for want of room.
+        tokens: generated.
+        seconds: of this run.
+        weights: alpha and beta; with a chooser their mean. None where nothing was generated.
+    """
+
+    segments: int
+    translated: int
+    passed_through: int
+    untranslated: int
+    flagged: tuple[Flagged, ...]
+    generations: int
+    resumed: int
+    retries: int
+    dropped_shots: int
+    tokens: int
+    seconds: float
+    weights: tuple[float, float] | None
+
+    def document(self) -> dict[str, Any]:
+        """The JSON document."""
+        weights = self.weights and {"alpha": self.weights[0], "beta": self.weights[1]}
+        return {
+            "segments": self.segments,
+            "translated": self.translated,
+            "passed_through": self.passed_through,
+            "untranslated": self.untranslated,
+            "flagged": [
+                {
+                    "where": item.where,
+                    "reasons": list(item.reasons),
+                    "source": item.source,
+                    "translation": item.translation,
+                }
+                for item in self.flagged
+            ],
+            "generations": self.generations,
+            "resumed": self.resumed,
+            "retries": self.retries,
+            "dropped_shots": self.dropped_shots,
+            "tokens": self.tokens,
+            "seconds": round(self.seconds, 3),
+            "weights": weights,
+        }
+
+    def lines(self) -> list[str]:
+        """The summary in words, then the first of the segments to look at."""
+        parts = [
+            f"{self.segments} segments: {self.translated} translated",
+            f"{self.passed_through} passed through",
+            f"{self.untranslated} left as they were" if self.untranslated else "",
+            f"{len(self.flagged)} to look at",
+            f"{self.retries} tried twice" if self.retries else "",
+        ]
+        speed = f"{self.tokens} tokens, {self.seconds:.1f} s"
+        if self.resumed:
+            speed += f"; {self.resumed} of {self.generations} texts were in the journal"
+        lines = [", ".join(filter(None, parts)) + f" ({speed})"]
+        if self.dropped_shots:
+            lines.append(
+                f"exemplars were left out of {self.dropped_shots} prompts: too long for -c"
+            )
+        return lines + self.warnings()
+
+    def warnings(self) -> list[str]:
+        """The first of the segments to look at, a line each."""
+        lines = [
+            f"{item.where}: {', '.join(item.reasons)}: {_excerpt(item.source)}"
+            for item in self.flagged[:_SHOWN]
+        ]
+        if len(self.flagged) > _SHOWN:
+            lines.append(f"… and {len(self.flagged) - _SHOWN} more (--report FILE lists all)")
+        return lines
+
+
+def make_report(
+    layouts: Sequence[Layout],
+    results: Mapping[int, Result],
+    outcomes: Mapping[Unit, Outcome],
+    *,
+    resumed: int,
+    n_shots: int,
+    seconds: float,
+) -> Report:
+    """Sum up; `results` by key of their segments, `outcomes` of all units."""
+    flagged, translated, untranslated = [], 0, 0
+    for layout in layouts:
+        result = results.get(layout.segment.key)
+        if result is None:
+            reasons = reasons_of(outcomes[unit] for unit in layout.asked)
+            flagged.append(Flagged(layout.segment.where, reasons, layout.segment.text, None))
+            untranslated += 1
+            continue
+        translated += bool(layout.asked)
+        if result.flagged:
+            segment = layout.segment
+            flagged.append(Flagged(segment.where, result.reasons, segment.text, result.text))
+    pairs = [outcome.weights for outcome in outcomes.values() if outcome.weights]
+    return Report(
+        segments=len(layouts),
+        translated=translated,
+        passed_through=len(layouts) - translated - untranslated,
+        untranslated=untranslated,
+        flagged=tuple(flagged),
+        generations=len(outcomes),
+        resumed=resumed,
+        retries=sum(outcome.retried for outcome in outcomes.values()),
+        dropped_shots=sum(o.shots < n_shots for o in outcomes.values() if o.text is not None),
+        tokens=sum(outcome.tokens for outcome in outcomes.values()),
+        seconds=seconds,
+        weights=_mean(pairs),
+    )
+
+
+def _mean(pairs: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
+    if not pairs:
+        return None
+    if len(set(pairs)) == 1:
+        return pairs[0]
+    return (
+        round(sum(alpha for alpha, _ in pairs) / len(pairs), 6),
+        round(sum(beta for _, beta in pairs) / len(pairs), 6),
+    )
+
+
+def _excerpt(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _EXCERPT else line[: _EXCERPT - 1] + "…"

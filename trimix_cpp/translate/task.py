@@ -1,0 +1,119 @@
+"""What is asked of the models: the prompt, and everything else that decides a translation."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..errors import TrimixError
+from ..fusion import Plausibility, Weights
+from ..prompts import Language, translation_prompt
+from ..sampling import Sampler
+from ..sequence import Control
+
+if TYPE_CHECKING:
+    from ..weighting import Chooser
+
+MAX_SHOTS = 5
+# The paper's limit of an answer. Longer pieces may have more: Tibetan costs 1.5 tokens of Qwen2 for
+# a character of the English text on average.
+MIN_ANSWER = 200
+_TOKENS_PER_CHARACTER = 2.5
+# Where greedy decoding loses a placeholder, the second attempt draws at this temperature.
+_SECOND_TEMPERATURE = 0.7
+# A Chinese or Japanese character says about as much as three letters.
+_DENSE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+
+Shot = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Task:
+    """How pieces of text are translated.
+
+    Attributes:
+        source, target: the languages.
+        weights: of the fusion; with a chooser those of a text that is too short to choose by.
+        shots: exemplars, (text, translation).
+        sampler: of every piece; its seed is mixed with the text (`sampler_for`).
+        max_tokens: most tokens of an answer; None: 200, and more for long pieces.
+        control, chooser, plausibility: as those of `Sequence`.
+        stops: strings that end an answer, besides the line break.
+        retry: try a piece that loses placeholders once more.
+        score_shots: a chooser looks at the exemplars too, not only at the text.
+    """
+
+    source: Language
+    target: Language
+    weights: Weights
+    shots: tuple[Shot, ...] = ()
+    sampler: Sampler = field(default_factory=Sampler)
+    max_tokens: int | None = None
+    control: Control = "fused"
+    chooser: Callable[[], Chooser] | None = None
+    plausibility: Plausibility | None = None
+    stops: tuple[str, ...] = ()
+    retry: bool = True
+    score_shots: bool = False
+
+    def prompt(self, text: str, n_shots: int) -> str:
+        """The paper's prompt with the last `n_shots` exemplars."""
+        kept = self.shots[len(self.shots) - n_shots :]
+        return translation_prompt(text, self.source, self.target, kept)
+
+    def answer_limit(self, text: str) -> int:
+        """Most tokens of the translation of `text`."""
+        return self.max_tokens or max(MIN_ANSWER, int(_TOKENS_PER_CHARACTER * size(text)))
+
+    def sampler_for(self, text: str, attempt: int) -> Sampler:
+        """The sampler of an attempt at `text`, 0 or 1; the second leaves the path of the first.
+
+        The noise depends on seed, text and attempt alone: the order of the file, the batch, and
+        an interruption change nothing.
+        """
+        first = self.sampler
+        key = f"{first.seed}\0{attempt}\0{text}".encode()
+        seed = int.from_bytes(hashlib.sha256(key).digest()[:8], "big")
+        temperature = first.temperature
+        if attempt:
+            temperature = 0.0 if temperature else _SECOND_TEMPERATURE
+        return Sampler(
+            temperature=temperature,
+            top_k=first.top_k,
+            top_p=first.top_p,
+            min_p=first.min_p,
+            repeat_penalty=first.repeat_penalty,
+            repeat_last_n=first.repeat_last_n,
+            seed=seed,
+        )
+
+
+def size(text: str) -> int:
+    """How much `text` says, in characters of an alphabet."""
+    return len(text) + 2 * len(_DENSE.findall(text))
+
+
+def read_shots(text: str, name: str) -> list[Shot]:
+    """The exemplars of a TSV file without a header: a text and its translation a line.
+
+    Raises:
+        TrimixError: a line that is not two texts; `name` and the line are told.
+    """
+    shots = []
+    # Not splitlines: U+2028 and its like are characters of a text.
+    for number, line in enumerate(text.split("\n"), 1):
+        cells = [cell.strip() for cell in line.split("\t")]
+        if cells == [""]:
+            continue
+        if len(cells) != 2 or not all(cells):
+            raise TrimixError(
+                f"{name}: line {number} is not a text, a tab, and its translation: it has "
+                f"{len(cells)} column{'s' * (len(cells) != 1)}{'' if all(cells) else ', one empty'}"
+            )
+        shots.append((cells[0], cells[1]))
+    if not shots:
+        raise TrimixError(f"{name}: there is no exemplar in it")
+    return shots

@@ -1,0 +1,115 @@
+"""What is sent to the models: each different line, or part of a long one, of all segments, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from .placeholders import accelerator, append_accelerator, lost_or_invented, passes_through
+from .segments import Result, Segment
+from .sentences import Piece, join, split
+from .task import size
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A text that one generation translates.
+
+    Attributes:
+        text: one line, without white space around it.
+        syntax: what its segment says of placeholders (`Segment.syntax`).
+        label: it may have a keyboard accelerator, which is kept from the models.
+    """
+
+    text: str
+    syntax: frozenset[str] = frozenset()
+    label: bool = False
+
+    @property
+    def asked(self) -> str:
+        """The text as the models get it."""
+        found = accelerator(self.text) if self.label else None
+        return found.plain if found else self.text
+
+    def answered(self, answer: str) -> str:
+        """The translation, given the models' answer."""
+        found = accelerator(self.text) if self.label else None
+        if found is None or not answer or accelerator(answer):
+            return answer
+        return append_accelerator(answer, found)
+
+    def broken(self, translation: str) -> tuple[str, ...]:
+        """What is wrong with the placeholders of a translation."""
+        return lost_or_invented(self.text, translation, self.syntax)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a unit.
+
+    Attributes:
+        text: its translation; None: it could not be translated at all.
+        reasons: why somebody should look at it.
+        tokens: tokens generated, of both attempts.
+        weights: (alpha, beta) of the attempt that was taken; None without one.
+        retried: there was a second attempt.
+        shots: exemplars in its prompt.
+    """
+
+    text: str | None
+    reasons: tuple[str, ...] = ()
+    tokens: int = 0
+    weights: tuple[float, float] | None = None
+    retried: bool = False
+    shots: int = 0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A segment and how it is put together: its pieces, and the unit of each that has one."""
+
+    segment: Segment
+    pieces: tuple[Piece, ...]
+    units: tuple[Unit | None, ...]
+
+    @property
+    def asked(self) -> list[Unit]:
+        """The units in it."""
+        return [unit for unit in self.units if unit]
+
+    def result(self, outcomes: Mapping[Unit, Outcome]) -> Result | None:
+        """The segment's result from those of its units; None where nothing could be translated.
+
+        A part that could not be translated stays as it is.
+        """
+        found = [outcomes[unit] for unit in self.asked]
+        if found and all(outcome.text is None for outcome in found):
+            return None
+        texts = []
+        for piece, unit in zip(self.pieces, self.units, strict=True):
+            translated = outcomes[unit].text if unit else None
+            texts.append(piece.text if translated is None else translated)
+        reasons = reasons_of(found)
+        return Result(join(self.pieces, texts), bool(reasons), reasons)
+
+
+def reasons_of(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
+    """The reasons of several outcomes, each once."""
+    return tuple(dict.fromkeys(reason for outcome in outcomes for reason in outcome.reasons))
+
+
+def lay_out(segments: Iterable[Segment], *, cut: int, labels: bool) -> list[Layout]:
+    """The segments in pieces, a line each; those beyond `cut` characters in several (0: never).
+
+    `labels`: they are strings of programs, whose accelerators come back appended.
+    """
+    layouts = []
+    for segment in segments:
+        limit = cut or max(size(segment.text), 1)
+        pieces = tuple(split(segment.text, limit, size))
+        units = tuple(
+            None if passes_through(piece.text) else Unit(piece.text, segment.syntax, labels)
+            for piece in pieces
+        )
+        layouts.append(Layout(segment, pieces, units))
+    return layouts
