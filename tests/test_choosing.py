@@ -169,6 +169,9 @@ def test_a_shared_beginning_is_evaluated_once(
         stranger = Sequence(trio.tokenize(UYGHUR), Weights(0.7, 0.5), max_tokens=4)
         done = list(decoder.run([*sequences, stranger]))
         assert len(done) == 3
+        assert len(decoder._free) == 2
+        decoder.unshare()
+        assert len(decoder._free) == 3
         assert not [start for _, start, length in fed if 0 < start < shared and length > 1]
         for end, log in zip(ends, logs, strict=True):
             # The first token after the shared part is scored too.

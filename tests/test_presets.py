@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 
@@ -145,6 +146,15 @@ def test_an_interruption_leaves_the_old_file(
         presets.save(path, tmp_path, "task", Weights(0, 1))
     assert path.read_text() == OWN
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["mine.toml"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real.toml").write_text(OWN)
+    (tmp_path / "mine.toml").symlink_to("real.toml")
+    presets.save(tmp_path / "mine.toml", tmp_path, "task", Weights(0, 1))
+    assert (tmp_path / "mine.toml").is_symlink()
+    assert "task" in load_spec(tmp_path / "real.toml").presets
 
 
 def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:

@@ -71,9 +71,10 @@ def test_never_worse_than_any_place_that_a_search_finds(prompt: tuple) -> None:
     alpha, beta, value = optimum_of(rows, targets).find()
     assert 0 <= alpha <= 1
     assert 0 <= beta <= 1
-    assert value == pytest.approx(value_at(alpha, beta), abs=1e-9)
-    assert value <= nll_written_out(rows, targets).min() / n + 1e-9
-    assert value <= search(value_at, lines=7)[2] + 1e-9
+    slack = 1e-9 * max(1, scale)  # `Weights` rounds coefficients to 12 decimals
+    assert value == pytest.approx(value_at(alpha, beta), abs=slack)
+    assert value <= nll_written_out(rows, targets).min() / n + slack
+    assert value <= search(value_at, lines=7)[2] + slack
     if kind in ("cpt is base", "one model"):
         assert beta == 0
     if kind in ("large is base", "one model"):
@@ -188,7 +189,7 @@ def test_the_minimum_of_a_quadratic_meets_its_conditions(
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     at = quadratic(turn @ np.diag(bends) @ turn.T, np.array(centre))
     x, value = minimise_in_box(at, np.array(start))
-    assert value <= at(np.array(start)).value
+    assert value <= at(np.array(start)).value + 1e-9
     for k, slope in enumerate(at(x).gradient):  # no way down that stays in the box
         assert slope > -1e-5 or x[k] > 1 - 1e-9
         assert slope < 1e-5 or x[k] < 1e-9

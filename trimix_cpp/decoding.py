@@ -77,13 +77,14 @@ class Decoder:
     def share(self, tokens: list[int], roles: Iterable[str]) -> None:
         """Evaluate the beginning of many prompts once; sequences that begin with it copy it.
 
-        It takes a place of its own, for good. The last of its tokens is left to each sequence: its
-        logits predict what follows, which a sequence that chooses its weights wants to know.
+        It takes a place of its own until `unshare`. The last of its tokens is left to each
+        sequence: its logits predict what follows, which a sequence that chooses its weights wants.
 
         Raises:
             ContextFullError: it does not fit.
             TrimixError: no place is free, or a role has no file.
         """
+        self.unshare()
         if len(tokens) < 2:
             return
         shared = Sequence(tokens[:-1], Weights(0, 0))
@@ -92,6 +93,12 @@ class Decoder:
         for role in roles:
             self._catch_up(shared, role, len(shared.tokens))
         self._shared = shared
+
+    def unshare(self) -> None:
+        """Free the place of what `share` keeps, if it keeps anything."""
+        if self._shared:
+            self._leave(self._shared)
+            self._shared = None
 
     def _catch_up(self, sequence: Sequence, role: str, length: int) -> None:
         """Evaluate what `role` lacks of the first `length` tokens, without logits."""
@@ -125,8 +132,11 @@ class Decoder:
 
     def remove(self, sequence: Sequence) -> None:
         """Take a sequence out and empty its place."""
-        self.rewind(sequence, 0)
+        self._leave(sequence)
         self.sequences.remove(sequence)
+
+    def _leave(self, sequence: Sequence) -> None:
+        self.rewind(sequence, 0)
         self._free.append(_slot(sequence))
         sequence.slot = None
 
@@ -162,7 +172,7 @@ class Decoder:
             return []
         began = time.perf_counter()
         draft = self._draft(running)
-        if draft:
+        if draft and self.speculator:
             events = self._round(running[0], draft)
             seconds = time.perf_counter() - began
             self.speculator.note_round(draft, len(events) - 1, seconds)
@@ -218,11 +228,17 @@ class Decoder:
         for i in range(n_rows):
             row_of = {role: (kept.get(role) or checked[role])[i] for role in sequence.roles}
             token = self._choose(sequence, row_of)
+            if i < draft.depth:
+                token = self._settle(token, drafts[i])
             events.append(self._accept(sequence, token))
             if sequence.stop is not None or i == draft.depth or token != drafts[i]:
                 break
         self.rewind(sequence, len(sequence.tokens))
         return events
+
+    def _settle(self, token: int, draft: int) -> int:
+        """What stands where `draft` was guessed and `token` is right; `bench` simulates others."""
+        return token
 
     def run(self, sequences: Iterable[Sequence]) -> Iterator[Sequence]:
         """Decode any number of sequences, as many at a time as there are places, as they end."""

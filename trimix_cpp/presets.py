@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .atomic import replacing
-from .errors import TrimixError
+from .errors import TrimixError, UsageError
 from .fusion import Weights
 from .spec import TrioSpec
 
@@ -50,21 +50,28 @@ def save(path: Path, home: Path, task: str, weights: Weights) -> None:
     interruption leaves the old one. `home` has the lock that keeps two writers apart.
 
     Raises:
-        TrimixError: the task has no name, the file is no TOML, or another process holds the lock.
+        UsageError: the task has no name.
+        TrimixError: the file is no TOML, or another process holds the lock.
         OSError: the system refused to write.
     """
     from filelock import FileLock, Timeout
 
-    if not task.strip() or any(not character.isprintable() for character in task):
-        raise TrimixError(f"{task!r} is no name for a task: such as translation.eng-uig")
+    check_task(task)
     lock = home / "presets" / ".lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(lock, timeout=_LOCK_SECONDS):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, task, weights)
+            # A link stays a link.
+            _write(path.resolve(), task, weights)
     except Timeout:
         raise TrimixError(f"another process is saving presets ({lock} is locked)") from None
+
+
+def check_task(task: str) -> None:
+    """Raises UsageError where `task` is no name that a user could type again."""
+    if not task.strip() or not task.isprintable():
+        raise UsageError(f"{task!r} is no name for a task, such as translation.eng-uig")
 
 
 def _write(path: Path, task: str, weights: Weights) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import psutil
-
 from ..fusion import ROLES
 from ..gguf_header import Header, read_header
 from ..llama import MAX_SEQ, Model, physical_cores, supports_gpu
-from ..memory import cache_bytes
+from ..memory import cache_bytes, free_memory
 from ..spec import TrioSpec
 from ..trio import Options
 from .task import Task
@@ -118,7 +116,7 @@ class Machine:
 
     def _free(self) -> int:
         weights = sum(path.stat().st_size for path in self._files())
-        return max(0, psutil.virtual_memory().available - weights)
+        return max(0, free_memory() - weights)
 
     def _files(self) -> set[Path]:
         return {self._spec.roles[role].path for role in self._roles}

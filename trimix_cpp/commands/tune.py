@@ -1,0 +1,306 @@
+"""`trimix-cpp tune`: alpha and beta for a task, from sample prompts."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import TrimixError, UsageError
+from .options import (
+    SCORED_ROWS,
+    notice,
+    read_text,
+    resolve_running,
+    resolve_spec,
+    running_options,
+)
+
+if TYPE_CHECKING:
+    from ..examples import Example, Format
+    from ..spec import TrioSpec
+    from ..trio import Trio
+    from ..tuning import Progress
+    from ..tuning_report import Report, UpperBound
+    from ..weight_grid import Grid
+
+ROLES = ("large", "cpt", "base")
+
+
+@click.command("tune", short_help="alpha and beta for a task, from sample prompts.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--paragraphs", is_flag=True, help="Blank lines stand between prompts.")
+@click.option("--jsonl", is_flag=True, help="JSON lines; a FILE named .jsonl is so anyway.")
+@click.option(
+    "--prefix",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Text before every prompt, such as exemplars; a blank line follows it.",
+)
+@click.option(
+    "--samples", type=click.IntRange(1), default=50, show_default=True, help="Prompts to draw."
+)
+@click.option(
+    "-s", "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draw."
+)
+@click.option("--alphas", metavar="A,…", help="Grid.  [default: 0.1,0.3,0.5,0.7,0.9,1]")
+@click.option("--betas", metavar="B,…", help="Grid.  [default: 0.1,0.3,0.5,0.7,0.9,1]")
+@click.option(
+    "--criterion",
+    type=click.Choice(["ppl", "ppl-opt", "ent"]),
+    default="ppl",
+    show_default=True,
+    help="Least perplexity of the prompts on the grid; the same "
+    "between its points; least entropy of the first generated token.",
+)
+@click.option(
+    "--average",
+    type=click.Choice(["prompts", "tokens"]),
+    default="prompts",
+    show_default=True,
+    help="Every prompt counts the same, or every token.",
+)
+@click.option("--divergence", is_flag=True, help="Show KL(large || base) and KL(cpt || base).")
+@click.option(
+    "--upper-bound",
+    is_flag=True,
+    help="Let every pair of the grid answer every prompt, and score the answers.",
+)
+@click.option(
+    "--metric",
+    type=click.Choice(["chrf", "accuracy"]),
+    default="chrf",
+    show_default=True,
+    help="Of --upper-bound: chrF++, or equality.",
+)
+@click.option(
+    "-n",
+    "--predict",
+    type=click.IntRange(1),
+    default=200,
+    show_default=True,
+    help="Most tokens of an answer, with --upper-bound.",
+)
+@click.option(
+    "-np",
+    "--parallel",
+    type=click.IntRange(1, 256),
+    default=4,
+    show_default=True,
+    help="Answers at a time, with --upper-bound; each needs a context.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png",
+    help="Draw the grid as a heat map.",
+)
+@click.option(
+    "--save", "task", metavar="TASK", help="Keep the pair for --weights preset --task TASK."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+@running_options
+def command(file: Path, as_json: bool, quiet: bool, **flags: Any) -> None:
+    """Choose the weights of a task by sample prompts, without answers to them.
+
+    FILE holds the prompts as the models will get them, one a line; with --paragraphs one a
+    paragraph; or JSON lines with "prompt" and, for --upper-bound, "reference". - is standard
+    input. The pair of the grid under which the prompts are likeliest wins.
+    """
+    grid, examples = _grid(flags), _examples(file, flags)
+    if flags["plot"]:
+        from ..plots import check_plot
+
+        check_plot(flags["plot"])
+    if flags["upper_bound"]:
+        from ..upper_bound import check_metric
+
+        check_metric(flags["metric"])
+    spec, _ = resolve_spec(flags)
+    n_parallel = flags["parallel"] if flags["upper_bound"] else 1
+    options = resolve_running(flags, spec, n_parallel=n_parallel, n_outputs=SCORED_ROWS)
+    target = _save_target(flags, spec) if flags["task"] else None
+    from ..trio import Trio
+
+    with Trio(spec, ROLES, options) as trio:
+        report = _tune(trio, examples, grid, flags, quiet)
+    saved = None
+    try:
+        if flags["plot"]:
+            from ..plots import draw_heat_maps
+
+            draw_heat_maps(flags["plot"], report.heat_maps())
+        if target:
+            _save(target, flags["task"], report)
+            saved = {"task": flags["task"], "path": str(target)}
+    finally:  # what took long to find out is shown, even if a file cannot be written
+        _show(report, saved, as_json)
+
+
+def _show(report: Report, saved: dict[str, str] | None, as_json: bool) -> None:
+    if as_json:
+        document = report.document() | ({"saved": saved} if saved else {})
+        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        return
+    click.echo(report.text())
+    if saved:
+        how = f"--weights preset --task {shlex.quote(saved['task'])}"
+        click.echo(f"\nSaved in {saved['path']}: {how}")
+
+
+def _examples(file: Path, flags: dict[str, Any]) -> list[Example]:
+    """The prompts that are drawn from the file, the prefix before each."""
+    from ..examples import parse_examples, sample
+
+    jsonl = flags["jsonl"] or file.suffix.lower() == ".jsonl"
+    if jsonl and flags["paragraphs"]:
+        raise UsageError("--paragraphs is for text, not for JSON lines")
+    if str(file) == str(flags["prefix"]) == "-":
+        raise UsageError("FILE and --prefix cannot both be standard input")
+    kind: Format = "jsonl" if jsonl else "paragraphs" if flags["paragraphs"] else "lines"
+    name = "standard input" if str(file) == "-" else str(file)
+    found = parse_examples(read_text(file), kind, name)
+    drawn = sample(found, flags["samples"], flags["seed"])
+    lacking = [example.line for example in drawn if example.reference is None]
+    if flags["upper_bound"] and lacking:
+        raise TrimixError(
+            f'{name}: line {lacking[0]} has no "reference", which --upper-bound needs; '
+            "references stand in JSON lines (--jsonl)"
+        )
+    if flags["prefix"]:
+        prefix = read_text(flags["prefix"]).rstrip("\r\n")
+        drawn = [replace(example, prompt=f"{prefix}\n\n{example.prompt}") for example in drawn]
+    return drawn
+
+
+def _grid(flags: dict[str, Any]) -> Grid:
+    from ..weight_grid import DEFAULT_VALUES, Grid
+
+    lines = {}
+    for name in ("alphas", "betas"):
+        text = flags[name]
+        try:
+            lines[name] = DEFAULT_VALUES if text is None else tuple(map(float, text.split(",")))
+            Grid(lines[name])
+        except (ValueError, TrimixError):
+            raise UsageError(
+                f"--{name}: {text!r} is not a list of finite numbers such as 0.1,0.5,1"
+            ) from None
+    return Grid(lines["alphas"], lines["betas"])
+
+
+def _save_target(flags: dict[str, Any], spec: TrioSpec) -> Path:
+    """The file that --save writes to: the TOML that the user named, or the saved presets."""
+    from ..presets import check_task, saved_file
+    from ..store import home, names_file
+
+    check_task(flags["task"])
+    if spec.path is None:
+        raise UsageError("--save keeps the pair for a trio: name one by --trio or --lang")
+    if flags["trio"] and names_file(flags["trio"]):
+        return spec.path
+    return saved_file(home(), spec.name)
+
+
+def _save(target: Path, task: str, report: Report) -> None:
+    from ..presets import save
+    from ..store import home
+
+    save(target, home(), task, report.best[0])
+
+
+def _tune(
+    trio: Trio, examples: list[Example], grid: Grid, flags: dict[str, Any], quiet: bool
+) -> Report:
+    """Score the prompts, find the best pairs, and the upper bound where it is asked for."""
+    import numpy as np
+
+    from ..tuning import score_prompts
+    from ..tuning_report import Report
+    from ..weight_grid import TIE
+
+    room = trio.n_ctx - (flags["predict"] if flags["upper_bound"] else 1)
+    prompts, references = _fit(trio, examples, room, flags["samples"])
+    fine = flags["criterion"] == "ppl-opt"
+    with _progress("scoring", "prompts", quiet) as progress:
+        scores = score_prompts(trio, prompts, grid, fine=fine, progress=progress)
+    if min(grid.shape) > 1 and np.ptp(scores.mean_nll()) <= TIE:
+        notice("every pair fits the prompts alike: are the three models the same?")
+    bound = None
+    if flags["upper_bound"]:
+        bound = _bound(trio, prompts, references, grid, flags, quiet)
+    return Report(
+        scores,
+        flags["criterion"],
+        flags["average"],
+        upper_bound=bound,
+        divergence=flags["divergence"],
+    )
+
+
+def _bound(
+    trio: Trio,
+    prompts: list[list[int]],
+    references: list[str],
+    grid: Grid,
+    flags: dict[str, Any],
+    quiet: bool,
+) -> UpperBound:
+    """The score of every pair of the grid."""
+    import numpy as np
+
+    from ..tuning import common_prefix
+    from ..tuning_report import UpperBound
+    from ..upper_bound import answers, score
+
+    pairs = [grid.weights(i, j) for i, j in np.ndindex(grid.shape)]
+    prefix, most = common_prefix(prompts), flags["predict"]
+    with _progress("answering", "answers", quiet) as progress:
+        found = answers(trio, prompts, pairs, max_tokens=most, prefix=prefix, progress=progress)
+    values = [score(own, references, flags["metric"]) for own in found]
+    return UpperBound(flags["metric"], np.array(values).reshape(grid.shape))
+
+
+def _fit(
+    trio: Trio, examples: list[Example], limit: int, wanted: int
+) -> tuple[list[list[int]], list[str]]:
+    """The prompts' tokens and their references; what had to be cut or left out is told."""
+    from ..tuning import fit_prompts
+    from ..tuning_report import count
+
+    if limit < 2:
+        raise UsageError(
+            f"-n {trio.n_ctx - limit} leaves no room for a prompt in a context of {trio.n_ctx} "
+            "tokens; give a smaller -n or a larger -c"
+        )
+    if len(examples) < wanted:
+        notice(f"{count(len(examples), 'prompt')} instead of {wanted}: FILE has no more")
+    fitted = fit_prompts(trio, [example.prompt for example in examples], limit)
+    if fitted.n_cut:
+        notice(
+            f"{count(fitted.n_cut, 'prompt')} of more than {limit} tokens cut at the front; a "
+            "larger -c takes more"
+        )
+    if short := len(examples) - len(fitted.kept):
+        notice(f"{count(short, 'prompt')} of one token left out: nothing to score")
+    if not fitted.prompts:
+        raise TrimixError("no prompt has a token to predict: give longer ones")
+    return fitted.prompts, [examples[i].reference or "" for i in fitted.kept]
+
+
+@contextmanager
+def _progress(label: str, unit: str, quiet: bool) -> Iterator[Progress]:
+    from trimix_cpp.convert.progress import bar
+
+    if quiet:
+        yield None
+        return
+    with bar(label, unit) as progress:
+        yield progress
