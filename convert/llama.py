@@ -75,7 +75,7 @@ class Llama(Architecture):
         smooth = (single(context) / waves - single(low)) / single(high - low)
         between = single(1) / ((single(1) - smooth) / single(factor) + smooth)
         short, long = waves < single(context / high), waves > single(context / low)
-        return np.where(short, single(1), np.where(long, single(factor), between))
+        return np.asarray(np.where(short, single(1), np.where(long, single(factor), between)))
 
     def write_more(self, writer: GGUFWriter) -> None:
         """What stands behind the file type."""

@@ -53,7 +53,7 @@ def read_model(path: Path) -> SentencePieceModel:
     if not pieces:
         raise ConvertError(f"{path} is no SentencePiece model: it holds no tokens")
     if trainer.get(3, 1) != _BPE:
-        raise ConvertError(f"{path} is no BPE model (model_type {trainer.get(3, 1)})")
+        raise ConvertError(f"{path} is no BPE model (model_type {trainer.get(3, 1)!r})")
     if normalizer.get(2):
         raise ConvertError(
             f"{path} normalizes text, which llama.cpp does not do for SentencePiece models: "

@@ -40,13 +40,13 @@ def interleave_halves(head_dim: int) -> Transform:
 
     def apply(rows: Array) -> Array:
         heads = rows.reshape(-1, 2, head_dim // 2, *rows.shape[1:])
-        return heads.swapaxes(1, 2).reshape(rows.shape)
+        return np.asarray(heads.swapaxes(1, 2).reshape(rows.shape))
 
     return Transform(apply, head_dim)
 
 
 def _plus_one(rows: Array) -> Array:
-    return rows.astype(np.float32, copy=False) + np.float32(1)
+    return np.asarray(rows.astype(np.float32, copy=False) + np.float32(1))
 
 
 # Gemma's norms multiply by 1 + weight; llama.cpp multiplies by what the file holds.

@@ -89,10 +89,12 @@ class Alignment:
 
     def to_role(self, role: str, ids: Ids) -> Ids:
         """The role's own ids of canonical `ids`, int32 of the same shape."""
-        if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < self.n_tokens:
+        own = ids.astype(np.int32)
+        # As unsigned numbers negative ones are large: one look instead of two, at every step.
+        if len(own) and own.view(np.uint32).max() >= self.n_tokens:
             raise ValueError(f"a token is not among the {self.n_tokens} shared ones")
         columns = self.columns[role]
-        return ids.astype(np.int32) if columns is None else columns[ids]
+        return own if columns is None else columns[own]
 
     def from_role(self, role: str, ids: Ids) -> Ids:
         """The canonical ids of a role's own `ids`, int32 of the same shape.
