@@ -1,0 +1,279 @@
+"""`trimix-cpp plan`: the types that fit into a memory at the least cost."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import UsageError
+from .impact_options import evaluation_options, open_evaluation, read_texts
+from .options import model_options, resolve_spec
+
+if TYPE_CHECKING:
+    from ..impact_rows import Version
+    from ..plan import Choice, Effects, Item, Plan
+    from .impact_options import Evaluation
+
+_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+_SHOWN = 12
+
+
+@click.command("plan", short_help="The types that fit into a memory at the least cost.")
+@click.option("--ram", required=True, metavar="SIZE", help="Memory of the machine: 8GiB, 900MiB.")
+@click.option(
+    "--reserve",
+    metavar="SIZE",
+    help="Left to the system and other programs.  [default: a quarter, at most 2GiB]",
+)
+@click.option(
+    "--context",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Tokens of context that the trio will run with.  [default: what it was trained for, but "
+    "at most 4096]",
+)
+@click.option(
+    "--types",
+    metavar="TYPE,…",
+    help="Types to choose from.  [default: Q8_0,Q6_K,Q5_K_M,Q4_K_M,Q3_K_M,Q2_K]",
+)
+@click.option("--kv-types", metavar="TYPE,…", help="KV types to choose from.  [default: f16,q8_0]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE.toml",
+    help="Write the profile, for `quantize --profile` and `pull --profile`.",
+)
+@click.option("--force", is_flag=True, help="Overwrite FILE.toml.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@evaluation_options
+@model_options
+def command(ram: str, reserve: str | None, as_json: bool, **flags: Any) -> None:
+    """Choose a type for every role and for the KV caches, by measured impact.
+
+    Every role is measured at every type, in the fused distribution of the weights; of all choices
+    that fit into the memory the one with the least expected KLD is taken, and then measured.
+    """
+    whole = size(ram, "--ram")
+    kept = size(reserve, "--reserve") if reserve else min(whole // 4, 2 << 30)
+    if kept >= whole:
+        raise UsageError("--reserve leaves nothing of --ram")
+    output: Path | None = flags["output"]
+    if output and output.exists() and not flags["force"]:
+        raise UsageError(f"{output} exists already; --force overwrites it")
+    types, kv_types = _names(flags["types"], kv=False), _names(flags["kv_types"], kv=True)
+    texts = read_texts(flags["texts"], by_file=False)
+    spec, _ = resolve_spec(flags)
+    with open_evaluation(flags, spec) as evaluation:
+        n_ctx = flags["context"] or evaluation.model_ctx
+        effects, plan = _plan(evaluation, types, kv_types, texts, n_ctx, whole - kept)
+        profile = plan.best.profile(
+            output.stem if output else "plan",
+            f"by `trimix-cpp plan --ram {ram}`, for {evaluation.weights}",
+            round(whole / 2**30, 3),
+        )
+        measured = _measure(evaluation, profile, texts)
+    if output:
+        from ..plan import write_profile
+
+        write_profile(profile, output)
+    if as_json:
+        document = _document(effects, plan, measured) | {"n_ctx": n_ctx}
+        document["weights"] = {"alpha": evaluation.weights.alpha, "beta": evaluation.weights.beta}
+        document["written"] = str(output) if output else None
+        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        return
+    click.echo(_text(evaluation, effects, plan, measured, n_ctx))
+    if output:
+        click.echo(f"\nWritten: {output}")
+
+
+def size(text: str, flag: str) -> int:
+    """Bytes of `8GiB`, `8G`, `512 MiB`; units are powers of 1024.
+
+    Raises:
+        UsageError: it is no size.
+    """
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    value = float(match[1]) * 2.0 ** _UNITS[match[2].upper()] if match else 0.0
+    if not 1 <= value < 2**60:
+        raise UsageError(f"{flag}: {text!r} is no size such as 8GiB or 900MiB")
+    return int(value)
+
+
+def _names(text: str | None, *, kv: bool) -> tuple[str, ...]:
+    from .. import plan, quant_types
+
+    if text is None:
+        return plan.KV_TYPES if kv else plan.TYPES
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    names = [name.lower() if kv else name.upper() for name in names]
+    known = set(quant_types.KV_TYPES) if kv else set(quant_types.TYPES) - {"COPY"}
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{'--kv-types' if kv else '--types'}: unknown type {name!r}")
+    if not names:
+        raise UsageError("no types to choose from")
+    return tuple(dict.fromkeys(names))
+
+
+def _plan(
+    evaluation: Evaluation,
+    types: tuple[str, ...],
+    kv_types: tuple[str, ...],
+    texts: list[tuple[str, str]],
+    n_ctx: int,
+    limit: int,
+) -> tuple[Effects, Plan]:
+    from ..gguf_header import read_header
+    from ..llama_backend import repacked_types
+    from ..plan import kv_item, make_plan, measure_effects, no_effects, with_cache
+
+    roles = evaluation.weights.roles
+    workshop = evaluation.workshop(roles)
+    reference = workshop.side("source")
+    sides = {name: workshop.side(name) for name in types}
+    files: dict[Item, Version] = {
+        (role, name): side.versions[role] for role in roles for name, side in sides.items()
+    }
+    caches: dict[Item, Version] = {
+        kv_item(role, kind): with_cache(reference.versions[role], kind)
+        for role in roles
+        for kind in kv_types
+        if kind != "f16"
+    }
+    by_file: dict[Path, set[str]] = {}
+    for role in roles:
+        by_file.setdefault(evaluation.spec.roles[role].path, set()).add(role)
+    planned = partial(
+        make_plan,
+        headers={item: read_header(version.path) for item, version in files.items()},
+        kv_types=kv_types,
+        n_ctx=n_ctx,
+        limit=limit,
+        together=[frozenset(group) for group in by_file.values()],
+        repacked_types=sorted(repacked_types()),
+        adapters={r: v.lora.stat().st_size for (r, _), v in files.items() if v.lora},
+    )
+    _ = planned(
+        no_effects((*files, *caches))
+    ).best  # whether anything fits is known before the work
+    evaluator = evaluation.evaluator(roles)
+    windows = evaluation.windows(evaluator, texts)
+    with evaluation.bar("measuring", "windows") as progress:
+        effects = measure_effects(
+            evaluator,
+            reference,
+            {**files, **caches},
+            windows,
+            evaluation.weights,
+            evaluation.cache,
+            one_by_one=evaluation.one_by_one,
+            progress=progress,
+        )
+    evaluator.release()
+    return effects, planned(effects)
+
+
+def _measure(evaluation: Evaluation, profile: Any, texts: list[tuple[str, str]]) -> float:
+    """The mean KLD of the whole profile, as `impact` measures it."""
+    from ..impact import Task, compare_sides, fused_name
+
+    roles = evaluation.weights.roles
+    workshop, evaluator = evaluation.workshop(roles), evaluation.evaluator(roles)
+    (comparison,) = compare_sides(
+        evaluator,
+        workshop.side("source"),
+        [workshop.profile(profile)],
+        evaluation.windows(evaluator, texts),
+        Task(evaluation.weights),
+        evaluation.cache,
+        one_by_one=evaluation.one_by_one,
+    )
+    return comparison.mean_kld(fused_name(roles))
+
+
+def _document(effects: Effects, plan: Plan, measured: float) -> dict[str, Any]:
+    return {
+        "limit": plan.limit,
+        "best": plan.best.as_json() | {"measured KLD": measured},
+        "better": plan.better.as_json() if plan.better else None,
+        "effects": [
+            {"role": role, "what": what, "mean KLD": float(effects.main[i])}
+            for i, (role, what) in enumerate(effects.items)
+        ],
+        "covariance": effects.covariance.tolist(),
+        "positions": effects.n,
+        "frontier": [choice.as_json() for choice in plan.frontier],
+    }
+
+
+def _text(evaluation: Evaluation, effects: Effects, plan: Plan, measured: float, n_ctx: int) -> str:
+    from ..impact_report import Table
+    from ..plan import size_text
+
+    weights, best = evaluation.weights, plan.best
+    roles = weights.roles
+    whats = list(dict.fromkeys(what for _, what in effects.items))
+    value = {item: float(effects.main[i]) for i, item in enumerate(effects.items)}
+    shown = ", ".join(f"{role} {c:g}" for role, c in weights.coefficients.items())
+    effect = Table(
+        f"Mean KLD of the fused distribution by one role alone (coefficients: {shown})",
+        ["", *whats],
+        [[role, *(f"{value[role, what]:.6f}" for what in whats)] for role in roles],
+        f"{effects.n:,} positions",
+    )
+    at = plan.frontier.index(best) if best in plan.frontier else 0
+    low = max(0, min(at - _SHOWN // 2, len(plan.frontier) - _SHOWN))
+    frontier = Table(
+        f"Choices that nothing smaller beats ({len(plan.frontier)} of {len(plan.choices)})",
+        ["", *roles, "KV", "memory", "expected KLD"],
+        [
+            ["best" if choice == best else "", *_cells(choice, roles)]
+            for choice in plan.frontier[low : low + _SHOWN]
+        ],
+    )
+    types = ", ".join(f"{role} {kind}" for role, kind in best.types.items())
+    lines = [
+        f"{types}; KV {best.kv}: {size_text(best.memory)} of {size_text(plan.limit)} at {n_ctx} "
+        f"tokens of context",
+        f"mean KLD: expected {best.expected:.6f}, measured {measured:.6f}",
+        *_reasons(plan, effects, roles),
+    ]
+    return "\n\n".join(["\n".join(lines), effect.text(), frontier.text()])
+
+
+def _cells(choice: Choice, roles: tuple[str, ...]) -> list[str]:
+    from ..plan import size_text
+
+    types = [choice.types[role] for role in roles]
+    return [*types, choice.kv, size_text(choice.memory), f"{choice.expected:.6f}"]
+
+
+def _reasons(plan: Plan, effects: Effects, roles: tuple[str, ...]) -> list[str]:
+    """Why this one: where the error is, and what the next better would need."""
+    from ..plan import size_text
+
+    best, better = plan.best, plan.better
+    parts = {
+        role: float(effects.main[effects.items.index((role, best.types[role]))]) for role in roles
+    }
+    most = max(parts, key=lambda role: parts[role])
+    lines = [f"most of it comes from {most} as {best.types[most]}: {parts[most]:.6f} by itself"]
+    if better:
+        more = [f"{r} {better.types[r]}" for r in roles if better.types[r] != best.types[r]]
+        if better.kv != best.kv:
+            more.append(f"KV {better.kv}")
+        lines.append(
+            f"the next better choice ({', '.join(more)}) would save "
+            f"{best.expected - better.expected:.6f} and needs {size_text(better.memory)}"
+        )
+    else:
+        lines.append("no choice is better, however much memory there is")
+    return lines
