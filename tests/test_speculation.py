@@ -248,6 +248,12 @@ def test_the_policy_never_loses_and_wins_where_it_can(rate: float, batch: float)
     assert ratio > 0.9 * best / 1.025
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.2, 0.5])
+@pytest.mark.parametrize("batch", [0.13, 0.5, 1.0])
+def test_a_short_text_pays_little_for_finding_out(rate: float, batch: float) -> None:
+    assert simulate(rate, machine(batch), 100) > 0.85
+
+
 def test_acceptance_follows_what_happens() -> None:
     acceptance = Acceptance()
     for _ in range(200):

@@ -267,6 +267,8 @@ class Context(Freed):
         self.n_batch = int(lib.llama_n_batch(self._handle)) - self._companion
         self.n_outputs_max = int(params.n_outputs_max) - self._companion
         self.n_outputs = 0
+        # Where the last rows were, and the view of them.
+        self._rows = (0, 0), np.empty((0, model.n_vocab), np.float32)
         self._batch = Batch(self.n_batch + self._companion)
         if lora is not None:
             self._attach_lora(*lora)
@@ -340,9 +342,10 @@ class Context(Freed):
             raise ValueError(f"a batch holds 1 to {self.n_batch} tokens, not {len(tokens)}")
         if n_outputs > self.n_outputs_max:
             raise ValueError(f"{n_outputs} logits rows asked for, room for {self.n_outputs_max}")
-        if tokens.min() < 0 or tokens.max() >= self.model.n_vocab:
+        # As unsigned numbers negative ones are large: one look instead of two.
+        if tokens.view(np.uint32).max() >= self.model.n_vocab:
             raise ValueError(f"a token is not in the vocabulary of {self.model.n_vocab}")
-        if sequences.min() < 0 or sequences.max() >= self.n_seq_max:
+        if sequences.view(np.uint32).max() >= self.n_seq_max:
             raise ValueError(f"sequences are numbered 0 to {self.n_seq_max - 1}")
 
     def logits(self) -> NDArray[np.float32]:
@@ -355,7 +358,11 @@ class Context(Freed):
         pointer = lib.llama_get_logits(self.handle)
         if not pointer:
             raise TrimixError(f"{self.model.path}: llama.cpp gave no logits")
-        return np.ctypeslib.as_array(pointer, shape=(self.n_outputs, self.model.n_vocab))
+        address = ctypes.addressof(pointer.contents)
+        if self._rows[0] != (address, self.n_outputs):  # making a view takes time
+            shape = (self.n_outputs, self.model.n_vocab)
+            self._rows = (address, self.n_outputs), np.ctypeslib.as_array(pointer, shape=shape)
+        return self._rows[1]
 
     def remove(self, sequence: int, start: int, stop: int = -1) -> bool:
         """Take positions [start, stop) of a sequence out of the cache; -1 means to the end.

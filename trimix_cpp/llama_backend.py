@@ -10,6 +10,7 @@ import ctypes
 import logging
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 import llama_cpp.llama_cpp as lib
@@ -94,6 +95,13 @@ def may_repack(header: Header) -> bool:
     return extra_buffers_work() and copied <= free_memory()
 
 
+def features() -> tuple[str, ...]:
+    """What llama.cpp was built with, as its log says it: AVX512, AMX_INT8, CUDA and so on."""
+    words = lib.llama_print_system_info().decode("utf-8", "replace").split("|")
+    parts = (word.rpartition(":")[2].partition("=") for word in words)
+    return tuple(name.strip() for name, _, value in parts if value.strip() == "1")
+
+
 def note_fast_decode() -> None:
     """Remember that llama.cpp has read its switches for the fast mode."""
     global _fast_decode_done
@@ -109,6 +117,7 @@ def physical_cores() -> int:
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
+@cache
 def supports_gpu() -> bool:
     """Whether this build of llama.cpp can put layers on a GPU."""
     return bool(lib.llama_supports_gpu_offload())

@@ -18,7 +18,7 @@ from .sequence import Sequence
 DEPTHS = (1, 2, 3, 5, 7, 11, 15)
 MOST_DRAFTS = DEPTHS[-1]
 # A batch of n + 1 tokens is taken to cost 1 + n * this many single tokens until it is measured.
-_BATCH_GUESS = 0.13
+_BATCH_GUESS = 0.06
 # How fast new measurements of time replace old ones.
 _RATE = 0.25
 # A round must promise this much more than a step: below it is noise.
@@ -52,8 +52,8 @@ class Draft:
 class Acceptance:
     """How often a drafter's next token is the fused one; starts hopeful, forgets slowly."""
 
-    hits: float = 8.0
-    trials: float = 10.0
+    hits: float = 4.8
+    trials: float = 6.0
 
     @property
     def rate(self) -> float:
@@ -154,7 +154,8 @@ class Speculator:
         self.drafted += draft.depth
         self.accepted += accepted
         self._rounds_since_step += 1
-        self._acceptance.setdefault(draft.name, Acceptance()).note(accepted, draft.depth)
+        self._acceptance[draft.name] = acceptance = self._accepted(draft.name)
+        acceptance.note(accepted, draft.depth)
         self._round.setdefault((draft.name, draft.depth), Time()).note(seconds)
 
     def _forget(self, roles: tuple[str, ...]) -> None:
@@ -188,17 +189,32 @@ class Speculator:
         """Tokens a second that a round is expected to give."""
         if name == "lookup":
             depth = min(depth, len(self._lookup.guesses))
-        rate = self._acceptance.get(name, Acceptance()).rate
+        rate = self._accepted(name).rate
         return expected_tokens(rate, depth) / self._round_seconds(name, steps, depth)
+
+    def _accepted(self, name: str) -> Acceptance:
+        """What is known of a drafter; of a new one that it does little better than cpt alone."""
+        if name in self._acceptance:
+            return self._acceptance[name]
+        known = self._acceptance.get("cpt") if name == "cpt+base" else None
+        return Acceptance(4 * known.rate + 1, 5) if known else Acceptance()
 
     def _round_seconds(self, name: str, steps: Mapping[str, float], depth: int) -> float:
         """What a round takes; a guess from the roles' steps until it was measured twice."""
-        guess = self._step.seconds
-        for role in {*self._roles, *steps}:
-            own = self._role[role].seconds if role in self._role else 0.0
-            guess += own * (depth if role in steps else depth * _BATCH_GUESS)
-        time = self._round.get((name, depth), Time(guess))
-        return time.seconds if time.n > 1 else min(time.seconds, guess)
+        measured = self._round.get((name, depth), Time())
+        if measured.n > 1:
+            return measured.seconds
+        own = {role: self._role[role].seconds for role in self._role}
+        drafting = sum(own.get(role, 0.0) for role in steps)
+        checking = sum(own.get(role, 0.0) for role in self._roles if role not in steps)
+        guess = self._step.seconds + depth * (drafting + _BATCH_GUESS * checking)
+        if measured.n:
+            guess = min(guess, measured.seconds)
+        # A longer batch takes no less than a shorter one that fills whole rows of four.
+        for (other, shorter), time in self._round.items():
+            if other == name and shorter < depth and shorter % 4 == 3 and time.n > 1:
+                guess = max(guess, time.seconds + (depth - shorter) * drafting)
+        return guess
 
     def _is_time_to_retry(self) -> bool:
         if self._until_retry > 0:
@@ -231,8 +247,8 @@ class Lookup:
         self._seen = len(tokens)
         self.guesses = []
         for n in _NGRAMS:
-            end = self._ends.get(tuple(tokens[-n:])) if len(tokens) >= n else None
-            if end is not None:
-                self.guesses = tokens[end : end + MOST_DRAFTS]
+            found = self._ends.get(tuple(tokens[-n:])) if len(tokens) >= n else None
+            if found is not None:
+                self.guesses = tokens[found : found + MOST_DRAFTS]
                 break
         return bool(self.guesses)

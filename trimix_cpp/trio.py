@@ -259,17 +259,21 @@ class Trio(Closing):
 
     def _feed(self, role: str, feeds: list[Feed]) -> Rows:
         context = self._contexts[role]
-        sizes = [len(feed.tokens) for feed in feeds]
-        tokens = self.alignment.to_role(role, np.concatenate([feed.tokens for feed in feeds]))
-        positions = np.concatenate(
-            [np.arange(feed.start, feed.start + len(feed.tokens)) for feed in feeds]
-        )
-        slots = np.repeat([feed.slot for feed in feeds], sizes)
-        outputs = np.concatenate(
-            [np.arange(len(feed.tokens)) >= len(feed.tokens) - feed.n_logits for feed in feeds]
-        )
+        parts = [feed.tokens for feed in feeds]
+        fed = np.concatenate(parts) if len(parts) > 1 else parts[0]
+        tokens = self.alignment.to_role(role, fed)
+        # Lists: most feeds are of one token, and every call of NumPy has its price.
+        positions: list[int] = []
+        slots: list[int] = []
+        outputs: list[bool] = []
+        for feed in feeds:
+            n = len(feed.tokens)
+            positions += range(feed.start, feed.start + n)
+            slots += [feed.slot] * n
+            outputs += [False] * (n - feed.n_logits) + [True] * feed.n_logits
+        arrays = np.array(positions, np.int32), np.array(slots, np.int32), np.array(outputs, bool)
         began = time.perf_counter()
-        context.decode(tokens, positions.astype(np.int32), slots.astype(np.int32), outputs)
+        context.decode(tokens, *arrays)
         # llama.cpp may compute until the logits are asked for.
         rows, columns = context.logits(), self.alignment.columns[role]
         self.seconds[role] = time.perf_counter() - began

@@ -1,0 +1,286 @@
+"""`trimix-cpp bench`: how fast a trio is here, ratios first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import TrimixError, UsageError
+from .options import notice, per_role, read_text, resolve_running, resolve_spec, running_options
+from .weight_options import parse_weighting
+
+if TYPE_CHECKING:
+    from ..bench import Plan
+    from ..fusion import Weights
+    from ..prompts import Language
+    from ..spec import TrioSpec
+    from ..trio import Trio
+
+ROLES = ("large", "cpt", "base")
+MODELS = ("lang", "trio", "large", "cpt", "base", "large_base")
+# The rate that random models are given where none is: about what the bundled trio's cpt reaches.
+ACCEPTANCE = 0.9
+# Above it figures are too low.
+_BUSY = 0.5
+
+
+@click.command("bench", short_help="How fast a trio is on this machine.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["md", "json", "csv"]),
+    default="md",
+    show_default=True,
+    help="Tables, one JSON document, or lines.",
+)
+@click.option("--json", "as_json", is_flag=True, help="As -o json.")
+@click.option(
+    "-r",
+    "--repetitions",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Of every test, in turn; medians are shown.",
+)
+@click.option(
+    "-p",
+    "--n-prompt",
+    type=click.IntRange(0),
+    default=128,
+    show_default=True,
+    help="Tokens of a prompt; 0: no such tests.",
+)
+@click.option(
+    "-n",
+    "--n-gen",
+    type=click.IntRange(1),
+    default=32,
+    show_default=True,
+    help="Tokens to generate.",
+)
+@click.option(
+    "-d",
+    "--n-depth",
+    type=click.IntRange(2),
+    default=64,
+    show_default=True,
+    help="Tokens that are cached before.",
+)
+@click.option(
+    "--batches",
+    default="1,2,4,8,16",
+    show_default=True,
+    metavar="N,…|off",
+    help="Sequences that run at once.",
+)
+@click.option(
+    "--drafts",
+    default="1,2,3,5,7,auto",
+    show_default=True,
+    metavar="N,…|off",
+    help="Tokens that cpt drafts; auto adapts.",
+)
+@click.option(
+    "--weights",
+    default="preset",
+    show_default=True,
+    metavar="A,B",
+    help="alpha,beta of the fusion, or the trio's own.",
+)
+@click.option("--task", metavar="NAME", help="Whose preset.")
+@click.option(
+    "-f",
+    "--file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Prompts to continue with drafts, one a line.  [default: strings to translate]",
+)
+@click.option(
+    "--acceptance",
+    type=click.FloatRange(0, 1),
+    default=None,
+    metavar="X",
+    help="Let each draft be right with this probability, whatever the models say.  "
+    f"[default: {ACCEPTANCE} with --shapes]",
+)
+@click.option(
+    "--shapes",
+    metavar="SMALL+LARGE",
+    help="Random weights at these shapes, such as qwen2.5-1.5b+7b, in the place of models.",
+)
+@click.option(
+    "--types", metavar="TYPE|ROLE=TYPE,…", help="Types of random weights.  [default: Q4_K_M]"
+)
+@click.option("--profile", metavar="NAME|TOML", help="Types of random weights, by profile.")
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Keep the random models here, for the next time.",
+)
+@running_options  # fmt: skip
+def command(output: str, as_json: bool, **flags: Any) -> None:
+    """Measure a trio: each role alone, fused, with drafts, in batches.
+
+    Everything runs in one process, test after test, and that several times; ratios are taken
+    within a repetition and come first. Run it on an idle machine. Prompts and cached tokens are
+    random, as llama-bench's are; drafts are measured on texts, because they must be guessed right,
+    and with --shapes a stated part of them counts as right.
+    """
+    from ..bench_report import FORMATS, document, load, machine
+
+    with _spec(flags) as (spec, name, language):
+        plan = _plan(flags, spec)
+        options = _options(flags, spec, plan)
+        about = {"trio": name, "machine": machine(options.n_threads)}
+        if load() > _BUSY:
+            notice(f"the machine is busy (load {load():.1f}): the speeds will be too low")
+        from ..bench import Bench
+        from ..trio import Trio
+
+        with Trio(spec, _roles(spec, plan), options) as trio:
+            prompts = [] if plan.acceptance is not None else _prompts(flags, trio, language)
+            bench = Bench(trio, plan, prompts)
+            with _progress() as progress:
+                samples = bench.run(progress)
+            found = document(samples, plan, trio, about)
+    click.echo(FORMATS["json" if as_json else output](found))
+
+
+@contextmanager
+def _spec(flags: dict[str, Any]) -> Iterator[tuple[TrioSpec, str, Language | None]]:
+    """The trio, what to call it, and its language."""
+    shapes = flags["shapes"]
+    if not shapes:
+        for flag in ("types", "profile", "keep"):
+            if flags[flag]:
+                raise UsageError(f"--{flag} is about random models: it goes with --shapes")
+        spec, language = resolve_spec(flags)
+        yield spec, spec.name, language or _language_of(spec)
+        return
+    if named := [flag for flag in MODELS if flags[flag]]:
+        raise UsageError(f"--shapes takes the place of models: leave --{named[0]} out")
+    from ..random_models import random_trio
+    from ..spec import RoleSpec, TrioSpec
+
+    types, cache = _types(flags)
+    with random_trio(shapes, types, flags["keep"]) as files:
+        roles = {role: RoleSpec(path) for role, path in files.items()}
+        yield TrioSpec("random", roles, **cache), f"random weights, {shapes}, {types}", None
+
+
+def _language_of(spec: TrioSpec) -> Language | None:
+    from ..prompts import language
+
+    return language(spec.languages[0]) if spec.languages else None
+
+
+def _types(flags: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+    """Role -> type of random models, and the KV cache types of the profile."""
+    from ..profiles import load_profile
+    from ..random_models import DEFAULT_TYPE
+
+    types, cache = dict.fromkeys(ROLES, DEFAULT_TYPE), dict[str, Any]()
+    if flags["profile"]:
+        profile = load_profile(flags["profile"])
+        types = {role: profile.roles[role].type for role in ROLES}
+        cache = {key: dict.fromkeys(ROLES, getattr(profile, key)) for key in ("type_k", "type_v")}
+    if flags["types"]:
+        chosen = per_role(flags["types"], _file_type, "--types")
+        types |= {role: kind for role, kind in chosen.items() if role in ROLES}
+    return types, cache
+
+
+def _file_type(text: str, flag: str) -> str:
+    from ..quant_types import file_type
+
+    try:
+        return file_type(text)
+    except TrimixError as error:
+        raise UsageError(f"{flag}: {error}") from None
+
+
+def _plan(flags: dict[str, Any], spec: TrioSpec) -> Plan:
+    from ..bench import Plan
+
+    acceptance = flags["acceptance"]
+    return Plan(
+        weights=_weights(flags, spec),
+        n_prompt=flags["n_prompt"],
+        n_gen=flags["n_gen"],
+        depth=flags["n_depth"],
+        repetitions=flags["repetitions"],
+        batches=tuple(_number(part, "--batches", 254) for part in _parts(flags["batches"])),
+        drafts=tuple(
+            None if part == "auto" else _number(part, "--drafts", 63)
+            for part in _parts(flags["drafts"])
+        ),
+        acceptance=ACCEPTANCE if flags["shapes"] and acceptance is None else acceptance,
+    )
+
+
+def _weights(flags: dict[str, Any], spec: TrioSpec) -> Weights:
+    try:
+        weighting = parse_weighting(flags["weights"], spec, flags["task"])
+    except UsageError:
+        raise
+    except TrimixError as error:
+        raise UsageError(f"--weights: {error}") from None
+    if weighting.chooser:
+        raise UsageError("--weights: bench needs a fixed pair, such as 0.1,0.9")
+    return weighting.weights
+
+
+def _parts(text: str) -> list[str]:
+    return [] if text == "off" else text.split(",")
+
+
+def _number(text: str, flag: str, most: int) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= most:
+        raise UsageError(f"{flag}: {text!r} is not a number from 1 to {most}")
+    return int(text)
+
+
+def _options(flags: dict[str, Any], spec: TrioSpec, plan: Plan) -> Any:
+    options = resolve_running(flags, spec, n_parallel=plan.n_parallel, n_outputs=plan.n_outputs)
+    if options.n_ctx and options.n_ctx < plan.n_ctx:
+        raise UsageError(f"-c {options.n_ctx} is too small: these tests need {plan.n_ctx} tokens")
+    return replace(options, n_ctx=options.n_ctx or plan.n_ctx)
+
+
+def _roles(spec: TrioSpec, plan: Plan) -> tuple[str, ...]:
+    """Those of the weights, and large to compare with."""
+    compared = ("large",) if "large" in spec.roles else ()
+    return tuple(dict.fromkeys((*plan.weights.roles, *compared)))
+
+
+def _prompts(flags: dict[str, Any], trio: Trio, language: Language | None) -> list[list[int]]:
+    """The texts that are continued, as tokens; those that are too long lose their beginning."""
+    if flags["file"]:
+        texts = [line for line in read_text(flags["file"]).splitlines() if line.strip()]
+        if not texts:
+            raise UsageError(f"{flags['file']}: holds no prompt")
+    else:
+        from ..prompts import language as find
+        from ..prompts import translation_prompt
+        from .demo import SENTENCES
+
+        texts = [
+            translation_prompt(sentence, find("eng"), language) if language else sentence
+            for sentence in SENTENCES
+        ]
+    room = trio.n_ctx - flags["n_gen"] - 1
+    return [trio.tokenize(text, add_special=True, parse_special=True)[-room:] for text in texts]
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    from trimix_cpp.convert.progress import bar
+
+    with bar("measuring", "runs") as progress:
+        yield progress
