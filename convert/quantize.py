@@ -32,7 +32,7 @@ from .errors import ConvertError
 if TYPE_CHECKING:
     from trimix_cpp.llama_quantize import Progress, Request
 
-__all__ = ["TENSOR_TYPES", "TYPES", "Quantized", "quantize"]
+__all__ = ["TENSOR_TYPES", "TYPES", "Quantized", "quantize", "quantize_as"]
 
 _FLOAT_TYPES = frozenset(("F32", "F16", "BF16", "COPY"))
 _OUTPUT, _EMBEDDING = "output.weight", "token_embd.weight"
@@ -119,6 +119,30 @@ def quantize(
         raise system_error(error, dst) from error
     uncovered = tuple(t.name for t in _matrices(header) if matrix and t.name not in values)
     return Quantized(dst, header.file_size, dst.stat().st_size, uncovered)
+
+
+def quantize_as(
+    src: str | Path,
+    dst: str | Path,
+    choice: RoleProfile,
+    *,
+    threads: int | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Quantized:
+    """`quantize` with everything that a profile says of a role."""
+    return quantize(
+        src,
+        dst,
+        choice.type,
+        output_tensor_type=choice.output_tensor_type,
+        token_embedding_type=choice.token_embedding_type,
+        tensors=choice.tensors,
+        imatrix=choice.imatrix,
+        threads=threads,
+        force=force,
+        progress=progress,
+    )
 
 
 def _pattern(text: str) -> str:

@@ -25,7 +25,7 @@ from trimix_cpp.spec import RoleSpec, TrioSpec
 
 from .atomic import check_space, system_error
 from .errors import ConvertError
-from .quantize import quantize
+from .quantize import quantize_as
 
 RECORD = "quantized.json"
 TRIO_FILE = "trio.toml"
@@ -165,18 +165,8 @@ def _make(
     if _is_done(read_header(source), choice):
         _link(source, dst)
         return ()
-    return quantize(
-        source,
-        dst,
-        choice.type,
-        output_tensor_type=choice.output_tensor_type,
-        token_embedding_type=choice.token_embedding_type,
-        tensors=choice.tensors,
-        imatrix=choice.imatrix,
-        threads=threads,
-        force=True,
-        progress=progress,
-    ).uncovered
+    done = quantize_as(source, dst, choice, threads=threads, force=True, progress=progress)
+    return done.uncovered
 
 
 def _check_free(dst: Path, allowed: bool) -> None:

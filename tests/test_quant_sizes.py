@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trimix_cpp.convert.quantize import quantize
+from trimix_cpp.convert.quantize import quantize_as
 from trimix_cpp.gguf_header import read_header
 from trimix_cpp.model_shape import shape_of_header
 from trimix_cpp.profiles import RoleProfile
@@ -20,15 +20,7 @@ REST = sorted(set(TYPES) - NEED_IMATRIX - {*QUICK, "COPY"})
 
 
 def compare(source: Path, target: Path, choice: RoleProfile) -> None:
-    quantize(
-        source,
-        target,
-        choice.type,
-        output_tensor_type=choice.output_tensor_type,
-        token_embedding_type=choice.token_embedding_type,
-        tensors=choice.tensors,
-        threads=1,
-    )
+    quantize_as(source, target, choice, threads=1)
     shape = shape_of_header(read_header(source))
     made = {tensor.name: tensor for tensor in read_header(target).tensors}
     numbers = {entry.number: name for name, entry in TENSOR_TYPES.items()}

@@ -211,7 +211,7 @@ class Workshop:
         return made
 
     def _quantized(self, path: Path, choice: RoleProfile) -> Path:
-        from trimix_cpp.convert.quantize import quantize
+        from trimix_cpp.convert.quantize import quantize_as
 
         source = self._source(path)
         if choice == RoleProfile(choice.type) and type_of(read_header(source)) == choice.type:
@@ -219,17 +219,7 @@ class Workshop:
         made = self._made(path, choice.type, choice)
         if not made.exists():
             with self.bar(f"{path.stem} {choice.type}") as progress:
-                quantize(
-                    source,
-                    made,
-                    choice.type,
-                    output_tensor_type=choice.output_tensor_type,
-                    token_embedding_type=choice.token_embedding_type,
-                    tensors=choice.tensors,
-                    imatrix=choice.imatrix,
-                    force=True,
-                    progress=progress,
-                )
+                quantize_as(source, made, choice, force=True, progress=progress)
         return made
 
     def _made(self, path: Path, kind: str, choice: RoleProfile | None = None) -> Path:

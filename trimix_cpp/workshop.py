@@ -123,19 +123,10 @@ def _convert_checkpoint(
 def quantize_role(src: Path, dst: Path, profile: RoleProfile) -> None:
     """Quantize one file as a profile says; raises as `convert.quantize.quantize`."""
     from .convert.progress import bar
-    from .convert.quantize import quantize
+    from .convert.quantize import quantize_as
 
     with bar("quantizing", "tensors") as progress:
-        quantize(
-            src,
-            dst,
-            profile.type,
-            output_tensor_type=profile.output_tensor_type,
-            token_embedding_type=profile.token_embedding_type,
-            tensors=profile.tensors,
-            imatrix=profile.imatrix,
-            progress=progress,
-        )
+        quantize_as(src, dst, profile, progress=progress)
 
 
 def _outtype(downloads: Path) -> str:
