@@ -19,8 +19,9 @@ from trimix_cpp.errors import TrimixError
 from trimix_cpp.fusion import Plausibility, Weights
 from trimix_cpp.spec import TrioSpec
 from trimix_cpp.trio import Feed, Options, Trio
-from trimix_cpp.tuning import FINE, Average, Scores, fit_prompts, score_prompts
+from trimix_cpp.tuning import Average, Scores, fit_prompts, score_prompts
 from trimix_cpp.weight_grid import DEFAULT_GRID, TIE, Grid
+from trimix_cpp.weight_optimum import FINE_VALUES
 
 from .conftest import ROLES
 
@@ -197,7 +198,7 @@ def test_the_names_of_the_choices() -> None:
     assert tuple(choices["criterion"]) == get_args(tuning.Criterion)
     assert tuple(choices["average"]) == get_args(Average)
     assert tuple(choices["metric"]) == get_args(upper_bound.Metric)
-    assert set(DEFAULT_GRID.alphas + DEFAULT_GRID.betas) < set(FINE)
+    assert set(DEFAULT_GRID.alphas + DEFAULT_GRID.betas) < set(FINE_VALUES)
 
 
 def test_prompts_are_tokenized_as_generate_does_and_fitted(exact_trio: Trio) -> None:

@@ -20,7 +20,7 @@ from .closing import Closing
 from .fusion import Row, Weights
 from .trio import Rows, Trio
 from .weight_grid import Grid, GridScore
-from .weight_optimum import STEP, minimise_grid
+from .weight_optimum import FINE_VALUES, minimise_grid
 from .weighting import divergence, grid_entropies
 
 Average = Literal["prompts", "tokens"]
@@ -28,8 +28,6 @@ Criterion = Literal["ppl", "ppl-opt", "ent"]
 Progress = Callable[[int, int], None] | None
 Doubles = NDArray[np.float64]
 
-# Lines of the grid between which "ppl-opt" finds the minimum; the paper's are among them.
-FINE: tuple[float, ...] = tuple(np.linspace(0, 1, round(1 / STEP) + 1).round(9).tolist())
 SINGLES = {"large": (1.0, 0.0), "cpt": (0.0, 1.0), "base": (0.0, 0.0)}
 
 
@@ -46,7 +44,7 @@ class Scores:
         entropy: of the first generated token, in nats: the same shape.
         singles: role -> its own summed negative log-likelihood, [n_prompts].
         divergence: role -> KL(role || base) of the first generated token, in nats, [n_prompts].
-        fine: as `nll`, on the regular grid `FINE` x `FINE`: for the minimum between the pairs;
+        fine: as `nll`, on the regular grid `FINE_VALUES` x `FINE_VALUES`: for the minimum between the pairs;
             None where it was not asked for.
     """
 
@@ -105,7 +103,7 @@ class Scores:
 
 
 def _continuous(fine: Doubles, pair: Weights, nll: float) -> tuple[Weights, float]:
-    """The minimum in [0, 1] x [0, 1] by the values on `FINE`; never worse than `pair` with `nll`.
+    """The minimum in [0, 1] x [0, 1] by the values on `FINE_VALUES`; never worse than `pair` with `nll`.
 
     A grid of the user's own may reach beyond the box.
     """
@@ -126,7 +124,7 @@ class Watcher:
     def __init__(self, grid: Grid, *, fine: bool = False) -> None:
         self.grid = grid
         # The single models among them: one pass then scores everything on the same footing.
-        more = FINE if fine else (0.0, 1.0)
+        more = FINE_VALUES if fine else (0.0, 1.0)
         self.score = GridScore(Grid((*grid.alphas, *more), (*grid.betas, *more)))
         self.entropy: Doubles = np.empty(0)
         self.divergence: dict[str, float] = {}
@@ -195,7 +193,7 @@ def score_prompts(
             role: np.array([parts[-1].divergence[role] for parts in seen])
             for role in ("large", "cpt")
         },
-        fine=summed(FINE, FINE) if fine else None,
+        fine=summed(FINE_VALUES, FINE_VALUES) if fine else None,
     )
 
 
