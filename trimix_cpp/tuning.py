@@ -44,7 +44,7 @@ class Scores:
         entropy: of the first generated token, in nats: the same shape.
         singles: role -> its own summed negative log-likelihood, [n_prompts].
         divergence: role -> KL(role || base) of the first generated token, in nats, [n_prompts].
-        fine: as `nll`, on the regular grid `FINE_VALUES` x `FINE_VALUES`: for the minimum between the pairs;
+        fine: as `nll`, on the grid `FINE_VALUES` x `FINE_VALUES`, for the minimum between the pairs;
             None where it was not asked for.
     """
 
@@ -103,7 +103,7 @@ class Scores:
 
 
 def _continuous(fine: Doubles, pair: Weights, nll: float) -> tuple[Weights, float]:
-    """The minimum in [0, 1] x [0, 1] by the values on `FINE_VALUES`; never worse than `pair` with `nll`.
+    """The minimum in [0, 1] x [0, 1] by a fine grid; never worse than `pair` with `nll`.
 
     A grid of the user's own may reach beyond the box.
     """
