@@ -44,7 +44,7 @@ class Scores:
         entropy: of the first generated token, in nats: the same shape.
         singles: role -> its own summed negative log-likelihood, [n_prompts].
         divergence: role -> KL(role || base) of the first generated token, in nats, [n_prompts].
-        fine: as `nll`, on the grid `FINE_VALUES` x `FINE_VALUES`, for the minimum between the pairs;
+        fine: as `nll`, on `FINE_VALUES` x `FINE_VALUES`, for the minimum between the pairs;
             None where it was not asked for.
     """
 
