@@ -21,6 +21,7 @@ from .llama_backend import (
     Batch,
     Freed,
     flash_type,
+    interrupts_deferred,
     kv_type,
     may_repack,
     note_fast_decode,
@@ -79,7 +80,8 @@ class Model(Freed):
         if mlock:
             params.load_mode = lib.LLAMA_LOAD_MODE_MMAP_MLOCK
         take_reason()
-        self._handle = lib.llama_model_load_from_file(path_bytes(self.path), params)
+        with interrupts_deferred():
+            self._handle = lib.llama_model_load_from_file(path_bytes(self.path), params)
         if not self._handle:
             raise ModelFileError(
                 f"{self.path}: llama.cpp cannot load this {self.header.architecture} model "
@@ -256,7 +258,8 @@ class Context(Freed):
         params = self._params(n_batch, n_ubatch, n_outputs_max or n_seq_max, flash_attn)
         check_cache_fits(model.header, params.n_ctx, self.type_k, self.type_v)
         take_reason()
-        self._handle = lib.llama_init_from_model(model.handle, params)
+        with interrupts_deferred():
+            self._handle = lib.llama_init_from_model(model.handle, params)
         if not self._handle:
             raise TrimixError(
                 f"{model.path}: no context of {n_ctx} tokens could be made ({take_reason()}); "
@@ -399,7 +402,8 @@ class Context(Freed):
 
     def _attach_lora(self, path: str | Path, scale: float) -> None:
         take_reason()
-        adapter = lib.llama_adapter_lora_init(self.model.handle, path_bytes(Path(path)))
+        with interrupts_deferred():
+            adapter = lib.llama_adapter_lora_init(self.model.handle, path_bytes(Path(path)))
         if not adapter:
             self.close()
             raise ModelFileError(f"{path}: does not fit {self.model.path.name} ({take_reason()})")

@@ -9,9 +9,14 @@ import atexit
 import ctypes
 import logging
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from types import FrameType
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
@@ -54,6 +59,26 @@ def take_reason() -> str:
     reason, _first_error = _first_error, ""
     # "function: error loading model: what" -> "what"
     return " ".join(reason.rsplit(": ", 1)[-1].split()) or "-v shows its log"
+
+
+@contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of a call of llama.cpp that logs.
+
+    Python would raise KeyboardInterrupt inside the log callback, and ctypes would drop it there.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    caught: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda *arguments: caught.append(arguments))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if caught:
+            before(*caught[0])
 
 
 def _start_backend() -> None:

@@ -23,7 +23,13 @@ from numpy.typing import NDArray
 from .errors import TrimixError
 from .imatrix import Entry, ImatrixError, ImportanceMatrix
 from .llama import Model
-from .llama_backend import Batch, note_fast_decode, physical_cores, take_reason
+from .llama_backend import (
+    Batch,
+    interrupts_deferred,
+    note_fast_decode,
+    physical_cores,
+    take_reason,
+)
 from .memory import estimate, free_memory, gib
 
 # llama-imatrix passes over products of fewer tokens (tools/imatrix/imatrix.cpp).
@@ -139,7 +145,8 @@ class _Run:
         params.n_threads = params.n_threads_batch = n_threads or physical_cores()
         params.cb_eval, params.no_perf = self.callback, True
         take_reason()
-        self.handle = lib.llama_init_from_model(model.handle, params)
+        with interrupts_deferred():
+            self.handle = lib.llama_init_from_model(model.handle, params)
         if not self.handle:
             raise TrimixError(f"{model.path}: no context could be made ({take_reason()})")
         self.memory, self.batch = lib.llama_get_memory(self.handle), Batch(size)
@@ -164,7 +171,10 @@ class _Run:
         batch = self.batch.fill(
             tokens, np.arange(n, dtype=np.int32), np.zeros(n, np.int32), np.ones(n, np.bool_)
         )
-        code = self.thread.submit(lib.llama_decode, self.handle, batch).result()
+        # An interrupted start would leave a thread that nobody waits for.
+        with interrupts_deferred():
+            evaluated = self.thread.submit(lib.llama_decode, self.handle, batch)
+        code = evaluated.result()
         if self.collector.error:
             raise self.collector.error
         if code != 0:
