@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,11 +18,7 @@ from typing import Any
 
 from .errors import TrimixError, UsageError
 from .quant_types import KV_TYPES, file_type, tensor_type
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from .toml_file import read_toml
 
 ROLES = ("large", "cpt", "base", "large_base")
 # A file that several roles share is quantized for the one that bears quantization least.
@@ -138,12 +133,7 @@ def load_profile(name_or_toml: str) -> Profile:
 
 
 def _load(path: Path) -> Profile:
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise TrimixError(f"{path}: no such profile file") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise TrimixError(f"{path}: is not a readable TOML file ({error})") from None
+    data = read_toml(path, "profile")
     try:
         return _profile(data, path)
     except (TypeError, ValueError, TrimixError) as error:

@@ -5,7 +5,6 @@ A role is a file, or a source on the Hub; `store` knows where the files of a pul
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +13,7 @@ from typing import Any
 from .errors import TrimixError
 from .fusion import ROLES, Weights
 from .sources import Source, is_source, parse_source
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from .toml_file import read_toml
 
 _KEYS = {
     "name",
@@ -100,12 +95,7 @@ def load_spec(path: Path) -> TrioSpec:
     Raises:
         TrimixError: no such file, not TOML, or keys that mean nothing.
     """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise TrimixError(f"{path}: no such trio file") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise TrimixError(f"{path}: is not a readable TOML file ({error})") from None
+    data = read_toml(path, "trio")
     try:
         return _from_table(data, path)
     except (KeyError, TypeError, ValueError) as error:
