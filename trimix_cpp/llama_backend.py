@@ -1,6 +1,6 @@
 """What `llama` needs of llama.cpp besides models and contexts: its log, its switches, its batch.
 
-With `llama` and `llama_quantize` the only code that touches ctypes.
+With the other modules named `llama…` the only code that touches ctypes.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from . import llama_amx
 from .closing import Closing
 from .errors import TrimixError
 from .gguf_header import Header
@@ -84,20 +85,17 @@ def interrupts_deferred() -> Iterator[None]:
 def _start_backend() -> None:
     lib.llama_log_set(_log_callback, ctypes.c_void_p(0))
     lib.llama_backend_init()
+    extra_buffers_work()  # before anything else makes ggml choose
     atexit.register(lib.llama_log_set, lib.llama_log_callback(0), ctypes.c_void_p(0))
 
 
-_start_backend()
-
-
+@cache
 def extra_buffers_work() -> bool:
-    """Whether llama.cpp may repack weights into its extra buffer types on this machine.
+    """Whether llama.cpp may repack weights into its extra buffer types on this machine."""
+    return llama_amx.refuse()
 
-    Not where it was built with AMX: GCC before 14 compiles `_tile_loadconfig` as if it read 8
-    bytes of the tile configuration, ggml's stores to the rest are dropped, and the first batch of
-    two tokens on a quantized matrix kills the process (SIGILL, measured with GCC 12.2).
-    """
-    return b"AMX_INT8 = 1" not in lib.llama_print_system_info()
+
+_start_backend()
 
 
 def repacked_types() -> frozenset[int]:
