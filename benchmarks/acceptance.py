@@ -23,9 +23,10 @@ from typing import Any
 
 from trimix_cpp.bench import BenchSpeculator, MeasuredDecoder
 from trimix_cpp.decoding import Sequence
+from trimix_cpp.draft_guesses import Offset
 from trimix_cpp.fusion import Weights
 from trimix_cpp.prompts import language, translation_prompt
-from trimix_cpp.speculation import Speculator
+from trimix_cpp.speculation import Draft, Speculator
 from trimix_cpp.store import find_trio
 from trimix_cpp.trio import Options, Trio
 
@@ -33,15 +34,22 @@ PAIRS = ((0.1, 0.9), (0.3, 0.9), (0.3, 0.7), (0.7, 0.5), (0.9, 0.3))
 
 
 class OneDrafter(BenchSpeculator):
-    """Drafts by one drafter alone."""
+    """Drafts by one drafter alone, with or without what fusion adds on average."""
 
-    def __init__(self, depth: int, drafter: str) -> None:
+    def __init__(self, depth: int, drafter: str, learns: bool) -> None:
         super().__init__(depth)
-        self.drafter = drafter
+        self.drafter, self.learns = drafter, learns
+
+    def offset(self, draft: Draft) -> Offset:
+        return super().offset(draft) if self.learns else Offset()
 
     def _drafters(self, sequence: Sequence) -> dict[str, dict[str, float]]:
-        found = super()._drafters(sequence)
-        return {self.drafter: found[self.drafter]} if self.drafter in found else {}
+        if self.drafter == "cpt":
+            return {"cpt": {"cpt": 1.0}}
+        # In the proportion of the weights, which add up to one for sampling.
+        coefficients = sequence.weights.coefficients
+        small = {role: coefficients[role] for role in ("cpt", "base")}
+        return {"cpt+base": {role: value / sum(small.values()) for role, value in small.items()}}
 
 
 @dataclass(frozen=True)
@@ -92,15 +100,17 @@ def measure(trio: Trio, case: Case, depth: int) -> Iterator[dict[str, Any]]:
     for pair in PAIRS:
         weights = Weights(*pair)
         plain = continued(trio, case, weights, None)
-        for drafter in ("cpt", "cpt+base")[: 1 + ("base" in weights.roles)]:
-            speculator = OneDrafter(depth, drafter)
+        drafters = [("cpt", False), ("cpt", True)]
+        drafters += [("cpt+base", True)] if "base" in weights.roles else []
+        for drafter, learns in drafters:
+            speculator = OneDrafter(depth, drafter, learns)
             drafted = continued(trio, case, weights, speculator)
             equal = sum(a == b for a, b in zip(plain, drafted, strict=True))
             yield {
                 "text": case.name,
                 "alpha": pair[0],
                 "beta": pair[1],
-                "drafter": drafter,
+                "drafter": drafter + " without offset" * (not learns),
                 "acceptance": speculator.accepted / max(speculator.trials, 1),
                 "per_round": 1 + speculator.accepted / max(speculator.rounds, 1),
                 "equal": equal / len(plain),

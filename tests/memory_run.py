@@ -34,9 +34,7 @@ def main() -> None:
         trio.decode({role: [Feed(0, tokens, 0, 1)] for role in trio.roles})
     headers = {role: read_header(path) for role, path in files.items()}
     needed = estimate(headers, n_ctx=n_ctx, repacked_types=repacked_types())
-    # The pages of repacked weights stay mapped beside the copies until somebody needs the memory.
-    repacked = sum(role.repacked for role in needed.roles.values())
-    print(json.dumps({"estimate": needed.total + repacked, "peak": peak()}))
+    print(json.dumps({"estimate": needed.total, "peak": peak()}))
 
 
 if __name__ == "__main__":

@@ -15,11 +15,13 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from .decoding import Decoder, Event, Share
+from .decoding import Decoder, Event
 from .decoding import Sequence as Text
+from .draft_guesses import MOST_DRAFTS
 from .fusion import Row, Weights
 from .sampling import Sampler
-from .speculation import MOST_DRAFTS, Draft, Speculator
+from .shares import Share
+from .speculation import Draft, Speculator
 from .trio import Feed, Rows, Trio
 
 # Steps of a batch, as a part of the tokens of other tests; and at least.
@@ -125,21 +127,17 @@ class TimedSampler(Sampler):
 
 
 class MeasuredDecoder(Decoder):
-    """A decoder that counts seconds, may go on past ends, and may decide which drafts are right.
+    """A decoder that counts seconds, and may go on past ends.
 
     Attributes:
         clock: where seconds are counted.
-        acceptance: see `Plan`; a draft that counts as right becomes the token, one that counts as
-            wrong is replaced, and everything else is done as it always is.
         to_the_end: an end-of-generation token ends a text.
     """
 
     def __init__(self, trio: Trio) -> None:
         super().__init__(trio)
         self.clock = Clock()
-        self.acceptance: float | None = None
         self.to_the_end = False
-        self.luck = np.random.default_rng(0)
 
     def _evaluate(self, shares: list[Share]) -> list[dict[str, Rows]]:
         rows = super()._evaluate(shares)
@@ -153,13 +151,6 @@ class MeasuredDecoder(Decoder):
         self.clock.choosing += time.perf_counter() - began
         return token
 
-    def _settle(self, token: int, draft: int) -> int:
-        if self.acceptance is None:
-            return token
-        if self.luck.random() < self.acceptance:
-            return draft
-        return token if token != draft else (token + 1) % self.trio.n_tokens
-
     def _accept(self, sequence: Text, token: int) -> Event:
         event = super()._accept(sequence, token)
         if sequence.stop == "end" and not self.to_the_end:
@@ -170,16 +161,33 @@ class MeasuredDecoder(Decoder):
 class BenchSpeculator(Speculator):
     """Drafts by models alone: a lookup would copy from what random weights repeat.
 
+    Args:
+        depth: as `Speculator`.
+        acceptance: how often a draft counts as right, None where the models say. One that counts
+            as right becomes the token, one that counts as wrong is replaced, and everything else
+            is done as it always is.
+
     Attributes:
         trials: drafts that were compared, up to the first wrong one of each round.
     """
 
-    trials: int = 0
+    def __init__(self, depth: int | None, acceptance: float | None = None) -> None:
+        super().__init__(depth)
+        self.acceptance, self.trials = acceptance, 0
+        self._luck = np.random.default_rng(0)
 
     def _drafters(self, sequence: Text) -> dict[str, dict[str, float]]:
         drafters = super()._drafters(sequence)
         drafters.pop("lookup", None)
         return drafters
+
+    def settle(self, token: int, draft: int) -> int:
+        """As `Speculator.settle`."""
+        if self.acceptance is None:
+            return token
+        if self._luck.random() < self.acceptance:
+            return draft
+        return token if token != draft else abs(token - 1)
 
     def note_round(self, draft: Draft, accepted: int, seconds: float) -> None:
         """As `Speculator.note_round`."""
@@ -205,7 +213,7 @@ class Bench:
         self._new: NDArray[np.int32] = rng.choice(ordinary, max(plan.n_prompt, plan.n_gen)).astype(
             np.int32
         )
-        self._speculators = {depth: BenchSpeculator(depth) for depth in plan.drafts}
+        self._speculators = {d: BenchSpeculator(d, plan.acceptance) for d in plan.drafts}
         self.decoder.share(self._cached, trio.roles)
         self._slot = trio.n_parallel - 1
 
@@ -314,9 +322,8 @@ class Bench:
         if self.prompts:
             sample = self._texts(self.plan.weights, speculator)
         else:
-            self.decoder.to_the_end, self.decoder.acceptance = False, self.plan.acceptance
+            self.decoder.to_the_end = False
             sample = self._continue([self._cached], self.plan.weights, speculator)
-            self.decoder.acceptance = None
         counts = {"trials": speculator.trials - trials, "accepted": speculator.accepted - accepted}
         return Sample(sample.seconds, sample.tokens, {**sample.counts, **counts})
 

@@ -120,13 +120,10 @@ def memory(trio: Trio) -> dict[str, Any]:
     roles = needed.roles.values()
     parts = sum(role.weights + role.repacked + role.cache + role.logits for role in roles)
     peak = peak_memory()
-    needed_now = own_memory(sum(role.weights for role in roles), peak)
     return {
         "peak": peak,
-        "needed": needed_now,
         "weights_cache_logits": parts,
         "peak_over_weights_cache_logits": peak / parts,
-        "needed_over_weights_cache_logits": needed_now / parts,
         "estimate": needed.total,
         "repacked": sum(role.repacked for role in roles),
         "cache": sum(role.cache for role in roles),
@@ -134,16 +131,6 @@ def memory(trio: Trio) -> dict[str, Any]:
         "sequences": options.n_parallel,
         "context": trio.n_ctx,
     }
-
-
-def own_memory(mapped: int, otherwise: int) -> int:
-    """Bytes that this process cannot do without: its own, and `mapped` bytes of weights in files.
-
-    Weights that llama.cpp has repacked are its own; their pages in the file stay resident until
-    somebody needs the memory, and count in a peak. `otherwise` where the system does not tell.
-    """
-    now = psutil.Process().memory_info()
-    return now.rss - now.shared + mapped if hasattr(now, "shared") else otherwise
 
 
 def peak_memory() -> int:
@@ -315,9 +302,8 @@ def _memory(found: Mapping[str, Any]) -> str:
     return (
         f"Weights, KV caches and logits {gib(found['weights_cache_logits'])}, for "
         f"{found['sequences']} places of {found['context']} tokens. Peak memory "
-        f"{gib(found['peak'])}, {found['peak_over_weights_cache_logits']:.3f} of them; without "
-        f"pages of files that are copied already {gib(found['needed'])}, "
-        f"{found['needed_over_weights_cache_logits']:.3f}; estimate {gib(found['estimate'])}."
+        f"{gib(found['peak'])}, {found['peak_over_weights_cache_logits']:.3f} of them; estimate "
+        f"{gib(found['estimate'])}."
     )
 
 

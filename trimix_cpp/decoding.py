@@ -10,49 +10,19 @@ made of all of it on the way.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from collections.abc import Sequence as Ids
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from .draft_costs import Costs
 from .errors import TrimixError
 from .fusion import Row, Weights, control_from_large, fuse, keep_plausible
 from .sequence import Control, Event, Sequence, Stop, Timings
+from .shares import Share, share_of, slot_of
 from .speculation import Draft, Speculator
 from .trio import Feed, Rows, Trio
 
 __all__ = ["Control", "Decoder", "Event", "Sequence", "Stop", "Timings"]
-
-
-@dataclass(frozen=True)
-class Share:
-    """A sequence's part of one step: what its roles are fed, and for how many rows.
-
-    Attributes:
-        spans: role -> tokens [start, end) of the sequence; roles that are fed nothing are left out.
-        n_rows: logits rows of each span, for its last tokens.
-        ready: every role then stands at the end: the sequence gets a token.
-        drafts: tokens that may follow those of the sequence; the spans reach into them.
-    """
-
-    sequence: Sequence
-    spans: dict[str, tuple[int, int]]
-    n_rows: int
-    ready: bool
-    drafts: Ids[int] = ()
-
-    def feed(self, role: str) -> Feed:
-        """What `role` is fed."""
-        start, end = self.spans[role]
-        tokens, length = self.sequence.tokens, len(self.sequence.tokens)
-        fed = [*tokens[start:end], *self.drafts[max(start - length, 0) : max(end - length, 0)]]
-        return Feed(_slot(self.sequence), np.asarray(fed, np.int32), start, self.n_rows)
-
-    @property
-    def start(self) -> int:
-        """The position of the first row, the same in every role that gives rows."""
-        return next(iter(self.spans.values()))[1] - self.n_rows
 
 
 class Decoder:
@@ -73,6 +43,7 @@ class Decoder:
         self._free = list(range(trio.n_parallel))[::-1]
         self._shared: Sequence | None = None
         self._row: Row = np.empty(0, np.float32)
+        self._costs = Costs()
 
     def share(self, tokens: list[int], roles: Iterable[str]) -> None:
         """Evaluate the beginning of many prompts once; sequences that begin with it copy it.
@@ -118,7 +89,7 @@ class Decoder:
         shared = self._shared
         if shared and sequence.tokens[: len(shared.tokens)] == shared.tokens:
             for role, length in shared.cached.items():
-                self.trio.copy(role, _slot(shared), _slot(sequence), length)
+                self.trio.copy(role, slot_of(shared), slot_of(sequence), length)
             sequence.restart(sequence.tokens, len(shared.tokens))
             sequence.cached = dict(shared.cached)
         self.sequences.append(sequence)
@@ -137,7 +108,7 @@ class Decoder:
 
     def _leave(self, sequence: Sequence) -> None:
         self.rewind(sequence, 0)
-        self._free.append(_slot(sequence))
+        self._free.append(slot_of(sequence))
         sequence.slot = None
 
     def rewind(self, sequence: Sequence, length: int) -> None:
@@ -153,7 +124,7 @@ class Decoder:
         # Every loaded role: one whose first batch was interrupted is not in `cached` yet.
         for role in self.trio.roles:
             cached = min(sequence.cached.get(role, 0), length)
-            sequence.cached[role] = self.trio.rewind(role, _slot(sequence), cached)
+            sequence.cached[role] = self.trio.rewind(role, slot_of(sequence), cached)
 
     def continue_with(self, sequence: Sequence, tokens: list[int]) -> int:
         """Make `tokens` the prompt of a sequence that has a place; only what is new is evaluated.
@@ -171,11 +142,12 @@ class Decoder:
         if not running:
             return []
         began = time.perf_counter()
-        draft = self._draft(running)
-        if draft and self.speculator:
-            events = self._round(running[0], draft)
+        speculator = self.speculator if self._may_draft(running) else None
+        draft = speculator and self._draft(running[0], speculator)
+        if draft and speculator:
+            events = self._round(running[0], draft, speculator)
             seconds = time.perf_counter() - began
-            self.speculator.note_round(draft, len(events) - 1, seconds)
+            speculator.note_round(draft, len(events) - 1, seconds)
             self.timings.note_generation(len(events), seconds)
             return events
         shares = self._plan(running)
@@ -183,62 +155,77 @@ class Decoder:
         for share, rows in zip(shares, self._evaluate(shares), strict=True):
             self._weigh(share, rows)
             if share.ready:
-                token = self._choose(share.sequence, {role: r[-1] for role, r in rows.items()})
+                last = {role: r[-1] for role, r in rows.items()}
+                token = self._choose(share.sequence, last)
+                if speculator and not share.sequence.plausibility:
+                    speculator.look(share.sequence, last, self._row, token)
                 events.append(self._accept(share.sequence, token))
         self._count(shares, events, time.perf_counter() - began)
         return events
 
-    def _draft(self, running: list[Sequence]) -> Draft | None:
-        """How the next round is drafted, None for a plain step."""
+    def _may_draft(self, running: list[Sequence]) -> bool:
+        """Whether the next tokens may be drafted: one sequence runs, all of it evaluated."""
         sequence = running[0]
-        if not self.speculator or len(running) > 1 or sequence.choosing:
-            return None
-        if any(sequence.lacks(role) != 1 for role in sequence.roles):
-            return None
-        length, limit = len(sequence.tokens), self.trio.n_ctx
+        if len(running) > 1 or sequence.choosing:
+            return False
+        return all(sequence.lacks(role) == 1 for role in sequence.roles)
+
+    def _draft(self, sequence: Sequence, speculator: Speculator) -> Draft | None:
+        """How the next round is drafted, None for a plain step."""
+        limit = self.trio.n_ctx
         if sequence.max_tokens is not None:
             limit = min(limit, sequence.n_prompt + sequence.max_tokens)
-        most = min(self.trio.n_outputs, self.trio.n_batch, limit - length) - 1
-        return self.speculator.plan(sequence, most)
+        room = limit - len(sequence.tokens)
+        most = min(self.trio.n_outputs, self.trio.n_batch, room) - 1
+        return speculator.plan(sequence, most, self._costs)
 
-    def _round(self, sequence: Sequence, draft: Draft) -> list[Event]:
+    def _round(self, sequence: Sequence, draft: Draft, speculator: Speculator) -> list[Event]:
         """Draft some tokens, check them all in one batch, keep those that plain steps would give.
 
         Each row is fused and sampled with the tokens that really stand before it, and the noise
         is a function of the position, so nothing shows that the tokens were guessed first.
         """
-        at, n_rows, drafts = len(sequence.tokens) - 1, draft.depth + 1, list(draft.guesses)
+        at, n_rows = len(sequence.tokens) - 1, draft.depth + 1
+        drafts, offset = list(draft.guesses), speculator.offset(draft)
         kept: dict[str, list[Row]] = {role: [] for role in draft.steps}
+        drafted: list[Row] = []
         for role in draft.steps:
             self._catch_up(sequence, role, at)  # a drafter that takes no part in the fusion
-        for i in range(n_rows if draft.steps else 0):
-            spans = dict.fromkeys(draft.steps, (at + i, at + i + 1))
-            (rows,) = self._evaluate([Share(sequence, spans, 1, ready=False, drafts=drafts)])
-            last = {role: r[-1].copy() for role, r in rows.items()}
-            for role, row in last.items():
-                kept[role].append(row)
-            if i < draft.depth:
-                row = fuse(last, draft.steps, self._buffer())
-                drafts.append(sequence.sampler.pick(row, [*sequence.tokens, *drafts], at + i + 1))
-        spans = {role: (at, at + n_rows) for role in sequence.roles if role not in draft.steps}
+        while len(drafts) < draft.depth:
+            last = self._step_drafters(sequence, drafts, kept)
+            drafted.append(fuse(last, draft.steps, np.empty_like(self._buffer())))
+            before, row = [*sequence.tokens, *drafts], offset.add_to(drafted[-1])
+            drafts.append(sequence.sampler.pick(row, before, len(before)))
+        spans = {role: (at, at + n_rows) for role in sequence.roles if role not in kept}
         checked: dict[str, Rows] = {}
         if spans:
             (checked,) = self._evaluate([Share(sequence, spans, n_rows, False, drafts)])
         events = []
         for i in range(n_rows):
+            if kept and i == draft.depth:  # all drafts were right: one more token comes
+                self._step_drafters(sequence, drafts, kept)
             row_of = {role: (kept.get(role) or checked[role])[i] for role in sequence.roles}
             token = self._choose(sequence, row_of)
             if i < draft.depth:
-                token = self._settle(token, drafts[i])
+                token = speculator.settle(token, drafts[i])
+                if drafted and not sequence.plausibility:
+                    offset.note(self._row, drafted[i])
             events.append(self._accept(sequence, token))
             if sequence.stop is not None or i == draft.depth or token != drafts[i]:
                 break
         self.rewind(sequence, len(sequence.tokens))
         return events
 
-    def _settle(self, token: int, draft: int) -> int:
-        """What stands where `draft` was guessed and `token` is right; `bench` simulates others."""
-        return token
+    def _step_drafters(
+        self, sequence: Sequence, drafts: list[int], kept: dict[str, list[Row]]
+    ) -> dict[str, Row]:
+        """Step the roles of `kept` by one position; their rows, which `kept` holds from then on."""
+        spans = {role: (at := sequence.cached[role], at + 1) for role in kept}
+        (rows,) = self._evaluate([Share(sequence, spans, 1, ready=False, drafts=drafts)])
+        last = {role: row[-1].copy() for role, row in rows.items()}
+        for role, row in last.items():
+            kept[role].append(row)
+        return last
 
     def run(self, sequences: Iterable[Sequence]) -> Iterator[Sequence]:
         """Decode any number of sequences, as many at a time as there are places, as they end."""
@@ -267,7 +254,7 @@ class Decoder:
         shares = []
         # Who lacks least goes first, so that a long prompt does not hold up the others.
         for sequence in sorted(running, key=lambda s: max(map(s.lacks, s.roles))):
-            share = _share(sequence, room, rows_left)
+            share = share_of(sequence, room, rows_left)
             for role, (start, end) in share.spans.items():
                 room[role] -= end - start
             rows_left -= share.n_rows
@@ -281,6 +268,9 @@ class Decoder:
             for role in share.spans:
                 feeds.setdefault(role, []).append(share.feed(role))
         rows = self.trio.decode(feeds)
+        if len(shares) == 1:
+            for role, (start, end) in shares[0].spans.items():
+                self._costs.note(role, end - start, self.trio.seconds[role])
         at = dict.fromkeys(feeds, 0)
         done: list[dict[str, Rows]] = []
         for share in shares:
@@ -351,33 +341,7 @@ class Decoder:
             return
         self.timings.note_generation(len(events), seconds)
         if self.speculator and len(shares) == 1:
-            self.speculator.note_step(seconds, self.trio.seconds)
-
-
-def _share(sequence: Sequence, room: Mapping[str, int], rows_left: int) -> Share:
-    """What one sequence is fed, given each role's `room` in the batch and for logits rows."""
-    roles, length = sequence.roles, len(sequence.tokens)
-    start = {role: sequence.cached.get(role, 0) for role in roles}
-    level = max(start.values())
-    if sequence.choosing and sequence.choosing.every_position:
-        # Its roles draw level first; then each row comes from all of them in the same step.
-        n_rows, end = 0, level
-        if min(start.values()) == level:
-            n_rows = min(length - level, rows_left, *(room[role] for role in roles))
-            end = level + n_rows
-        ready = end == length
-    else:
-        ready = rows_left > 0 and all(length - start[role] <= room[role] for role in roles)
-        # The last token waits until every role can take it: its logits are fused at once.
-        n_rows, end = int(ready), length if ready else length - 1
-    spans = {role: (start[role], min(start[role] + room[role], end)) for role in roles}
-    fed = {role: (first, last) for role, (first, last) in spans.items() if last > first}
-    return Share(sequence, fed, n_rows, ready)
-
-
-def _slot(sequence: Sequence) -> int:
-    assert sequence.slot is not None, "the sequence has no place"
-    return sequence.slot
+            self.speculator.note_step(seconds)
 
 
 def _common_prefix(left: list[int], right: list[int]) -> int:

@@ -31,6 +31,7 @@ from .llama_backend import (
     supports_gpu,
     take_reason,
 )
+from .llama_pages import Pages
 from .lora import read_adapter
 from .memory import KV_TYPES, check_cache_fits
 
@@ -80,7 +81,16 @@ class Model(Freed):
         if mlock:
             params.load_mode = lib.LLAMA_LOAD_MODE_MMAP_MLOCK
         take_reason()
-        with interrupts_deferred():
+        pages = Pages(self.path)
+        with interrupts_deferred() as interrupts:
+
+            @lib.llama_progress_callback  # type: ignore[untyped-decorator]
+            def goes_on(_progress: float, _user_data: object) -> bool:
+                if params.use_extra_bufts and not mlock:
+                    pages.drop()
+                return not interrupts
+
+            params.progress_callback = goes_on
             self._handle = lib.llama_model_load_from_file(path_bytes(self.path), params)
         if not self._handle:
             raise ModelFileError(

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
@@ -63,19 +64,19 @@ def take_reason() -> str:
 
 
 @contextmanager
-def interrupts_deferred() -> Iterator[None]:
-    """Let Ctrl-C wait for the end of a call of llama.cpp that logs.
+def interrupts_deferred() -> Iterator[list[Any]]:
+    """Let Ctrl-C wait for the end of a call of llama.cpp that logs; yields what is waiting.
 
-    Python would raise KeyboardInterrupt inside the log callback, and ctypes would drop it there.
+    Python would raise KeyboardInterrupt inside a callback, and ctypes would drop it there.
     """
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield
+        yield []
         return
     caught: list[tuple[int, FrameType | None]] = []
     signal.signal(signal.SIGINT, lambda *arguments: caught.append(arguments))
     try:
-        yield
+        yield caught
     finally:
         signal.signal(signal.SIGINT, before)
         if caught:

@@ -48,9 +48,7 @@ class Estimate:
 
     Attributes:
         weights: read from the mapped file; 0 where another role has the same file.
-        repacked: weights that llama.cpp copies into the order that its kernels want. While they
-            are loaded, and as long as nobody else needs the memory, their pages in the file are
-            counted to the process as well.
+        repacked: weights that llama.cpp copies into the order that its kernels want.
         cache: the KV cache at its full length, which is taken at once.
         compute: buffers of the graph.
         logits: rows of logits.

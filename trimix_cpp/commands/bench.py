@@ -171,7 +171,8 @@ def _spec(flags: dict[str, Any]) -> Iterator[tuple[TrioSpec, str, Language | Non
     types, cache = _types(flags)
     with random_trio(shapes, types, flags["keep"]) as files:
         roles = {role: RoleSpec(path) for role, path in files.items()}
-        yield TrioSpec("random", roles, **cache), f"random weights, {shapes}, {types}", None
+        chosen = ", ".join(f"{role} {kind}" for role, kind in types.items())
+        yield TrioSpec("random", roles, **cache), f"random weights, {shapes}, {chosen}", None
 
 
 def _language_of(spec: TrioSpec) -> Language | None:
