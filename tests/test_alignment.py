@@ -145,6 +145,7 @@ def test_permuted(
     assert found.verdict == "permuted"
     everything = np.arange(found.n_tokens, dtype=np.int32)
     own = found.to_role("cpt", everything)
+    assert [found.id_in_role("cpt", token) for token in range(found.n_tokens)] == own.tolist()
     assert [other.tokens[i] for i in own] == list(vocabulary.tokens)
     assert np.array_equal(found.from_role("cpt", own), everything)
     assert own.dtype == found.from_role("cpt", own).dtype == np.int32

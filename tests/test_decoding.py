@@ -312,7 +312,8 @@ def test_devices_in_threads_give_what_one_after_the_other_gives(
 ) -> None:
     alone = complete(tiny_trio, "salam").tokens
     # Without a GPU the grouping is forced: large as if on one, the others on the CPU.
-    monkeypatch.setattr(Trio, "_device", lambda self, role: "gpu" if role == "large" else "cpu")
+    large = tiny_trio.context("large").model
+    monkeypatch.setattr(Trio, "_is_on_gpu", staticmethod(lambda model: model is large))
     assert complete(tiny_trio, "salam").tokens == alone
     broken = complete(tiny_trio, "salam", max_tokens=1)
     monkeypatch.setattr(Trio, "_feed", lambda *_: 1 / 0)

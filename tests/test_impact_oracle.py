@@ -11,7 +11,7 @@ from pathlib import Path
 import llama_cpp
 import pytest
 
-from trimix_cpp import llama
+from trimix_cpp import llama_model
 from trimix_cpp.divergences import figures
 from trimix_cpp.fusion import Weights
 from trimix_cpp.impact import Task, compare_sides, fused_name
@@ -49,7 +49,7 @@ def test_figures_agree_with_llama_perplexity(
     demo_spec: TrioSpec, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As far as its store of 16 bits allows: its log-probabilities are multiples of about 2e-4."""
-    monkeypatch.setattr(llama, "may_repack", lambda header: False)
+    monkeypatch.setattr(llama_model, "may_repack", lambda header: False)
     task = Task(Weights(0, 1))
     workshop = Workshop(demo_spec, task.roles, tmp_path, lambda _: nullcontext())
     reference, side = workshop.side("source"), workshop.side(kind)

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from trimix_cpp import llama
+from trimix_cpp import llama_model
 from trimix_cpp.gguf_header import read_header
 from trimix_cpp.llama import Context, Model
 from trimix_cpp.llama_backend import repacked_types
@@ -68,7 +68,7 @@ def test_ctrl_c_ends_the_loading_of_a_model(
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Pages, "drop", interrupt)
-    monkeypatch.setattr(llama, "may_repack", lambda header: True)
+    monkeypatch.setattr(llama_model, "may_repack", lambda header: True)
     with pytest.raises(KeyboardInterrupt):
         Model(demo_files["large"])
     assert calls == 1  # the first tensor was the last

@@ -96,6 +96,13 @@ class Alignment:
         columns = self.columns[role]
         return own if columns is None else columns[own]
 
+    def id_in_role(self, role: str, token: int) -> int:
+        """The role's own id of one canonical id."""
+        if not 0 <= token < self.n_tokens:
+            raise ValueError(f"a token is not among the {self.n_tokens} shared ones")
+        columns = self.columns[role]
+        return token if columns is None else int(columns[token])
+
     def from_role(self, role: str, ids: Ids) -> Ids:
         """The canonical ids of a role's own `ids`, int32 of the same shape.
 

@@ -253,7 +253,9 @@ class Decoder:
         rows_left = self.trio.n_outputs
         shares = []
         # Who lacks least goes first, so that a long prompt does not hold up the others.
-        for sequence in sorted(running, key=lambda s: max(map(s.lacks, s.roles))):
+        if len(running) > 1:
+            running = sorted(running, key=lambda s: max(map(s.lacks, s.roles)))
+        for sequence in running:
             share = share_of(sequence, room, rows_left)
             for role, (start, end) in share.spans.items():
                 room[role] -= end - start
@@ -268,7 +270,7 @@ class Decoder:
             for role in share.spans:
                 feeds.setdefault(role, []).append(share.feed(role))
         rows = self.trio.decode(feeds)
-        if len(shares) == 1:
+        if self.speculator and len(shares) == 1:
             for role, (start, end) in shares[0].spans.items():
                 self._costs.note(role, end - start, self.trio.seconds[role])
         at = dict.fromkeys(feeds, 0)

@@ -1,4 +1,4 @@
-"""Models and contexts of llama.cpp, through llama-cpp-python's low-level API.
+"""Contexts of llama.cpp, through llama-cpp-python's low-level API.
 
 Everything that would abort the process inside the C library is checked here, before the call.
 `llama_cpp.Llama`, the high-level class, is not used: it copies logits and batches.
@@ -7,7 +7,6 @@ Everything that would abort the process inside the C library is checked here, be
 from __future__ import annotations
 
 import ctypes
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -16,194 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ContextFullError, ModelFileError, TrimixError
-from .gguf_header import Header, read_header
 from .llama_backend import (
     Batch,
     Freed,
     flash_type,
     interrupts_deferred,
     kv_type,
-    may_repack,
     note_fast_decode,
     path_bytes,
     physical_cores,
-    require_exact,
     supports_gpu,
     take_reason,
 )
-from .llama_pages import Pages
+from .llama_model import Model, has_float_matrices
 from .lora import read_adapter
 from .memory import KV_TYPES, check_cache_fits
 
 __all__ = ["KV_TYPES", "MAX_SEQ", "Context", "Model", "physical_cores", "supports_gpu"]
 
 MAX_SEQ = 256
-_FLOAT_TYPES = {0, 1, 30}  # F32, F16, BF16
-
-
-class Model(Freed):
-    """One GGUF file, loaded.
-
-    Args:
-        path: the file; its header is checked before llama.cpp sees it.
-        n_gpu_layers: layers on the GPU; negative for all.
-        vocab_only: load the tokenizer alone, no weights.
-        exact: keep the weights unpacked and the kernels row by row, on the CPU, so that the size
-            of a batch does not change the logits (slower). Every model of a process must agree.
-        mlock: keep the weights in RAM.
-
-    Raises:
-        ModelFileError: the file is missing, broken, or llama.cpp cannot load it.
-        TrimixError: `exact` after a fast decode in the same process.
-    """
-
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        n_gpu_layers: int = -1,
-        vocab_only: bool = False,
-        exact: bool = False,
-        mlock: bool = False,
-    ) -> None:
-        self._handle: object | None = None
-        self._contexts: weakref.WeakSet[Context] = weakref.WeakSet()
-        self.path = Path(path)
-        self.header: Header = read_header(self.path)
-        self.exact, self.vocab_only = exact, vocab_only
-        self.n_gpu_layers = 0 if exact else n_gpu_layers
-        if exact:
-            require_exact()
-        params = lib.llama_model_default_params()
-        params.n_gpu_layers = self.n_gpu_layers
-        params.vocab_only = vocab_only
-        params.use_extra_bufts = not exact and may_repack(self.header)
-        if mlock:
-            params.load_mode = lib.LLAMA_LOAD_MODE_MMAP_MLOCK
-        take_reason()
-        pages = Pages(self.path)
-        with interrupts_deferred() as interrupts:
-
-            @lib.llama_progress_callback  # type: ignore[untyped-decorator]
-            def goes_on(_progress: float, _user_data: object) -> bool:
-                if params.use_extra_bufts and not mlock:
-                    pages.drop()
-                return not interrupts
-
-            params.progress_callback = goes_on
-            self._handle = lib.llama_model_load_from_file(path_bytes(self.path), params)
-        if not self._handle:
-            raise ModelFileError(
-                f"{self.path}: llama.cpp cannot load this {self.header.architecture} model "
-                f"({take_reason()})"
-            )
-        self._vocab = lib.llama_model_get_vocab(self._handle)
-        self.n_vocab = int(lib.llama_vocab_n_tokens(self._vocab))
-        if self.n_vocab == 0:
-            self.close()
-            raise ModelFileError(f"{self.path}: holds no vocabulary")
-        self.n_ctx_train = 0 if vocab_only else int(lib.llama_model_n_ctx_train(self._handle))
-
-    @property
-    def handle(self) -> object:
-        """The `llama_model *`; raises ValueError when the model is closed."""
-        if self._handle is None:
-            raise ValueError("the model is closed")
-        return self._handle
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of all tensors."""
-        return int(lib.llama_model_size(self.handle))
-
-    @property
-    def n_params(self) -> int:
-        """Parameters."""
-        return int(lib.llama_model_n_params(self.handle))
-
-    @property
-    def has_float_matrices(self) -> bool:
-        """Whether some matrix is not quantized: its products change with the size of a batch."""
-        return _has_float_matrices(self.header)
-
-    @property
-    def chat_template(self) -> str | None:
-        """The Jinja chat template in the metadata: untrusted text."""
-        value = self.header.metadata.get("tokenizer.chat_template")
-        return value if isinstance(value, str) else None
-
-    @property
-    def adds_bos(self) -> bool:
-        """Whether tokenizing with `add_special` puts the BOS token first."""
-        return bool(lib.llama_vocab_get_add_bos(self._vocab))
-
-    @property
-    def adds_eos(self) -> bool:
-        """Whether tokenizing with `add_special` puts the EOS token last."""
-        return bool(lib.llama_vocab_get_add_eos(self._vocab))
-
-    @property
-    def bos(self) -> int:
-        """The id of the BOS token, -1 for none."""
-        return int(lib.llama_vocab_bos(self._vocab))
-
-    @property
-    def eos(self) -> int:
-        """The id of the EOS token, -1 for none."""
-        return int(lib.llama_vocab_eos(self._vocab))
-
-    def end_of_generation(self) -> frozenset[int]:
-        """Every id that llama.cpp takes for an end of generation (`llama_vocab_is_eog`)."""
-        is_eog, vocab = lib.llama_vocab_is_eog, self._vocab
-        return frozenset(i for i in range(self.n_vocab) if is_eog(vocab, i))
-
-    def tokenize(
-        self, text: str, *, add_special: bool = False, parse_special: bool = False
-    ) -> list[int]:
-        """Ids of `text`; `add_special` adds BOS and the like as the model's metadata wants it.
-
-        `parse_special` reads the names of control tokens in the text as these tokens.
-        """
-        raw = text.encode("utf-8")
-        size = len(raw) + 8
-        buffer = (lib.llama_token * size)()
-        count = lib.llama_tokenize(
-            self._vocab, raw, len(raw), buffer, size, add_special, parse_special
-        )
-        if count < 0:  # more tokens than bytes: only where a space prefix and specials are added
-            size = -count
-            buffer = (lib.llama_token * size)()
-            count = lib.llama_tokenize(
-                self._vocab, raw, len(raw), buffer, size, add_special, parse_special
-            )
-        if count < 0:
-            raise TrimixError(f"{self.path}: llama.cpp cannot tokenize the text")
-        return list(buffer[:count])
-
-    def piece(self, token: int, *, special: bool = False) -> bytes:
-        """The bytes of one token: perhaps half a character; control tokens only if `special`."""
-        if not 0 <= token < self.n_vocab:
-            raise ValueError(f"token {token} is not in the vocabulary of {self.n_vocab}")
-        size = 64
-        buffer = ctypes.create_string_buffer(size)
-        count = lib.llama_token_to_piece(self._vocab, token, buffer, size, 0, special)
-        if count < 0:
-            size = -count
-            buffer = ctypes.create_string_buffer(size)
-            count = lib.llama_token_to_piece(self._vocab, token, buffer, size, 0, special)
-        return buffer.raw[: max(count, 0)]
-
-    def close(self) -> None:
-        """Free the contexts, then the model; harmless when done twice."""
-        for context in list(self._contexts):
-            context.close()
-        if self._handle is not None:
-            lib.llama_model_free(self._handle)
-            self._handle = None
-
-
-def _has_float_matrices(header: Header) -> bool:
-    return any(t.type in _FLOAT_TYPES and len(t.shape) > 1 for t in header.tensors)
 
 
 class Context(Freed):
@@ -252,7 +82,7 @@ class Context(Freed):
         # ggml multiplies a float matrix with a single column by another kernel than with several.
         # So in exact mode a companion token, in a sequence of its own, makes it always several.
         headers = [model.header] + ([read_adapter(lora[0], model.header)] if lora else [])
-        floats = [header.path for header in headers if _has_float_matrices(header)]
+        floats = [header.path for header in headers if has_float_matrices(header)]
         self._companion = model.exact and bool(floats)
         if self._companion and n_seq_max > 1:
             raise TrimixError(
@@ -275,7 +105,7 @@ class Context(Freed):
                 f"{model.path}: no context of {n_ctx} tokens could be made ({take_reason()}); "
                 "a smaller -c, or -ctk and -ctv q8_0, needs less memory"
             )
-        model._contexts.add(self)
+        model.contexts.add(self)
         self._memory = lib.llama_get_memory(self._handle)
         self.n_batch = int(lib.llama_n_batch(self._handle)) - self._companion
         self.n_outputs_max = int(params.n_outputs_max) - self._companion
@@ -329,15 +159,29 @@ class Context(Freed):
             TrimixError: llama.cpp refused or failed.
             ValueError: a batch that would abort inside llama.cpp.
         """
-        handle, n_outputs = self.handle, int(np.count_nonzero(outputs))
+        n_outputs = int(np.count_nonzero(outputs))
         self._check(tokens, sequences, n_outputs)
-        if not self.model.exact:
-            note_fast_decode()
-        self.n_outputs = 0
         if self._companion:
             tokens, positions = np.append(tokens, tokens[-1]), np.append(positions, 0)
             sequences, outputs = np.append(sequences, self.n_seq_max), np.append(outputs, True)
-        code = lib.llama_decode(handle, self._batch.fill(tokens, positions, sequences, outputs))
+        self._run(self._batch.fill(tokens, positions, sequences, outputs), n_outputs)
+
+    def step(self, token: int, position: int, sequence: int) -> None:
+        """As `decode`, of one token whose logits are wanted: plain stepping, without arrays."""
+        if self._companion:
+            ids = np.array([[token], [position], [sequence]], np.int32)
+            self.decode(ids[0], ids[1], ids[2], np.ones(1, bool))
+            return
+        if not 0 <= token < self.model.n_vocab:
+            raise ValueError(f"a token is not in the vocabulary of {self.model.n_vocab}")
+        self._check_sequence(sequence)
+        self._run(self._batch.fill_one(token, position, sequence), 1)
+
+    def _run(self, batch: object, n_outputs: int) -> None:
+        handle, self.n_outputs = self.handle, 0
+        if not self.model.exact:
+            note_fast_decode()
+        code = lib.llama_decode(handle, batch)
         if self._companion:
             lib.llama_memory_seq_rm(self._memory, self.n_seq_max, 0, -1)
         if code == 1:

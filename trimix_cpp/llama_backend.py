@@ -219,3 +219,9 @@ class Batch:
         self.logits[:n] = outputs
         self.struct.n_tokens = n
         return self.struct
+
+    def fill_one(self, token: int, position: int, sequence: int) -> object:
+        """The `llama_batch` of one token whose logits are wanted."""
+        self.token[0], self.pos[0], self.seq_id[0], self.logits[0] = token, position, sequence, 1
+        self.struct.n_tokens = 1
+        return self.struct

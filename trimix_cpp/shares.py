@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from collections.abc import Sequence as Ids
 from dataclasses import dataclass
 
-import numpy as np
-
 from .sequence import Sequence
 from .trio import Feed
 
@@ -34,7 +32,7 @@ class Share:
         start, end = self.spans[role]
         tokens, length = self.sequence.tokens, len(self.sequence.tokens)
         fed = [*tokens[start:end], *self.drafts[max(start - length, 0) : max(end - length, 0)]]
-        return Feed(slot_of(self.sequence), np.asarray(fed, np.int32), start, self.n_rows)
+        return Feed(slot_of(self.sequence), fed, start, self.n_rows)
 
     @property
     def start(self) -> int:

@@ -23,6 +23,7 @@ from .closing import Closing
 from .errors import ContextFullError, TrimixError
 from .fusion import ALL_ROLES
 from .llama import Context, Model, supports_gpu
+from .llama_backend import interrupts_deferred
 from .memory import check_fits, estimate
 from .spec import RoleSpec, TrioSpec
 
@@ -76,7 +77,7 @@ class Feed:
     """
 
     slot: int
-    tokens: NDArray[np.int32]
+    tokens: Sequence[int] | NDArray[np.int32]
     start: int
     n_logits: int
 
@@ -227,31 +228,26 @@ class Trio(Closing):
         views where they can be, valid until the next call.
         """
         roles = [role for role in ALL_ROLES if feeds.get(role)]
-        groups: dict[str, list[str]] = {}
-        for role in roles:
-            groups.setdefault(self._device(role), []).append(role)
-        tasks = [
-            partial(self._feed_all, {role: feeds[role] for role in group})
-            for group in groups.values()
-        ]
-        # On one device one after the other with all threads; two devices work at the same time.
-        done = self._together(tasks)
-        return {role: rows for results in done for role, rows in results.items()}
+        on_gpu = [role for role in roles if self._is_on_gpu(self._by_role[role])]
+        if not 0 < len(on_gpu) < len(roles):
+            # On one device one after the other with all threads; two devices work side by side.
+            return self._feed_all(roles, feeds)
+        groups = on_gpu, [role for role in roles if role not in on_gpu]
+        done = self._together([partial(self._feed_all, group, feeds) for group in groups])
+        rows = {role: own for results in done for role, own in results.items()}
+        return {role: rows[role] for role in roles}
 
-    def _feed_all(self, feeds: Mapping[str, list[Feed]]) -> dict[str, Rows]:
-        return {role: self._feed(role, role_feeds) for role, role_feeds in feeds.items()}
+    def _feed_all(self, roles: Sequence[str], feeds: Mapping[str, list[Feed]]) -> dict[str, Rows]:
+        return {role: self._feed(role, feeds[role]) for role in roles}
 
     def _together(self, tasks: Sequence[Callable[[], T]]) -> list[T]:
-        if len(tasks) == 1:
-            return [tasks[0]()]
-        futures = [self._pool.submit(task) for task in tasks]
-        errors = [error for error in (future.exception() for future in futures) if error]
+        # Ctrl-C waits: nobody may touch a context that a thread is decoding with.
+        with interrupts_deferred():
+            futures = [self._pool.submit(task) for task in tasks]
+            errors = [error for error in (future.exception() for future in futures) if error]
         if errors:
             raise errors[0]
         return [future.result() for future in futures]
-
-    def _device(self, role: str) -> str:
-        return "gpu" if self._is_on_gpu(self._by_role[role]) else "cpu"
 
     @staticmethod
     def _is_on_gpu(model: Model) -> bool:
@@ -259,10 +255,19 @@ class Trio(Closing):
 
     def _feed(self, role: str, feeds: list[Feed]) -> Rows:
         context = self._contexts[role]
-        parts = [feed.tokens for feed in feeds]
-        fed = np.concatenate(parts) if len(parts) > 1 else parts[0]
-        tokens = self.alignment.to_role(role, fed)
-        # Lists: most feeds are of one token, and every call of NumPy has its price.
+        began = time.perf_counter()
+        if len(feeds) == 1 and len(feeds[0].tokens) == feeds[0].n_logits == 1:
+            (feed,) = feeds
+            own = self.alignment.id_in_role(role, int(feed.tokens[0]))
+            context.step(own, feed.start, feed.slot)
+        else:
+            self._feed_batch(role, feeds)
+        # llama.cpp may compute until the logits are asked for.
+        rows, columns = context.logits(), self.alignment.columns[role]
+        self.seconds[role] = time.perf_counter() - began
+        return rows[:, : self.n_tokens] if columns is None else rows[:, columns]
+
+    def _feed_batch(self, role: str, feeds: list[Feed]) -> None:
         positions: list[int] = []
         slots: list[int] = []
         outputs: list[bool] = []
@@ -271,13 +276,9 @@ class Trio(Closing):
             positions += range(feed.start, feed.start + n)
             slots += [feed.slot] * n
             outputs += [False] * (n - feed.n_logits) + [True] * feed.n_logits
+        fed = np.concatenate([np.asarray(feed.tokens, np.int32) for feed in feeds])
         arrays = np.array(positions, np.int32), np.array(slots, np.int32), np.array(outputs, bool)
-        began = time.perf_counter()
-        context.decode(tokens, *arrays)
-        # llama.cpp may compute until the logits are asked for.
-        rows, columns = context.logits(), self.alignment.columns[role]
-        self.seconds[role] = time.perf_counter() - began
-        return rows[:, : self.n_tokens] if columns is None else rows[:, columns]
+        self._contexts[role].decode(self.alignment.to_role(role, fed), *arrays)
 
     def context(self, role: str) -> Context:
         """The context of a loaded role, for measurements of that role alone."""
