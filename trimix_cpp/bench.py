@@ -145,6 +145,11 @@ class MeasuredDecoder(Decoder):
         self.clock.models += sum(self.trio.seconds[role] for role in fed)
         return rows
 
+    def _step_roles(self, sequence: Text, roles: tuple[str, ...], token: int) -> dict[str, Row]:
+        rows = super()._step_roles(sequence, roles, token)
+        self.clock.models += sum(self.trio.seconds[role] for role in roles)
+        return rows
+
     def _choose(self, sequence: Text, rows: dict[str, Row]) -> int:
         began = time.perf_counter()
         token = super()._choose(sequence, rows)
@@ -283,14 +288,12 @@ class Bench:
     def _steps_alone(self, role: str) -> Sample:
         """Single tokens through one role, in a loop that does nothing else."""
         context, start = self.trio.context(role), self.plan.depth - 1
-        tokens = self.trio.alignment.to_role(role, self._new[: self.plan.n_gen])
-        positions = np.arange(start, start + len(tokens), dtype=np.int32)
-        slot, wanted = np.array([self._slot], np.int32), np.array([True])
+        tokens = self.trio.alignment.to_role(role, self._new[: self.plan.n_gen]).tolist()
         self.trio.rewind(role, self._slot, 0)
         self.trio.copy(role, 0, self._slot, start)
         began = time.perf_counter()
-        for i in range(len(tokens)):
-            context.decode(tokens[i : i + 1], positions[i : i + 1], slot, wanted)
+        for i, token in enumerate(tokens):
+            context.step(token, start + i, self._slot)
             context.logits()
         seconds = time.perf_counter() - began
         self.trio.rewind(role, self._slot, 0)

@@ -142,33 +142,44 @@ class Decoder:
         if not running:
             return []
         began = time.perf_counter()
-        speculator = self.speculator if self._may_draft(running) else None
-        draft = speculator and self._draft(running[0], speculator)
-        if draft and speculator:
-            events = self._round(running[0], draft, speculator)
-            seconds = time.perf_counter() - began
-            speculator.note_round(draft, len(events) - 1, seconds)
-            self.timings.note_generation(len(events), seconds)
-            return events
+        if self._is_alone(running):
+            return self._extend(running[0], began)
         shares = self._plan(running)
         events = []
         for share, rows in zip(shares, self._evaluate(shares), strict=True):
             self._weigh(share, rows)
             if share.ready:
-                last = {role: r[-1] for role, r in rows.items()}
-                token = self._choose(share.sequence, last)
-                if speculator and not share.sequence.plausibility:
-                    speculator.look(share.sequence, last, self._row, token)
+                token = self._choose(share.sequence, {role: r[-1] for role, r in rows.items()})
                 events.append(self._accept(share.sequence, token))
         self._count(shares, events, time.perf_counter() - began)
         return events
 
-    def _may_draft(self, running: list[Sequence]) -> bool:
-        """Whether the next tokens may be drafted: one sequence runs, all of it evaluated."""
+    def _is_alone(self, running: list[Sequence]) -> bool:
+        """Whether one sequence runs, evaluated but for its last token."""
         sequence = running[0]
         if len(running) > 1 or sequence.choosing:
             return False
         return all(sequence.lacks(role) == 1 for role in sequence.roles)
+
+    def _extend(self, sequence: Sequence, began: float) -> list[Event]:
+        """The next token of a sequence that is alone, or the next ones by drafting."""
+        speculator = self.speculator
+        draft = speculator and self._draft(sequence, speculator)
+        if draft and speculator:
+            events = self._round(sequence, draft, speculator)
+        else:
+            rows = self._step_roles(sequence, sequence.roles, sequence.tokens[-1])
+            token = self._choose(sequence, rows)
+            if speculator and not sequence.plausibility:
+                speculator.look(sequence, rows, self._row, token)
+            events = [self._accept(sequence, token)]
+        seconds = time.perf_counter() - began
+        self.timings.note_generation(len(events), seconds)
+        if speculator and draft:
+            speculator.note_round(draft, len(events) - 1, seconds)
+        elif speculator:
+            speculator.note_step(seconds)
+        return events
 
     def _draft(self, sequence: Sequence, speculator: Speculator) -> Draft | None:
         """How the next round is drafted, None for a plain step."""
@@ -220,12 +231,24 @@ class Decoder:
         self, sequence: Sequence, drafts: list[int], kept: dict[str, list[Row]]
     ) -> dict[str, Row]:
         """Step the roles of `kept` by one position; their rows, which `kept` holds from then on."""
-        spans = {role: (at := sequence.cached[role], at + 1) for role in kept}
-        (rows,) = self._evaluate([Share(sequence, spans, 1, ready=False, drafts=drafts)])
-        last = {role: row[-1].copy() for role, row in rows.items()}
-        for role, row in last.items():
-            kept[role].append(row)
-        return last
+        at = sequence.cached[next(iter(kept))] - len(sequence.tokens)
+        rows = self._step_roles(
+            sequence, tuple(kept), drafts[at] if at >= 0 else sequence.tokens[-1]
+        )
+        for role, row in rows.items():
+            kept[role].append(row.copy())
+        return {role: own[-1] for role, own in kept.items()}
+
+    def _step_roles(self, sequence: Sequence, roles: tuple[str, ...], token: int) -> dict[str, Row]:
+        """Feed one token to roles that have what stands before it; their rows [n_tokens]."""
+        position = sequence.cached.get(roles[0], 0)
+        feed = [Feed(slot_of(sequence), (token,), position, 1)]
+        rows = self.trio.decode(dict.fromkeys(roles, feed))
+        for role in roles:
+            sequence.cached[role] = position + 1
+            if self.speculator:
+                self._costs.note(role, 1, self.trio.seconds[role])
+        return {role: own[-1] for role, own in rows.items()}
 
     def run(self, sequences: Iterable[Sequence]) -> Iterator[Sequence]:
         """Decode any number of sequences, as many at a time as there are places, as they end."""
@@ -342,8 +365,6 @@ class Decoder:
             self.timings.prompt_tokens += max(sizes.values())
             return
         self.timings.note_generation(len(events), seconds)
-        if self.speculator and len(shares) == 1:
-            self.speculator.note_step(seconds)
 
 
 def _common_prefix(left: list[int], right: list[int]) -> int:

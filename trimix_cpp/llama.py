@@ -19,6 +19,7 @@ from .llama_backend import (
     Batch,
     Freed,
     flash_type,
+    get_logits,
     interrupts_deferred,
     kv_type,
     note_fast_decode,
@@ -212,12 +213,12 @@ class Context(Freed):
         """
         if self.n_outputs == 0:
             return np.empty((0, self.model.n_vocab), np.float32)
-        pointer = lib.llama_get_logits(self.handle)
-        if not pointer:
+        address = get_logits(self.handle)
+        if not address:
             raise TrimixError(f"{self.model.path}: llama.cpp gave no logits")
-        address = ctypes.addressof(pointer.contents)
         if self._rows[0] != (address, self.n_outputs):  # making a view takes time
             shape = (self.n_outputs, self.model.n_vocab)
+            pointer = ctypes.cast(address, ctypes.POINTER(ctypes.c_float))
             self._rows = (address, self.n_outputs), np.ctypeslib.as_array(pointer, shape=shape)
         return self._rows[1]
 

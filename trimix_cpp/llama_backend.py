@@ -98,6 +98,10 @@ def extra_buffers_work() -> bool:
 
 _start_backend()
 
+# As `llama_get_logits`, but the address as a number: no object of ctypes at every step.
+get_logits = ctypes.CDLL(lib._lib._name).llama_get_logits
+get_logits.restype, get_logits.argtypes = ctypes.c_void_p, (ctypes.c_void_p,)
+
 
 def repacked_types() -> frozenset[int]:
     """The `ggml_type`s of weights that llama.cpp copies into another order on this CPU.
