@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import sys
-from itertools import product
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,8 @@ from trimix_cpp.spec import RoleSpec, TrioSpec
 from trimix_cpp.speculation import Speculator
 from trimix_cpp.trio import Options, Trio
 
+TEXTS = Path(__file__).parent / "quantization"
+TIBETAN = "བོད་སྐད་ནི་བརྒྱུད་པའི་སྐད་ཡིག་ཅིག་རེད། "
 TEXT = "Please translate the following English text into Uyghur.\nEnglish: Open\nUyghur: ئاچ "
 
 
@@ -82,34 +86,51 @@ def rewound(spec: TrioSpec, threads: int) -> list[list[bytes]]:
     return out
 
 
-def drafted(spec: TrioSpec, threads: int, depth: int | None, many: bool) -> list[object]:
-    """Rows, tokens and text of jobs that run alone; `depth` drafts a round, 0 for none."""
-    texts = [TEXT, "བོད་སྐད་ནི་བརྒྱུད་པའི་སྐད་ཡིག", "ھۆججەتنى ئېچىش مەغلۇپ بولدى"]
-    pairs = [(0.1, 0.9), (0.3, 0.9), (0.7, 0.5), (0.9, 0.3), (1.0, 1.0)]
+def draft_jobs(trio: Trio, n: int) -> Iterator[tuple[int | None, dict[str, Any]]]:
+    """Drafts a round, and what a `Sequence` is made of: of all kinds, in three languages."""
+    chance = random.Random(1)
+    texts = [(TEXTS / f"udhr-{code}.txt").read_text(encoding="utf-8") for code in ("uig", "eng")]
+    tokens_of = [trio.tokenize(text[:4000]) for text in (*texts, TIBETAN * 40)]
     samplers = [
         Sampler(),
         Sampler(temperature=0.8, seed=5),
         Sampler(repeat_penalty=1.3),
         Sampler(temperature=1.2, top_k=0, repeat_penalty=1.1, seed=9),
     ]
-    lengths = [3, 40, 250, 505, 700] if many else [20, 505]
-    out: list[object] = []
+    pairs = [(0.1, 0.9), (0.3, 0.9), (0.7, 0.5), (0.9, 0.3), (1.0, 1.0), (0.0, 1.5)]
+    for i in range(n):
+        tokens = chance.choice(tokens_of)
+        length = chance.choice([1, 3, 40, 120, 250, 505, 700])
+        start = chance.randrange(max(len(tokens) - length, 1))
+        yield (
+            [1, 3, None, 8, 15][i % 5],
+            {
+                "tokens": tokens[start : start + length],
+                "weights": Weights(*pairs[i % len(pairs)]),
+                "sampler": samplers[i % len(samplers)],
+                "control": chance.choice(["large", "fused"]),
+                "max_tokens": chance.choice([1, 8, 25, 40]),
+                "stops": chance.choice([(), (), (" ",), ("\u0020ھ", "།")]),
+            },
+        )
+
+
+def drafts_are_exact(spec: TrioSpec, threads: int, n: int) -> bool:
+    """Rows, tokens, text and end of `n` jobs, drafted and not."""
     options = Options(n_ctx=1024, n_threads=threads, n_outputs=16, exact=True)
     with Trio(spec, ("large", "cpt", "base"), options) as trio:
-        for n, (text, length, pair) in enumerate(product(texts, lengths, pairs)):
-            recorder = Recorder(trio, Speculator(depth) if depth else None)
-            sequence = Sequence(
-                (trio.tokenize(text) * 100)[:length],
-                Weights(*pair),
-                samplers[n % len(samplers)],
-                control="large" if n % 3 == 0 else "fused",
-                max_tokens=25 if many else 14,
-                stops=(" ",) if n % 5 == 0 else (),
-            )
-            for _ in recorder.run([sequence]):
-                pass
-            out.append((recorder.rows[id(sequence)], sequence.tokens, sequence.text, sequence.stop))
-    return out
+        for depth, job in draft_jobs(trio, n):
+            found = []
+            for speculator in (None, Speculator(depth)):
+                recorder, sequence = Recorder(trio, speculator), Sequence(**job)
+                for _ in recorder.run([sequence]):
+                    pass
+                rows = recorder.rows[id(sequence)]
+                found.append((rows, sequence.tokens, sequence.text, sequence.stop))
+            if found[0] != found[1]:
+                print(depth, job, found[0][1:], found[1][1:], file=sys.stderr)
+                return False
+    return True
 
 
 def main() -> None:
@@ -117,11 +138,8 @@ def main() -> None:
     roles = dict(zip(("large", "cpt", "base"), map(Path, sys.argv[3:]), strict=True))
     spec = TrioSpec("exact", {role: RoleSpec(path) for role, path in roles.items()})
     if case.endswith("drafts"):
-        many = case.startswith("many")
-        plain = drafted(spec, threads, 0, many)
-        depths = [1, 3, 8, 15] if many else [3]
-        drafts = [drafted(spec, threads, depth, many) for depth in depths]
-        print("equal" if all(other == plain for other in drafts) else "different")
+        n = 200 if case.startswith("many") else 12
+        print("equal" if drafts_are_exact(spec, threads, n) else "different")
         return
     alone = run(spec, 1, threads)
     if case == "together":

@@ -255,7 +255,7 @@ class Machine:
                     accepted += 1
                 steps = draft.depth + (accepted == draft.depth)
                 took = take("large", draft.depth + 1) + sum(take("cpt", 1) for _ in range(steps))
-                policy.note_round(draft, accepted, took)
+                policy.note_round(draft, accepted, accepted + 1, took)
             seconds += took
             done += accepted + 1
             plain += (accepted + 1) * 5 * 1.025  # the mean of the noise
@@ -289,7 +289,7 @@ def test_acceptance_follows_what_happens() -> None:
         acceptance.note(3, 3)
     assert acceptance.rate > 0.97
     for _ in range(200):
-        acceptance.note(0, 3)
+        acceptance.note(0, 1)
     assert acceptance.rate < 0.03
 
 

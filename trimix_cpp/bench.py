@@ -21,7 +21,7 @@ from .draft_guesses import MOST_DRAFTS
 from .fusion import Row, Weights
 from .sampling import Sampler
 from .shares import Share
-from .speculation import Draft, Speculator
+from .speculation import Speculator
 from .trio import Feed, Rows, Trio
 
 # Steps of a batch, as a part of the tokens of other tests; and at least.
@@ -171,14 +171,11 @@ class BenchSpeculator(Speculator):
         acceptance: how often a draft counts as right, None where the models say. One that counts
             as right becomes the token, one that counts as wrong is replaced, and everything else
             is done as it always is.
-
-    Attributes:
-        trials: drafts that were compared, up to the first wrong one of each round.
     """
 
     def __init__(self, depth: int | None, acceptance: float | None = None) -> None:
         super().__init__(depth)
-        self.acceptance, self.trials = acceptance, 0
+        self.acceptance = acceptance
         self._luck = np.random.default_rng(0)
 
     def _drafters(self, sequence: Text) -> dict[str, dict[str, float]]:
@@ -193,11 +190,6 @@ class BenchSpeculator(Speculator):
         if self._luck.random() < self.acceptance:
             return draft
         return token if token != draft else abs(token - 1)
-
-    def note_round(self, draft: Draft, accepted: int, seconds: float) -> None:
-        """As `Speculator.note_round`."""
-        super().note_round(draft, accepted, seconds)
-        self.trials += accepted + (accepted < draft.depth)
 
 
 class Bench:
@@ -321,13 +313,16 @@ class Bench:
     def _drafted(self, depth: int | None) -> Sample:
         """With drafts: the texts, or random tokens with a simulated acceptance."""
         speculator = self._speculators[depth]
-        trials, accepted = speculator.trials, speculator.accepted
+        compared, accepted = speculator.compared, speculator.accepted
         if self.prompts:
             sample = self._texts(self.plan.weights, speculator)
         else:
             self.decoder.to_the_end = False
             sample = self._continue([self._cached], self.plan.weights, speculator)
-        counts = {"trials": speculator.trials - trials, "accepted": speculator.accepted - accepted}
+        counts = {
+            "compared": speculator.compared - compared,
+            "accepted": speculator.accepted - accepted,
+        }
         return Sample(sample.seconds, sample.tokens, {**sample.counts, **counts})
 
     def _texts(self, weights: Weights, speculator: Speculator | None) -> Sample:

@@ -94,10 +94,10 @@ def acceptance(samples: Samples) -> dict[str, float]:
     """Drafting -> how many of the drafts that were compared were right."""
     found = {}
     for name, runs in samples.items():
-        trials = sum(run.counts.get("trials", 0) for run in runs)
-        if trials:
+        compared = sum(run.counts.get("compared", 0) for run in runs)
+        if compared:
             accepted = sum(run.counts["accepted"] for run in runs)
-            found[name.removeprefix("draft ")] = accepted / trials
+            found[name.removeprefix("draft ")] = accepted / compared
     return found
 
 

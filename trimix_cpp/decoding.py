@@ -166,7 +166,7 @@ class Decoder:
         speculator = self.speculator
         draft = speculator and self._draft(sequence, speculator)
         if draft and speculator:
-            events = self._round(sequence, draft, speculator)
+            events, right = self._round(sequence, draft, speculator)
         else:
             rows = self._step_roles(sequence, sequence.roles, sequence.tokens[-1])
             token = self._choose(sequence, rows)
@@ -176,7 +176,7 @@ class Decoder:
         seconds = time.perf_counter() - began
         self.timings.note_generation(len(events), seconds)
         if speculator and draft:
-            speculator.note_round(draft, len(events) - 1, seconds)
+            speculator.note_round(draft, right, len(events), seconds)
         elif speculator:
             speculator.note_step(seconds)
         return events
@@ -190,8 +190,12 @@ class Decoder:
         most = min(self.trio.n_outputs, self.trio.n_batch, room) - 1
         return speculator.plan(sequence, most, self._costs)
 
-    def _round(self, sequence: Sequence, draft: Draft, speculator: Speculator) -> list[Event]:
+    def _round(
+        self, sequence: Sequence, draft: Draft, speculator: Speculator
+    ) -> tuple[list[Event], int]:
         """Draft some tokens, check them all in one batch, keep those that plain steps would give.
+
+        Also returns how many drafts were right.
 
         Each row is fused and sampled with the tokens that really stand before it, and the noise
         is a function of the position, so nothing shows that the tokens were guessed first.
@@ -225,16 +229,17 @@ class Decoder:
             if sequence.stop is not None or i == draft.depth or token != drafts[i]:
                 break
         self.rewind(sequence, len(sequence.tokens))
-        return events
+        return events, sum(
+            event.token == token for event, token in zip(events, drafts, strict=False)
+        )
 
     def _step_drafters(
         self, sequence: Sequence, drafts: list[int], kept: dict[str, list[Row]]
     ) -> dict[str, Row]:
         """Step the roles of `kept` by one position; their rows, which `kept` holds from then on."""
-        at = sequence.cached[next(iter(kept))] - len(sequence.tokens)
-        rows = self._step_roles(
-            sequence, tuple(kept), drafts[at] if at >= 0 else sequence.tokens[-1]
-        )
+        ahead = sequence.cached.get(next(iter(kept)), 0) - len(sequence.tokens)
+        token = drafts[ahead] if ahead >= 0 else sequence.tokens[-1]
+        rows = self._step_roles(sequence, tuple(kept), token)
         for role, row in rows.items():
             kept[role].append(row.copy())
         return {role: own[-1] for role, own in kept.items()}

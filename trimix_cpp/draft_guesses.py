@@ -28,12 +28,11 @@ class Acceptance:
         """Estimated probability that one more draft is accepted."""
         return self.hits / self.trials
 
-    def note(self, accepted: int, drafted: int) -> None:
-        """A round in which `accepted` of `drafted` tokens were right, up to the first wrong one."""
-        trials = accepted + (accepted < drafted)
-        keep = 0.97**trials
-        self.hits = self.hits * keep + accepted
-        self.trials = self.trials * keep + trials
+    def note(self, right: int, compared: int) -> None:
+        """`compared` drafts were held against what came, the first wrong one the last of them."""
+        keep = 0.97**compared
+        self.hits = self.hits * keep + right
+        self.trials = self.trials * keep + compared
 
 
 @dataclass

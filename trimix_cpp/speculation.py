@@ -66,12 +66,19 @@ class Speculator:
     Args:
         depth: drafts of every round; None adapts, and steps plainly where drafting does not pay.
         draft_role: a model that is no part of the fusion and only drafts; None for none.
+
+    Attributes:
+        rounds: so far.
+        drafted: tokens of all rounds.
+        compared: of them, those up to the first wrong one of each round, or to the text's end.
+        accepted: of these, the right ones.
     """
 
     depth: int | None = None
     draft_role: str | None = None
     rounds: int = 0
     drafted: int = 0
+    compared: int = 0
     accepted: int = 0
     _acceptance: dict[str, Acceptance] = field(default_factory=dict)
     _offsets: dict[str, Offset] = field(default_factory=dict)
@@ -150,15 +157,17 @@ class Speculator:
         self._until_retry -= 1
         self._rounds_since_step = 0
 
-    def note_round(self, draft: Draft, accepted: int, seconds: float) -> None:
-        """A round took `seconds`, and `accepted` of its drafts were right."""
+    def note_round(self, draft: Draft, right: int, n_tokens: int, seconds: float) -> None:
+        """A round gave `n_tokens` in `seconds`; its first `right` drafts were right."""
+        compared = min(n_tokens, draft.depth)
         self.rounds += 1
         self.drafted += draft.depth
-        self.accepted += accepted
+        self.compared += compared
+        self.accepted += right
         self._rounds_since_step += 1
         self._seconds += seconds
-        self._gained += (accepted + 1) * self._step.seconds - seconds
-        self._accepted(draft.name).note(accepted, draft.depth)
+        self._gained += n_tokens * self._step.seconds - seconds
+        self._accepted(draft.name).note(right, compared)
 
     def _forget(self, roles: tuple[str, ...]) -> None:
         """Other weights: acceptance and costs are others."""
