@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from .draft_costs import Costs
+from .draft_guesses import Offset
 from .errors import TrimixError
 from .fusion import Row, Weights, control_from_large, fuse, keep_plausible
 from .sequence import Control, Event, Sequence, Stop, Timings
@@ -195,43 +196,50 @@ class Decoder:
     ) -> tuple[list[Event], int]:
         """Draft some tokens, check them all in one batch, keep those that plain steps would give.
 
-        Also returns how many drafts were right.
-
         Each row is fused and sampled with the tokens that really stand before it, and the noise
         is a function of the position, so nothing shows that the tokens were guessed first.
+        Also returns how many drafts were right.
         """
         at, n_rows = len(sequence.tokens) - 1, draft.depth + 1
-        drafts, offset = list(draft.guesses), speculator.offset(draft)
+        offset, learns = speculator.offset(draft), not sequence.plausibility
+        drafts, kept, drafted = self._guess(sequence, draft, offset)
+        spans = {role: (at, at + n_rows) for role in sequence.roles if role not in kept}
+        checked: dict[str, Rows] = {}
+        if spans:
+            (checked,) = self._evaluate([Share(sequence, spans, n_rows, False, drafts)])
+        events: list[Event] = []
+        right = 0
+        while sequence.stop is None and right == len(events):
+            if right == draft.depth and not kept.keys().isdisjoint(sequence.roles):
+                self._step_drafters(sequence, drafts, kept)  # all were right: one more token comes
+            rows = {role: (kept.get(role) or checked[role])[right] for role in sequence.roles}
+            token = self._choose(sequence, rows)
+            if right < draft.depth:
+                token = speculator.settle(token, drafts[right])
+                if drafted and learns:
+                    offset.note(self._row, drafted[right])
+            events.append(self._accept(sequence, token))
+            right += right < draft.depth and token == drafts[right]
+        self.rewind(sequence, len(sequence.tokens))
+        return events, right
+
+    def _guess(
+        self, sequence: Sequence, draft: Draft, offset: Offset
+    ) -> tuple[list[int], dict[str, list[Row]], list[Row]]:
+        """Tokens that may come; the rows of the stepped roles; what each was drafted from.
+
+        The roles are fed all but the last draft; what a token was drafted from is without `offset`.
+        """
+        drafts, drafted = list(draft.guesses), list[Row]()
         kept: dict[str, list[Row]] = {role: [] for role in draft.steps}
-        drafted: list[Row] = []
-        for role in draft.steps:
-            self._catch_up(sequence, role, at)  # a drafter that takes no part in the fusion
+        for role in draft.steps:  # one that takes no part in the fusion lags behind
+            self._catch_up(sequence, role, len(sequence.tokens) - 1)
         while len(drafts) < draft.depth:
             last = self._step_drafters(sequence, drafts, kept)
             drafted.append(fuse(last, draft.steps, np.empty_like(self._buffer())))
             before, row = [*sequence.tokens, *drafts], offset.add_to(drafted[-1])
             drafts.append(sequence.sampler.pick(row, before, len(before)))
-        spans = {role: (at, at + n_rows) for role in sequence.roles if role not in kept}
-        checked: dict[str, Rows] = {}
-        if spans:
-            (checked,) = self._evaluate([Share(sequence, spans, n_rows, False, drafts)])
-        events = []
-        for i in range(n_rows):
-            if kept and i == draft.depth:  # all drafts were right: one more token comes
-                self._step_drafters(sequence, drafts, kept)
-            row_of = {role: (kept.get(role) or checked[role])[i] for role in sequence.roles}
-            token = self._choose(sequence, row_of)
-            if i < draft.depth:
-                token = speculator.settle(token, drafts[i])
-                if drafted and not sequence.plausibility:
-                    offset.note(self._row, drafted[i])
-            events.append(self._accept(sequence, token))
-            if sequence.stop is not None or i == draft.depth or token != drafts[i]:
-                break
-        self.rewind(sequence, len(sequence.tokens))
-        return events, sum(
-            event.token == token for event, token in zip(events, drafts, strict=False)
-        )
+        return drafts, kept, drafted
 
     def _step_drafters(
         self, sequence: Sequence, drafts: list[int], kept: dict[str, list[Row]]
