@@ -29,6 +29,8 @@ _MAY_LOSE, _MAY_LOSE_STEPS = 0.02, 2.0
 _RETRY, _RETRY_MOST = 64, 2048
 # Rounds after which a plain step is measured again: at first, and at most.
 _STEP_AFTER, _STEP_AFTER_MOST = 8, 64
+# Plain steps after one that was found the best, before all is reckoned anew.
+_REST = 3
 # Plain steps that look whether a draft would have been right: the first ones, then one in so many.
 _LOOK_FIRST, _LOOK_EVERY = 8, 8
 
@@ -88,6 +90,7 @@ class Speculator:
     _seconds: float = 0.0
     _gained: float = 0.0
     _rounds_since_step: int = 0
+    _resting: int = 0
     _until_retry: int = _RETRY
     _retry: int = _RETRY
 
@@ -100,6 +103,9 @@ class Speculator:
         """The draft of the next round, of at most `most` tokens; None to step plainly."""
         if sequence.weights.roles != self._roles:
             self._forget(sequence.weights.roles)
+        if self._resting > 0:
+            self._resting -= 1
+            return None
         drafters = self._drafters(sequence)
         if most < 1 or not drafters:
             return None
@@ -116,6 +122,7 @@ class Speculator:
         )
         if speed * self._step.seconds > _MARGIN or self._is_time_to_retry():
             return self._draft(name, drafters[name], -depth)
+        self._resting = _REST if self._step.n > _LOOK_FIRST else 0
         return None
 
     def offset(self, draft: Draft) -> Offset:
@@ -175,6 +182,7 @@ class Speculator:
         self._acceptance.clear()
         self._offsets.clear()
         self._step, self._retry, self._until_retry = Time(), _RETRY, _RETRY
+        self._resting = 0
 
     def _wants_step(self) -> bool:
         after = min(_STEP_AFTER * self._step.n, _STEP_AFTER_MOST)
