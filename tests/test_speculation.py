@@ -6,6 +6,7 @@ import dataclasses
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from trimix_cpp.sampling import Sampler
 from trimix_cpp.spec import RoleSpec, TrioSpec
 from trimix_cpp.speculation import DEPTHS, Draft, Speculator, expected_tokens
 from trimix_cpp.trio import Trio
+from trimix_cpp.weighting import Chooser, EntChooser, PplChooser
 
 from .conftest import QUICK, ROLES
 from .test_decoding import PROMPTS, SCRIPT, TIBETAN, UYGHUR
@@ -58,6 +60,19 @@ def test_drafts_change_nothing_on_f32_models(
             assert drafted.tokens == plain.tokens
             assert (drafted_text, drafted.stop) == (text, plain.stop)
             assert speculator.rounds > 0
+
+
+@pytest.mark.parametrize("chooser", [PplChooser, EntChooser])
+def test_drafts_follow_weights_that_each_prompt_chooses(
+    tiny_spec: TrioSpec, chooser: Callable[[], Chooser]
+) -> None:
+    with Trio(tiny_spec, ROLES, DRAFTING) as trio:
+        for control in ("fused", "large"):
+            plain, _ = generate(trio, None, TIBETAN, chooser=chooser, control=control)
+            speculator = Speculator(3)
+            drafted, _ = generate(trio, speculator, TIBETAN, chooser=chooser, control=control)
+            assert (drafted.weights, drafted.tokens) == (plain.weights, plain.tokens)
+            assert speculator.rounds > 0 or len(plain.weights.roles) == 1
 
 
 # Exact mode is a switch of the whole process, so it is tried in a child.
