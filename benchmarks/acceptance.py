@@ -26,7 +26,7 @@ from trimix_cpp.decoding import Sequence
 from trimix_cpp.draft_guesses import Offset
 from trimix_cpp.fusion import Weights
 from trimix_cpp.prompts import language, translation_prompt
-from trimix_cpp.speculation import Draft, Speculator
+from trimix_cpp.speculation import Speculator
 from trimix_cpp.store import find_trio
 from trimix_cpp.trio import Options, Trio
 
@@ -40,8 +40,8 @@ class OneDrafter(BenchSpeculator):
         super().__init__(depth)
         self.drafter, self.learns = drafter, learns
 
-    def offset(self, draft: Draft) -> Offset:
-        return super().offset(draft) if self.learns else Offset()
+    def offset(self, name: str) -> Offset:
+        return super().offset(name) if self.learns else Offset()
 
     def _drafters(self, sequence: Sequence) -> dict[str, dict[str, float]]:
         if self.drafter == "cpt":

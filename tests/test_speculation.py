@@ -21,7 +21,7 @@ from trimix_cpp.draft_guesses import Acceptance, Lookup, Offset
 from trimix_cpp.fusion import Row, Weights
 from trimix_cpp.sampling import Sampler
 from trimix_cpp.spec import RoleSpec, TrioSpec
-from trimix_cpp.speculation import DEPTHS, Draft, Speculator, expected_tokens
+from trimix_cpp.speculation import DEPTHS, Speculator, expected_tokens
 from trimix_cpp.trio import Trio
 from trimix_cpp.weighting import Chooser, EntChooser, PplChooser
 
@@ -330,7 +330,7 @@ def test_an_offset_makes_more_drafts_right(demo_trio_drafting: Trio) -> None:
     """On the bundled trio, with base at work; over texts enough to tell (docs/performance.md)."""
 
     class Unlearned(Speculator):
-        def offset(self, draft: Draft) -> Offset:
+        def offset(self, name: str) -> Offset:
             return Offset()
 
     right = []

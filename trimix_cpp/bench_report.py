@@ -85,9 +85,7 @@ def ratios(samples: Samples, plan: Plan) -> list[Ratio]:
 def shares(samples: Samples) -> dict[str, float]:
     """Parts of the time of plain fused stepping; they add up to 1."""
     runs = samples["step fused"]
-    return {
-        key: median(run.counts[key] / run.seconds for run in runs) for key in runs[0].counts
-    } | {}
+    return {key: median(run.counts[key] / run.seconds for run in runs) for key in runs[0].counts}
 
 
 def acceptance(samples: Samples) -> dict[str, float]:

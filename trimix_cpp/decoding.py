@@ -201,7 +201,7 @@ class Decoder:
         Also returns how many drafts were right.
         """
         at, n_rows = len(sequence.tokens) - 1, draft.depth + 1
-        offset, learns = speculator.offset(draft), not sequence.plausibility
+        offset, learns = speculator.offset(draft.name), not sequence.plausibility
         drafts, kept, drafted = self._guess(sequence, draft, offset)
         spans = {role: (at, at + n_rows) for role in sequence.roles if role not in kept}
         checked: dict[str, Rows] = {}

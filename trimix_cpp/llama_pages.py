@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 _MADV_DONTNEED = 4  # Linux: pages of a file are read again from the system's cache when needed
@@ -46,5 +47,6 @@ class Pages:
         return found
 
 
+@cache
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None)

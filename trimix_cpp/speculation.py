@@ -125,9 +125,9 @@ class Speculator:
         self._resting = _REST if self._step.n > _LOOK_FIRST else 0
         return None
 
-    def offset(self, draft: Draft) -> Offset:
+    def offset(self, name: str) -> Offset:
         """What to add to the logits of a drafter."""
-        return self._offsets.setdefault(draft.name, Offset())
+        return self._offsets.setdefault(name, Offset())
 
     def settle(self, token: int, draft: int) -> int:
         """What stands where `draft` was guessed and `token` is right; `bench` simulates others."""
@@ -146,7 +146,7 @@ class Speculator:
             return
         for name, steps in self._drafters(sequence).items():
             if steps and all(role in rows for role in steps):
-                offset = self._offsets.setdefault(name, Offset())
+                offset = self.offset(name)
                 drafted = fuse(rows, steps, np.empty_like(fused))
                 before, likely = sequence.tokens, offset.add_to(drafted)
                 guess = sequence.sampler.pick(likely, before, len(before))

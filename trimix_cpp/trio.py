@@ -218,7 +218,7 @@ class Trio(Closing):
 
     def _piece(self, token: int, *, special: bool = False) -> bytes:
         role = self.alignment.reference
-        own = int(self.alignment.to_role(role, np.asarray([token], np.int32))[0])
+        own = self.alignment.id_in_role(role, token)
         return self._by_role[role].piece(own, special=special)
 
     def decode(self, feeds: Mapping[str, list[Feed]]) -> dict[str, Rows]:
