@@ -21,14 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trimix_cpp.bench import BenchSpeculator, MeasuredDecoder
-from trimix_cpp.decoding import Sequence
-from trimix_cpp.draft_guesses import Offset
-from trimix_cpp.fusion import Weights
-from trimix_cpp.prompts import language, translation_prompt
-from trimix_cpp.speculation import Speculator
-from trimix_cpp.store import find_trio
-from trimix_cpp.trio import Options, Trio
+from trimix_cpp.bench.measure import BenchSpeculator, MeasuredDecoder
+from trimix_cpp.decoding.decoder import Sequence
+from trimix_cpp.decoding.draft_guesses import Offset
+from trimix_cpp.decoding.speculation import Speculator
+from trimix_cpp.decoding.trio import Options, Trio
+from trimix_cpp.fusion.weights import Weights
+from trimix_cpp.prompts.languages import language
+from trimix_cpp.prompts.paper import translation_prompt
+from trimix_cpp.store.trios import find_trio
 
 PAIRS = ((0.1, 0.9), (0.3, 0.9), (0.3, 0.7), (0.7, 0.5), (0.9, 0.3))
 

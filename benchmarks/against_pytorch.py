@@ -26,16 +26,17 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from trimix_cpp.bench import MeasuredDecoder  # goes on past ends
+from trimix_cpp.bench.measure import MeasuredDecoder  # goes on past ends
 from trimix_cpp.commands.demo import SENTENCES
 from trimix_cpp.convert import convert
-from trimix_cpp.decoding import Decoder, Sequence
-from trimix_cpp.fusion import Weights
-from trimix_cpp.llama import physical_cores
-from trimix_cpp.prompts import language, translation_prompt
-from trimix_cpp.spec import TrioSpec, spec_from_files
-from trimix_cpp.store import find_trio
-from trimix_cpp.trio import Options, Trio
+from trimix_cpp.decoding.decoder import Decoder, Sequence
+from trimix_cpp.decoding.trio import Options, Trio
+from trimix_cpp.fusion.weights import Weights
+from trimix_cpp.llama.context import physical_cores
+from trimix_cpp.prompts.languages import language
+from trimix_cpp.prompts.paper import translation_prompt
+from trimix_cpp.store.spec import TrioSpec, spec_from_files
+from trimix_cpp.store.trios import find_trio
 
 ROLES = ("large", "cpt", "base")
 UNPACK = Path(__file__).parent.parent / "tools" / "demo_trio" / "unpack.py"

@@ -105,10 +105,10 @@ def finish(writer: gguf.GGUFWriter) -> None:
 
 def measure(folder: Path, roles: tuple[str, ...]) -> int:
     """Load the roles, evaluate 64 tokens with each, and return this process's peak in bytes."""
-    from trimix_cpp.decoding import Decoder, Sequence
-    from trimix_cpp.fusion import Weights
-    from trimix_cpp.spec import RoleSpec, TrioSpec
-    from trimix_cpp.trio import Options, Trio
+    from trimix_cpp.decoding.decoder import Decoder, Sequence
+    from trimix_cpp.decoding.trio import Options, Trio
+    from trimix_cpp.fusion.weights import Weights
+    from trimix_cpp.store.spec import RoleSpec, TrioSpec
 
     base, adapter = folder / "base.gguf", folder / "lora.gguf"
     files = {"base": RoleSpec(base)}

@@ -18,7 +18,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from trimix_cpp.prompts import language, translation_prompt
+from trimix_cpp.prompts.languages import language
+from trimix_cpp.prompts.paper import translation_prompt
 
 TYPES = "Q8_0,Q6_K,Q5_K_M,Q4_K_M,Q3_K_M,Q2_K"
 PROFILES = "paper-int8,laptop-16gb,laptop-8gb,tiny-4gb"

@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from trimix_cpp.bench.random_models import DEFAULT_TYPE, SHAPES, write_trio
 from trimix_cpp.errors import TrimixError
-from trimix_cpp.random_models import DEFAULT_TYPE, SHAPES, write_trio
 
 __all__ = ["SHAPES", "write_trio"]
 

@@ -29,15 +29,15 @@ from typing import Any
 
 import random_models
 
-from trimix_cpp.fusion import Weights
-from trimix_cpp.prompts import language
-from trimix_cpp.spec import RoleSpec, TrioSpec
-from trimix_cpp.store import find_trio
+from trimix_cpp.decoding.trio import Options, Trio
+from trimix_cpp.fusion.weights import Weights
+from trimix_cpp.prompts.languages import language
+from trimix_cpp.store.spec import RoleSpec, TrioSpec
+from trimix_cpp.store.trios import find_trio
 from trimix_cpp.translate.capacity import Machine
 from trimix_cpp.translate.engine import Translator
 from trimix_cpp.translate.task import Task
 from trimix_cpp.translate.units import Unit
-from trimix_cpp.trio import Options, Trio
 
 ROLES = ("large", "cpt", "base")
 SHOTS = (

@@ -8,14 +8,14 @@ are taken to be as large as their tensors.
 
 from __future__ import annotations
 
-from trimix_cpp.hub import Listing, RemoteFile
-from trimix_cpp.memory import estimate
-from trimix_cpp.model_shape import ModelShape, shape_of_config
-from trimix_cpp.profiles import RoleProfile, load_profile
-from trimix_cpp.pull_plan import AUTOMATIC, Offer, default_profile, make_plan
-from trimix_cpp.quant_sizes import planned_bytes
-from trimix_cpp.spec import load_spec
-from trimix_cpp.store import bundled_files
+from trimix_cpp.gguf.shape import ModelShape, shape_of_config
+from trimix_cpp.pull.hub import Listing, RemoteFile
+from trimix_cpp.pull.plan import AUTOMATIC, Offer, default_profile, make_plan
+from trimix_cpp.quant.memory import estimate
+from trimix_cpp.quant.profiles import RoleProfile, load_profile
+from trimix_cpp.quant.sizes import planned_bytes
+from trimix_cpp.store.spec import load_spec
+from trimix_cpp.store.trios import bundled_files
 
 FIELDS = (
     "hidden_size", "num_hidden_layers", "intermediate_size", "num_attention_heads",

@@ -21,13 +21,9 @@ from typing import Any
 import numpy as np
 import random_models
 
-from trimix_cpp.decoding import Decoder, Sequence
-from trimix_cpp.fusion import Weights
-from trimix_cpp.spec import RoleSpec, TrioSpec
-from trimix_cpp.store import find_trio
-from trimix_cpp.trio import Options, Trio
-from trimix_cpp.weight_optimum import Optimum
-from trimix_cpp.weighting import (
+from trimix_cpp.decoding.decoder import Decoder, Sequence
+from trimix_cpp.decoding.trio import Options, Trio
+from trimix_cpp.fusion.choosers import (
     DEFAULT_GRID,
     Chooser,
     EntChooser,
@@ -35,6 +31,10 @@ from trimix_cpp.weighting import (
     PplOptChooser,
     log_partition,
 )
+from trimix_cpp.fusion.optimum import Optimum
+from trimix_cpp.fusion.weights import Weights
+from trimix_cpp.store.spec import RoleSpec, TrioSpec
+from trimix_cpp.store.trios import find_trio
 
 ROLES = ("large", "cpt", "base")
 CHOOSERS = {"ppl": PplChooser, "ppl-opt": PplOptChooser, "ent": EntChooser}

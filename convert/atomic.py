@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trimix_cpp import atomic
+from trimix_cpp.files import atomic
 
 from .errors import ConvertError
 
@@ -38,7 +38,7 @@ def check_space(folder: Path, need: int) -> None:
 
 @contextmanager
 def replacing(dst: Path) -> Iterator[Path]:
-    """`trimix_cpp.atomic.replacing`, with one line for what the system refuses.
+    """`trimix_cpp.files.atomic.replacing`, with one line for what the system refuses.
 
     Raises:
         ConvertError: the system refused to read or write (no space, no permission, …).

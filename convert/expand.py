@@ -13,7 +13,7 @@ from typing import Any
 import gguf
 import numpy as np
 
-from trimix_cpp.gguf_header import read_header
+from trimix_cpp.gguf import read_header
 
 from .atomic import check_destination, check_space, replacing, system_error
 from .errors import ConvertError

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from gguf import GGML_QUANT_VERSION, MODEL_ARCH_NAMES, GGUFType, Keys
 
-from trimix_cpp.gguf_header import Header, read_header
+from trimix_cpp.gguf import Header, read_header
 
 from . import ARCHITECTURES, OUTTYPES, Converted, architecture_of
 from .architecture import Architecture

@@ -14,23 +14,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from trimix_cpp.gguf_header import Header, TensorInfo, read_header
-from trimix_cpp.imatrix import ImportanceMatrix, read_imatrix
-from trimix_cpp.profiles import RoleProfile, pattern_of
-from trimix_cpp.quant_types import (
+from trimix_cpp.gguf import (
     NEED_IMATRIX,
     TENSOR_TYPES,
     TENSORS_NEED_IMATRIX,
     TYPES,
+    Header,
+    ImportanceMatrix,
+    TensorInfo,
     file_type,
+    read_header,
+    read_imatrix,
     tensor_type,
 )
+from trimix_cpp.quant import RoleProfile, pattern_of
 
 from .atomic import check_destination, replacing, system_error
 from .errors import ConvertError
 
 if TYPE_CHECKING:
-    from trimix_cpp.llama_quantize import Progress, Request
+    from trimix_cpp.llama import Progress, Request
 
 __all__ = ["TENSOR_TYPES", "TYPES", "Quantized", "quantize", "quantize_as"]
 
@@ -109,7 +112,7 @@ def quantize(
         if dst.exists() and dst.samefile(src):
             raise ConvertError(f"{dst} is the source itself: choose another destination")
         # Here, not above: names and files are checked without loading llama.cpp.
-        from trimix_cpp.llama_quantize import quantize_file
+        from trimix_cpp.llama import quantize_file
 
         with replacing(dst) as temporary:
             quantize_file(_request(src, temporary, choice, matrix, values, threads), progress)
@@ -250,7 +253,7 @@ def _request(
     values: Matrix,
     threads: int | None,
 ) -> Request:
-    from trimix_cpp.llama_quantize import Request
+    from trimix_cpp.llama import Request
 
     def number(name: str | None) -> int | None:
         return TENSOR_TYPES[name].number if name else None

@@ -17,11 +17,10 @@ from typing import Any
 
 import tomlkit
 
-from trimix_cpp.atomic import replacing
-from trimix_cpp.gguf_header import Header, read_header
-from trimix_cpp.profiles import PRECEDENCE, Profile, RoleProfile
-from trimix_cpp.quant_types import TYPES
-from trimix_cpp.spec import RoleSpec, TrioSpec
+from trimix_cpp.files import replacing
+from trimix_cpp.gguf import TYPES, Header, read_header
+from trimix_cpp.quant import PRECEDENCE, Profile, RoleProfile
+from trimix_cpp.store import RoleSpec, TrioSpec
 
 from .atomic import check_space, system_error
 from .errors import ConvertError

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from trimix_cpp.spec import RoleSpec, TrioSpec
-from trimix_cpp.store import find_trio
-from trimix_cpp.trio import Options, Trio
+from trimix_cpp.decoding.trio import Options, Trio
+from trimix_cpp.store.spec import RoleSpec, TrioSpec
+from trimix_cpp.store.trios import find_trio
 
-from .tiny import write_tiny_model
+from .support.tiny import write_tiny_model
 
 ROLES = ("large", "cpt", "base")
 # One thread: the models are tiny, and the numbers then do not depend on the machine's load.

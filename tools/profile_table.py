@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import argparse
 
-from trimix_cpp.memory import estimate
-from trimix_cpp.model_shape import ModelShape, shape_of_config
-from trimix_cpp.profiles import load_profile, profile_names
+from trimix_cpp.gguf.shape import ModelShape, shape_of_config
+from trimix_cpp.quant.memory import estimate
+from trimix_cpp.quant.profiles import load_profile, profile_names
 
 QWEN_MERGES = 151387
 

@@ -22,10 +22,10 @@ from trimix_cpp.commands.convert import command
 from trimix_cpp.convert import OUTTYPES, ConvertError, convert
 from trimix_cpp.convert.lora import convert_lora
 from trimix_cpp.errors import ModelFileError, TrimixError, UsageError
-from trimix_cpp.gguf_header import read_header
-from trimix_cpp.lora import read_adapter
+from trimix_cpp.gguf.header import read_header
+from trimix_cpp.gguf.lora import read_adapter
 
-from ..tiny import finish
+from ..support.tiny import finish
 from .adapters import ATTENTION, added, logits, matrices, write_adapter
 from .families import FAMILIES
 from .qwen2_checkpoints import write_checkpoint

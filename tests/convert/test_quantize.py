@@ -18,11 +18,11 @@ from trimix_cpp.commands.quantize import command
 from trimix_cpp.convert import ConvertError, convert
 from trimix_cpp.convert.quantize import TYPES, quantize
 from trimix_cpp.errors import ModelFileError, TrimixError, UsageError
-from trimix_cpp.gguf_header import read_header
-from trimix_cpp.imatrix import Entry, ImatrixError, ImportanceMatrix, write_imatrix
-from trimix_cpp.llama import Model
-from trimix_cpp.llama_quantize import QuantizeError, Request, quantize_file
-from trimix_cpp.quant_types import NEED_IMATRIX
+from trimix_cpp.gguf.header import read_header
+from trimix_cpp.gguf.imatrix import Entry, ImatrixError, ImportanceMatrix, write_imatrix
+from trimix_cpp.gguf.types import NEED_IMATRIX
+from trimix_cpp.llama.context import Model
+from trimix_cpp.llama.quantize import QuantizeError, Request, quantize_file
 
 Make = Callable[..., tuple[Path, dict[str, np.ndarray]]]
 

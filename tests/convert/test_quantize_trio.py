@@ -15,14 +15,14 @@ from trimix_cpp.commands.quantize import command
 from trimix_cpp.convert import ConvertError
 from trimix_cpp.convert.quantize import quantize
 from trimix_cpp.convert.quantize_trio import quantize_trio
-from trimix_cpp.decoding import Decoder
-from trimix_cpp.gguf_header import read_header
-from trimix_cpp.profiles import Profile, load_profile
-from trimix_cpp.quant_types import TYPES
-from trimix_cpp.spec import TrioSpec, load_spec
-from trimix_cpp.trio import Options, Trio
+from trimix_cpp.decoding.decoder import Decoder
+from trimix_cpp.decoding.trio import Options, Trio
+from trimix_cpp.gguf.header import read_header
+from trimix_cpp.gguf.types import TYPES
+from trimix_cpp.quant.profiles import Profile, load_profile
+from trimix_cpp.store.spec import TrioSpec, load_spec
 
-from ..tiny import write_lora, write_tiny_model
+from ..support.tiny import write_lora, write_tiny_model
 
 TRIO = """
 # whose trio this is

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from trimix_cpp import hub as hub_module
-from trimix_cpp.manifest import Manifest
-from trimix_cpp.pull import pull
-from trimix_cpp.spec import load_spec
+from trimix_cpp.pull import hub as hub_module
+from trimix_cpp.pull.run import pull
+from trimix_cpp.store.manifest import Manifest
+from trimix_cpp.store.spec import load_spec
 
 from ..convert.qwen2_checkpoints import write_checkpoint
-from .hub_server import Hub
+from ..support.hub_server import Hub
 from .store_checks import PROFILE, TRIO, Puller
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from trimix_cpp.manifest import Manifest, ModelRecord
-from trimix_cpp.verify import verify
+from trimix_cpp.store.manifest import Manifest, ModelRecord
+from trimix_cpp.store.verification import verify
 
 Puller = Callable[..., Manifest]
 

@@ -10,7 +10,7 @@ import pytest
 
 from trimix_cpp.errors import TrimixError, UsageError
 
-from .hub_server import Hub
+from ..support.hub_server import Hub
 from .store_checks import TRIO, Puller, assert_whole, files_of, model_of
 
 

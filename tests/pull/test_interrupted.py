@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from ..cli import trimix
-from .hub_server import Hub, Stall
+from ..support.cli import trimix
+from ..support.hub_server import Hub, Stall
 from .store_checks import Puller, assert_whole, files_of, kept_files
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from trimix_cpp.pull import pull
-from trimix_cpp.spec import load_spec
-from trimix_cpp.store import find_trio
+from trimix_cpp.pull.run import pull
+from trimix_cpp.store.spec import load_spec
+from trimix_cpp.store.trios import find_trio
 
-from ..cli import trimix
-from .hub_server import Hub
+from ..support.cli import trimix
+from ..support.hub_server import Hub
 from .store_checks import PROFILE, Puller, assert_whole, files_of, model_of
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from trimix_cpp.errors import TrimixError, UsageError
-from trimix_cpp.pull import pull
-from trimix_cpp.store import find_trio
+from trimix_cpp.pull.run import pull
+from trimix_cpp.store.trios import find_trio
 
-from ..cli import trimix
 from ..convert.adapters import write_adapter
-from ..tiny import write_tiny_model
-from .hub_server import Hub
+from ..support.cli import trimix
+from ..support.hub_server import Hub
+from ..support.tiny import write_tiny_model
 from .store_checks import PROFILE, TRIO, Puller, assert_whole, model_of
 
 

@@ -6,14 +6,14 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from trimix_cpp.decoding import Decoder, Sequence
-from trimix_cpp.fusion import Weights
-from trimix_cpp.sampling import Sampler
-from trimix_cpp.spec import RoleSpec, TrioSpec
+from trimix_cpp.decoding.decoder import Decoder, Sequence
+from trimix_cpp.decoding.trio import Options, Trio
+from trimix_cpp.fusion.choosers import PplChooser
+from trimix_cpp.fusion.sampling import Sampler
+from trimix_cpp.fusion.weights import Weights
+from trimix_cpp.store.spec import RoleSpec, TrioSpec
 from trimix_cpp.translate.engine import Translator
 from trimix_cpp.translate.units import Outcome, Unit
-from trimix_cpp.trio import Options, Trio
-from trimix_cpp.weighting import PplChooser
 
 from ..conftest import ROLES
 from .test_engine import SHOTS, TASK, TEXTS

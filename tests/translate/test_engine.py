@@ -13,17 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimix_cpp.fusion import Weights
-from trimix_cpp.llama import supports_gpu
-from trimix_cpp.prompts import language
-from trimix_cpp.sampling import Sampler
-from trimix_cpp.spec import TrioSpec
+from trimix_cpp.decoding.trio import Options, Trio
+from trimix_cpp.fusion.sampling import Sampler
+from trimix_cpp.fusion.weights import Weights
+from trimix_cpp.llama.context import supports_gpu
+from trimix_cpp.prompts.languages import language
+from trimix_cpp.store.spec import TrioSpec
 from trimix_cpp.translate.capacity import Machine
 from trimix_cpp.translate.engine import Translator
 from trimix_cpp.translate.segments import Segment
 from trimix_cpp.translate.task import MIN_ANSWER, Task, read_shots, size
 from trimix_cpp.translate.units import Layout, Outcome, Unit, lay_out
-from trimix_cpp.trio import Options, Trio
 
 from ..conftest import QUICK, ROLES
 
@@ -100,7 +100,7 @@ def test_an_answer_at_its_limit_is_flagged(demo_spec: TrioSpec) -> None:
 
 
 def test_weights_are_chosen_for_each_text(demo_spec: TrioSpec) -> None:
-    from trimix_cpp.weighting import PplChooser
+    from trimix_cpp.fusion.choosers import PplChooser
 
     task = dataclasses.replace(TASK, shots=SHOTS, chooser=PplChooser, max_tokens=4)
     found = translate(demo_spec, task, TEXTS)

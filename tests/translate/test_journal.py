@@ -13,15 +13,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from trimix_cpp.decoding.trio import Options
 from trimix_cpp.errors import TrimixError
-from trimix_cpp.fusion import Weights
-from trimix_cpp.prompts import language
-from trimix_cpp.spec import RoleSpec, TrioSpec
+from trimix_cpp.fusion.weights import Weights
+from trimix_cpp.prompts.languages import language
+from trimix_cpp.store.spec import RoleSpec, TrioSpec
 from trimix_cpp.translate.job import settings_of
 from trimix_cpp.translate.journal import Journal
 from trimix_cpp.translate.task import Task
 from trimix_cpp.translate.units import Outcome, Unit
-from trimix_cpp.trio import Options
 
 SETTINGS = {"models": {"large": "5e1f"}, "weights": "alpha 0.9, beta 0.3", "exact": True}
 DONE = {

@@ -27,11 +27,12 @@ from pathlib import Path
 import numpy as np
 from sacrebleu.metrics import CHRF
 
-from trimix_cpp import decoding
-from trimix_cpp.fusion import Weights
-from trimix_cpp.prompts import language, translation_prompt
-from trimix_cpp.spec import spec_from_files
-from trimix_cpp.trio import Feed, Options, Trio
+from trimix_cpp.decoding import decoder as decoding
+from trimix_cpp.decoding.trio import Feed, Options, Trio
+from trimix_cpp.fusion.weights import Weights
+from trimix_cpp.prompts.languages import language
+from trimix_cpp.prompts.paper import translation_prompt
+from trimix_cpp.store.spec import spec_from_files
 
 GRID = [(a, b) for a, b in itertools.product((0.1, 0.3, 0.5, 0.7, 0.9, 1.0), repeat=2)]
 METHODS = {"base": (0.0, 0.0), "cpt": (0.0, 1.0), "large": (1.0, 0.0), "Proxy Tuning": (1.0, 1.0)}

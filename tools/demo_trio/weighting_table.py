@@ -28,15 +28,18 @@ from evaluate import LONGEST, PLACES, read_pairs
 from numpy.typing import NDArray
 from sacrebleu.metrics import CHRF
 
-from trimix_cpp import decoding
-from trimix_cpp.fusion import Plausibility, Row, Weights, log_softmax, method_weights
-from trimix_cpp.prompts import language, translation_prompt
-from trimix_cpp.spec import DEFAULT_WEIGHTS
-from trimix_cpp.store import find_trio
-from trimix_cpp.trio import Options, Rows, Trio
-from trimix_cpp.tuning import common_prefix, score_prompts
-from trimix_cpp.weight_grid import DEFAULT_GRID
-from trimix_cpp.weighting import Chooser, EntChooser, PplChooser, PplOptChooser
+from trimix_cpp.decoding import decoder as decoding
+from trimix_cpp.decoding.trio import Options, Rows, Trio
+from trimix_cpp.fusion.choosers import Chooser, EntChooser, PplChooser, PplOptChooser
+from trimix_cpp.fusion.control import Plausibility
+from trimix_cpp.fusion.grid import DEFAULT_GRID
+from trimix_cpp.fusion.rows import Row, log_softmax
+from trimix_cpp.fusion.weights import Weights, method_weights
+from trimix_cpp.prompts.languages import language
+from trimix_cpp.prompts.paper import translation_prompt
+from trimix_cpp.store.spec import DEFAULT_WEIGHTS
+from trimix_cpp.store.trios import find_trio
+from trimix_cpp.tuning.samples import common_prefix, score_prompts
 
 SAMPLES = 50  # prompts that a task's pair is chosen by, as in the paper
 Pair = tuple[str, str]

@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _show_warnings() -> None:
     """Let what the engine warns of reach the user, as a line on stderr."""
-    logger = logging.getLogger("trimix_cpp.trio")
+    logger = logging.getLogger("trimix_cpp.decoding.trio")
     logger.propagate = False  # -v shows the rest, not this again
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("trimix-cpp: %(message)s"))

@@ -16,10 +16,10 @@ from .weight_options import parse_weighting
 
 if TYPE_CHECKING:
     from ..bench import Plan
+    from ..decoding import Trio
     from ..fusion import Weights
     from ..prompts import Language
-    from ..spec import TrioSpec
-    from ..trio import Trio
+    from ..store import TrioSpec
 
 ROLES = ("large", "cpt", "base")
 MODELS = ("lang", "trio", "large", "cpt", "base", "large_base")
@@ -132,7 +132,7 @@ def command(output: str, as_json: bool, **flags: Any) -> None:
     random, as llama-bench's are; drafts are measured on texts, because they must be guessed right,
     and with --shapes a stated part of them counts as right.
     """
-    from ..bench_report import FORMATS, document, load, machine
+    from ..bench import FORMATS, document, load, machine
 
     with _spec(flags) as (spec, name, language):
         plan = _plan(flags, spec)
@@ -141,7 +141,7 @@ def command(output: str, as_json: bool, **flags: Any) -> None:
         if load() > _BUSY:
             notice(f"the machine is busy (load {load():.1f}): the speeds will be too low")
         from ..bench import Bench
-        from ..trio import Trio
+        from ..decoding import Trio
 
         with Trio(spec, _roles(spec, plan), options) as trio:
             prompts = [] if plan.acceptance is not None else _prompts(flags, trio, language)
@@ -165,8 +165,8 @@ def _spec(flags: dict[str, Any]) -> Iterator[tuple[TrioSpec, str, Language | Non
         return
     if named := [flag for flag in MODELS if flags[flag]]:
         raise UsageError(f"--shapes takes the place of models: leave --{named[0]} out")
-    from ..random_models import random_trio
-    from ..spec import RoleSpec, TrioSpec
+    from ..bench import random_trio
+    from ..store import RoleSpec, TrioSpec
 
     types, cache = _types(flags)
     with random_trio(shapes, types, flags["keep"]) as files:
@@ -183,8 +183,8 @@ def _language_of(spec: TrioSpec) -> Language | None:
 
 def _types(flags: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
     """Role -> type of random models, and the KV cache types of the profile."""
-    from ..profiles import load_profile
-    from ..random_models import DEFAULT_TYPE
+    from ..bench import DEFAULT_TYPE
+    from ..quant import load_profile
 
     types, cache = dict.fromkeys(ROLES, DEFAULT_TYPE), dict[str, Any]()
     if flags["profile"]:
@@ -198,7 +198,7 @@ def _types(flags: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
 
 
 def _file_type(text: str, flag: str) -> str:
-    from ..quant_types import file_type
+    from ..gguf import file_type
 
     try:
         return file_type(text)
@@ -281,7 +281,7 @@ def _prompts(flags: dict[str, Any], trio: Trio, language: Language | None) -> li
 
 @contextmanager
 def _progress() -> Iterator[Any]:
-    from trimix_cpp.convert.progress import bar
+    from trimix_cpp.showing import bar
 
     with bar("measuring", "runs") as progress:
         yield progress

@@ -62,7 +62,7 @@ def command(system: str | None, as_json: bool, **flags: Any) -> None:
     """
     settings = resolve(flags, may_score=True)
     from ..chat import Conversation
-    from ..trio import Trio
+    from ..decoding import Trio
 
     terminal = sys.stdin.isatty()
     with (

@@ -22,8 +22,7 @@ def command(as_json: bool, **flags: Any) -> int:
     """
     spec, _ = resolve_spec(flags)
     from ..alignment import report_for
-    from ..gguf_header import read_header
-    from ..lora import read_adapter
+    from ..gguf import read_adapter, read_header
 
     for role_spec in spec.roles.values():
         if role_spec.lora:

@@ -43,7 +43,7 @@ def command(
     The file is the one that llama.cpp's own converter writes. Weights are read from safetensors;
     pickle files are never loaded. With --lora, SRC holds a PEFT LoRA adapter (docs/lora.md).
     """
-    from trimix_cpp.convert.progress import bar
+    from trimix_cpp.showing import bar
 
     if base and not lora:
         raise UsageError("--base belongs to --lora")

@@ -39,9 +39,9 @@ def command(sentences: tuple[str, ...], as_json: bool, threads: int, exact: bool
     if not all(sentence.strip() for sentence in sentences):
         raise UsageError("a sentence is empty")
     from ..chat import Conversation
+    from ..decoding import Options, Trio
     from ..fusion import Weights
     from ..store import find_trio
-    from ..trio import Options, Trio
 
     spec = find_trio("demo")
     methods = {"large alone": Weights(1, 0), "cpt alone": Weights(0, 1), "TriMix": spec.weights}

@@ -11,8 +11,8 @@ import click
 from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from ..spec import TrioSpec
-    from ..speculation import Speculator
+    from ..decoding import Speculator
+    from ..store import TrioSpec
 
 _MOST_DRAFTS = 63
 
@@ -35,9 +35,9 @@ def resolve_drafting(flags: dict[str, Any], spec: TrioSpec) -> tuple[TrioSpec, S
     Raises:
         UsageError: a value means nothing, or a model is given where nothing is drafted.
     """
+    from ..decoding import Speculator
     from ..fusion import DRAFT
-    from ..spec import RoleSpec
-    from ..speculation import Speculator
+    from ..store import RoleSpec
 
     text, model = flags["draft"], flags["draft_model"]
     if text in ("off", "0"):

@@ -39,8 +39,7 @@ def command(prompt: str | None, file: Path | None, as_json: bool, **flags: Any) 
         raise UsageError("give a prompt: -p TEXT, -f FILE, or standard input")
     settings = resolve(flags)
     text = read_text(file) if prompt is None else argument_text(prompt)
-    from ..decoding import Decoder
-    from ..trio import Trio
+    from ..decoding import Decoder, Trio
 
     began = time.perf_counter()
     with Trio(settings.spec, settings.weighting.roles, settings.options) as trio:

@@ -59,9 +59,9 @@ def command(
     meant for. The file is llama-imatrix's GGUF format.
     """
     from trimix_cpp.convert.atomic import check_destination
-    from trimix_cpp.convert.progress import bar
+    from trimix_cpp.showing import bar
 
-    from ..imatrix import write_imatrix
+    from ..gguf import write_imatrix
 
     check_destination(output, force=force)
     if any(output.exists() and path.exists() and output.samefile(path) for path in (model, text)):
@@ -70,8 +70,7 @@ def command(
         content = text.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise TrimixError(f"{text}: is not UTF-8 text") from None
-    from ..llama import Model
-    from ..llama_imatrix import collect
+    from ..llama import Model, collect
 
     with Model(model, n_gpu_layers=gpu_layers) as loaded, bar("reading", "chunks") as progress:
         matrix = collect(

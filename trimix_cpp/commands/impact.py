@@ -14,9 +14,8 @@ from .impact_options import evaluation_options, open_evaluation, read_texts
 from .options import model_options, notice, read_text, resolve_spec
 
 if TYPE_CHECKING:
-    from ..examples import Example
-    from ..impact import Task
-    from ..impact_report import Found, Report
+    from ..impact import Found, Report, Task
+    from ..tuning import Example
     from .impact_options import Evaluation
 
 
@@ -90,21 +89,21 @@ def command(names: str, reference: str, as_json: bool, markdown: bool, **flags: 
     if not profiles:
         raise UsageError("--profile names nothing")
     if flags["plot"]:
-        from ..plots import check_plot
+        from ..showing import check_plot
 
         check_plot(flags["plot"])
     examples = _examples(flags["answers"]) if flags["answers"] else None
     texts = read_texts(flags["texts"], by_file=flags["slices"] == "file")
     spec, _ = resolve_spec(flags)
+    from ..fusion import DEFAULT_GRID
     from ..impact import Task
-    from ..weight_grid import DEFAULT_GRID
 
     with open_evaluation(flags, spec) as evaluation:
         weights = evaluation.weights
         task = Task(weights, flags["sweep"], DEFAULT_GRID if flags["grid"] else None)
         report = _measure(evaluation, task, [reference, *profiles], texts, examples, flags)
     if flags["plot"]:
-        from ..impact_plots import draw
+        from ..impact import draw
 
         draw(flags["plot"], report)
     if as_json:
@@ -114,7 +113,7 @@ def command(names: str, reference: str, as_json: bool, markdown: bool, **flags: 
 
 
 def _examples(path: Path) -> list[Example]:
-    from ..examples import parse_examples
+    from ..tuning import parse_examples
 
     return parse_examples(read_text(path), "jsonl", str(path))
 
@@ -127,8 +126,7 @@ def _measure(
     examples: list[Example] | None,
     flags: dict[str, Any],
 ) -> Report:
-    from ..impact import Task, compare_sides, fused_name, noise_side, noise_windows
-    from ..impact_report import Found, Report
+    from ..impact import Found, Report, Task, compare_sides, fused_name, noise_side, noise_windows
 
     workshop = evaluation.workshop(task.roles)
     reference, *sides = (workshop.side(name) for name in names)
@@ -181,7 +179,7 @@ def _with_costs(
 ) -> list[Found]:
     from dataclasses import replace
 
-    from ..impact_cost import cost, timed_run
+    from ..impact import cost, timed_run
 
     done = []
     for one in found:
@@ -202,7 +200,7 @@ def _with_answers(
 ) -> list[Found]:
     from dataclasses import replace
 
-    from ..impact_answers import difference
+    from ..impact import difference
 
     known = [example.reference for example in examples]
     references = [text for text in known if text is not None]

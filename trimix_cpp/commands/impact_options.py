@@ -16,12 +16,10 @@ from ..errors import TrimixError, UsageError
 from .options import notice, read_text
 
 if TYPE_CHECKING:
+    from ..decoding import Options
     from ..fusion import Weights
-    from ..impact_answers import Answer
-    from ..impact_rows import Evaluator, Window
-    from ..impact_sides import Side, Workshop
-    from ..spec import TrioSpec
-    from ..trio import Options
+    from ..impact import Answer, Evaluator, Side, Window, Workshop
+    from ..store import TrioSpec
 
 _OPTIONS = [
     click.option("--text", "texts", multiple=True, required=True, metavar="[LABEL=]FILE",
@@ -102,14 +100,14 @@ class Evaluation:
     @property
     def model_ctx(self) -> int:
         """Tokens of context that a trio has if nothing is said."""
-        from ..trio import DEFAULT_N_CTX
+        from ..decoding import DEFAULT_N_CTX
 
         return min(DEFAULT_N_CTX, self.trained_ctx)
 
     @property
     def trained_ctx(self) -> int:
         """Tokens of context that the models were trained for."""
-        from ..gguf_header import read_header
+        from ..gguf import read_header
 
         trained = [1 << 31]
         for role in self.weights.roles:
@@ -121,19 +119,19 @@ class Evaluation:
 
     def bar(self, label: str, unit: str = "tensors") -> AbstractContextManager[Any]:
         """A progress bar on stderr."""
-        from trimix_cpp.convert.progress import bar
+        from trimix_cpp.showing import bar
 
         return nullcontext() if self.quiet else bar(label, unit)
 
     def workshop(self, roles: Sequence[str]) -> Workshop:
         """Makes the files of sides."""
-        from ..impact_sides import Workshop
+        from ..impact import Workshop
 
         return Workshop(self.spec, roles, self.cache, self.bar)
 
     def evaluator(self, roles: Sequence[str]) -> Evaluator:
         """Evaluates them; it is closed with this."""
-        from ..impact_rows import Evaluator
+        from ..impact import Evaluator
 
         evaluator = Evaluator(
             {role: self.spec.roles[role] for role in roles},
@@ -154,7 +152,7 @@ class Evaluation:
 
     def options(self, side: Side, n_parallel: int) -> Options:
         """How a side runs freely."""
-        from ..trio import Options
+        from ..decoding import Options
 
         layers = dict.fromkeys(side.versions, self.n_gpu_layers)
         return Options(
@@ -172,8 +170,8 @@ class Evaluation:
         """The greedy answers of a side; from the cache where they are known."""
         import llama_cpp
 
-        from ..impact_answers import Answer, answers
-        from ..manifest import read_json, write_json
+        from ..impact import Answer, answers
+        from ..store import read_json, write_json
 
         roles = self.weights.roles
         key = json.dumps(

@@ -16,12 +16,10 @@ from .draft_options import draft_options, resolve_drafting
 from .weight_options import WEIGHT_OPTIONS, Weighting, resolve_weighting
 
 if TYPE_CHECKING:
-    from ..decoding import Control
+    from ..decoding import Control, Options, Speculator
+    from ..fusion import Sampler
     from ..prompts import Language
-    from ..sampling import Sampler
-    from ..spec import TrioSpec
-    from ..speculation import Speculator
-    from ..trio import Options
+    from ..store import TrioSpec
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -163,7 +161,7 @@ def resolve_running(
     Raises:
         UsageError: a value means nothing.
     """
-    from ..trio import Options
+    from ..decoding import Options
 
     return Options(
         n_ctx=None if flags["ctx_size"] is None else _at_least(flags["ctx_size"], 0, "-c"),
@@ -184,8 +182,7 @@ def resolve_running(
 def resolve_spec(flags: dict[str, Any]) -> tuple[TrioSpec, Language | None]:
     """The trio that `model_options` name, and the language if one is named."""
     from ..prompts import language as find_language
-    from ..spec import spec_from_files
-    from ..store import find_trio, trio_for_language
+    from ..store import find_trio, spec_from_files, trio_for_language
 
     if flags["verbose"]:
         _show_log()
@@ -281,7 +278,7 @@ def _cache_types(text: str | None, own: Mapping[str, str], flag: str) -> dict[st
 
 
 def _cache_type(text: str, flag: str) -> str:
-    from ..memory import KV_TYPES
+    from ..quant import KV_TYPES
 
     if text not in KV_TYPES:
         raise UsageError(f"{flag}: unknown type {text!r}; known are {', '.join(KV_TYPES)}")
@@ -295,7 +292,7 @@ def _at_least(value: int, least: int, flag: str) -> int:
 
 
 def _sampler(flags: dict[str, Any]) -> Sampler:
-    from ..sampling import Sampler
+    from ..fusion import Sampler
 
     try:
         return Sampler(

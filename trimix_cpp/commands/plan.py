@@ -15,8 +15,7 @@ from .impact_options import evaluation_options, open_evaluation, read_texts
 from .options import model_options, resolve_spec
 
 if TYPE_CHECKING:
-    from ..impact_rows import Version
-    from ..plan import Choice, Effects, Item, Plan
+    from ..impact import Choice, Effects, Item, Plan, Version
     from .impact_options import Evaluation
 
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
@@ -80,7 +79,7 @@ def command(ram: str, reserve: str | None, as_json: bool, **flags: Any) -> None:
         )
         measured = _measure(evaluation, profile, texts)
     if output:
-        from ..plan import write_profile
+        from ..impact import write_profile
 
         write_profile(profile, output)
     if as_json:
@@ -108,7 +107,8 @@ def size(text: str, flag: str) -> int:
 
 
 def _names(text: str | None, *, kv: bool) -> tuple[str, ...]:
-    from .. import plan, quant_types
+    from ..gguf import types as quant_types
+    from ..impact import plan
 
     if text is None:
         return plan.KV_TYPES if kv else plan.TYPES
@@ -131,9 +131,9 @@ def _plan(
     n_ctx: int,
     limit: int,
 ) -> tuple[Effects, Plan]:
-    from ..gguf_header import read_header
-    from ..llama_backend import repacked_types
-    from ..plan import kv_item, make_plan, measure_effects, no_effects, with_cache
+    from ..gguf import read_header
+    from ..impact import kv_item, make_plan, measure_effects, no_effects, with_cache
+    from ..llama import repacked_types
 
     roles = evaluation.weights.roles
     workshop = evaluation.workshop(roles)
@@ -215,8 +215,7 @@ def _document(effects: Effects, plan: Plan, measured: float) -> dict[str, Any]:
 
 
 def _text(evaluation: Evaluation, effects: Effects, plan: Plan, measured: float, n_ctx: int) -> str:
-    from ..impact_report import Table
-    from ..plan import size_text
+    from ..impact import Table, size_text
 
     weights, best = evaluation.weights, plan.best
     roles = weights.roles
@@ -250,7 +249,7 @@ def _text(evaluation: Evaluation, effects: Effects, plan: Plan, measured: float,
 
 
 def _cells(choice: Choice, roles: tuple[str, ...]) -> list[str]:
-    from ..plan import size_text
+    from ..impact import size_text
 
     types = [choice.types[role] for role in roles]
     return [*types, choice.kv, size_text(choice.memory), f"{choice.expected:.6f}"]
@@ -258,7 +257,7 @@ def _cells(choice: Choice, roles: tuple[str, ...]) -> list[str]:
 
 def _reasons(plan: Plan, effects: Effects, roles: tuple[str, ...]) -> list[str]:
     """Why this one: where the error is, and what the next better would need."""
-    from ..plan import size_text
+    from ..impact import size_text
 
     best, better = plan.best, plan.better
     parts = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from ..spec import TrioSpec
+    from ..store import TrioSpec
 
 
 @click.command("pull", short_help="A trio from the Hugging Face Hub to this machine.")

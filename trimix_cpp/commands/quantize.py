@@ -13,7 +13,7 @@ from ..errors import UsageError
 def _list_profiles(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if not wanted or context.resilient_parsing:
         return
-    from ..profiles import load_profile, profile_names
+    from ..quant import load_profile, profile_names
 
     for name in profile_names():
         profile = load_profile(name)
@@ -92,8 +92,8 @@ def command(
 def _quantize_file(
     src: Path, dst: Path, type_name: str, threads: int | None, force: bool, choices: dict[str, Any]
 ) -> None:
-    from trimix_cpp.convert.progress import bar
     from trimix_cpp.convert.quantize import quantize
+    from trimix_cpp.showing import bar
 
     tensors = [_pattern_and_type(text) for text in choices.pop("tensor_types")]
     with bar("quantizing", "tensors") as progress:
@@ -122,10 +122,10 @@ def _pattern_and_type(text: str) -> tuple[str, str]:
 def _quantize_trio(
     trio: str, profile: str, folder: Path | None, threads: int | None, force: bool
 ) -> None:
-    from trimix_cpp.convert.progress import bar
     from trimix_cpp.convert.quantize_trio import TRIO_FILE, quantize_trio
+    from trimix_cpp.showing import bar
 
-    from ..profiles import load_profile
+    from ..quant import load_profile
     from ..store import find_trio
 
     spec, chosen = find_trio(trio), load_profile(profile)

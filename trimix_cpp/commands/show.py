@@ -72,9 +72,9 @@ def _document(entry: Entry) -> dict[str, Any]:
 
 def _memory(entry: Entry, n_ctx: int) -> dict[str, Any]:
     """What all its roles need, and what those need that its own weights use."""
-    from ..gguf_header import read_header
-    from ..llama_backend import repacked_types
-    from ..memory import estimate
+    from ..gguf import read_header
+    from ..llama import repacked_types
+    from ..quant import estimate
 
     spec = entry.spec
     headers = {role: read_header(files.path) for role, files in spec.roles.items()}

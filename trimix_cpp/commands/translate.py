@@ -16,12 +16,7 @@ from .options import decode_utf8, decoding_options, notice, resolve
 from .weight_options import resolve_weighting
 
 if TYPE_CHECKING:
-    from ..translate.engine import Translator
-    from ..translate.journal import Journal
-    from ..translate.report import Report
-    from ..translate.segments import FormatOptions
-    from ..translate.task import Task
-    from ..translate.units import Layout, Outcome, Unit
+    from ..translate import FormatOptions, Journal, Layout, Outcome, Report, Task, Translator, Unit
     from .options import Settings
 
 _FORMATS = ("text", "tsv", "csv", "jsonl", "po", "srt", "vtt", "markdown")
@@ -116,8 +111,7 @@ def command(source: Path, output: Path | None, **flags: Any) -> None:
     takes the preset translation.FROM-TO if the trio has it. The models are those of the language
     that is not English if none are named.
     """
-    from ..translate import files
-    from ..translate.files import STREAM
+    from ..translate import STREAM, files
 
     began = time.perf_counter()
     output = _output(source, output, flags)
@@ -132,8 +126,7 @@ def command(source: Path, output: Path | None, **flags: Any) -> None:
 
 def _output(source: Path, output: Path | None, flags: dict[str, Any]) -> Path:
     """Where the translation goes; raises UsageError for what cannot be."""
-    from ..translate.documents import format_of
-    from ..translate.files import STREAM
+    from ..translate import STREAM, format_of
 
     if output is None and source != STREAM:
         raise UsageError("say where the translation goes: -o OUT, or -o - for standard output")
@@ -150,7 +143,7 @@ def _output(source: Path, output: Path | None, flags: dict[str, Any]) -> Path:
 
 
 def _journal_path(output: Path, wanted: Path | None) -> Path | None:
-    from ..translate.files import STREAM
+    from ..translate import STREAM
 
     if wanted == STREAM:
         raise UsageError("--journal names a file: - is for the texts")
@@ -162,11 +155,15 @@ def _journal_path(output: Path, wanted: Path | None) -> Path | None:
 def _translate(
     source: Path, output: Path, journal_path: Path | None, flags: dict[str, Any], began: float
 ) -> None:
-    from ..translate import files
-    from ..translate.documents import open_document
-    from ..translate.job import known_outcomes, results_of, units_of
-    from ..translate.report import make_report
-    from ..translate.units import lay_out
+    from ..translate import (
+        files,
+        known_outcomes,
+        lay_out,
+        make_report,
+        open_document,
+        results_of,
+        units_of,
+    )
 
     document = open_document(
         files.read(source), str(source), flags["format_"], _format_options(flags)
@@ -205,8 +202,7 @@ def _journal(
     path: Path | None, settings: Settings, task: Task, flags: dict[str, Any]
 ) -> Iterator[tuple[Journal | None, Task]]:
     """The journal, if there is to be one, and the task with the seed that it goes on with."""
-    from ..translate.job import settings_of, with_seed
-    from ..translate.journal import Journal
+    from ..translate import Journal, settings_of, with_seed
 
     if path is None:
         yield None, task
@@ -232,7 +228,7 @@ def _finish(
     task: Task,
     flags: dict[str, Any],
 ) -> None:
-    from ..translate.job import finish, units_of
+    from ..translate import finish, units_of
 
     def start() -> AbstractContextManager[Translator]:
         return _started(settings, task, layouts, flags["parallel"])
@@ -247,7 +243,7 @@ def _finish(
 
 def _format_options(flags: dict[str, Any]) -> FormatOptions:
     from ..prompts import language
-    from ..translate.segments import FormatOptions
+    from ..translate import FormatOptions
 
     names = ("paragraphs", "column", "into", "header", "field", "fuzzy")
     return FormatOptions(**{name: flags[name] for name in names}, target=language(flags["to"]).code)
@@ -256,7 +252,7 @@ def _format_options(flags: dict[str, Any]) -> FormatOptions:
 def _settings(flags: dict[str, Any]) -> tuple[Settings, Task]:
     """What the flags mean: for the models, and for the texts."""
     from ..prompts import language
-    from ..translate.task import Task
+    from ..translate import Task
 
     source, target = language(flags["from_"]), language(flags["to"])
     if source == target:
@@ -291,7 +287,7 @@ def _settings(flags: dict[str, Any]) -> tuple[Settings, Task]:
 
 
 def _shots(path: Path | None) -> tuple[tuple[str, str], ...]:
-    from ..translate.task import MAX_SHOTS, read_shots
+    from ..translate import MAX_SHOTS, read_shots
 
     if path is None:
         return ()
@@ -306,10 +302,8 @@ def _started(
     settings: Settings, task: Task, layouts: list[Layout], parallel: int
 ) -> Iterator[Translator]:
     """The models, loaded with as many places and as long contexts as the texts need."""
-    from ..translate.capacity import Machine
-    from ..translate.engine import Translator
-    from ..translate.job import units_of
-    from ..trio import Trio
+    from ..decoding import Trio
+    from ..translate import Machine, Translator, units_of
 
     units = units_of(layouts)
     roles = settings.weighting.roles

@@ -23,12 +23,10 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..examples import Example, Format
-    from ..spec import TrioSpec
-    from ..trio import Trio
-    from ..tuning import Progress
-    from ..tuning_report import Report, UpperBound
-    from ..weight_grid import Grid
+    from ..decoding import Trio
+    from ..fusion import Grid
+    from ..store import TrioSpec
+    from ..tuning import Example, Format, Progress, Report, UpperBound
 
 ROLES = ("large", "cpt", "base")
 
@@ -116,25 +114,25 @@ def command(file: Path, as_json: bool, quiet: bool, **flags: Any) -> None:
     """
     grid, examples = _grid(flags), _examples(file, flags)
     if flags["plot"]:
-        from ..plots import check_plot
+        from ..showing import check_plot
 
         check_plot(flags["plot"])
     if flags["upper_bound"]:
-        from ..upper_bound import check_metric
+        from ..tuning import check_metric
 
         check_metric(flags["metric"])
     spec, _ = resolve_spec(flags)
     n_parallel = flags["parallel"] if flags["upper_bound"] else 1
     options = resolve_running(flags, spec, n_parallel=n_parallel, n_outputs=SCORED_ROWS)
     target = _save_target(flags, spec) if flags["task"] else None
-    from ..trio import Trio
+    from ..decoding import Trio
 
     with Trio(spec, ROLES, options) as trio:
         report = _tune(trio, examples, grid, flags, quiet)
     saved = None
     try:
         if flags["plot"]:
-            from ..plots import draw_heat_maps
+            from ..showing import draw_heat_maps
 
             draw_heat_maps(flags["plot"], report.heat_maps())
         if target:
@@ -157,7 +155,7 @@ def _show(report: Report, saved: dict[str, str] | None, as_json: bool) -> None:
 
 def _examples(file: Path, flags: dict[str, Any]) -> list[Example]:
     """The prompts that are drawn from the file, the prefix before each."""
-    from ..examples import parse_examples, sample
+    from ..tuning import parse_examples, sample
 
     jsonl = flags["jsonl"] or file.suffix.lower() == ".jsonl"
     if jsonl and flags["paragraphs"]:
@@ -181,7 +179,7 @@ def _examples(file: Path, flags: dict[str, Any]) -> list[Example]:
 
 
 def _grid(flags: dict[str, Any]) -> Grid:
-    from ..weight_grid import DEFAULT_VALUES, Grid
+    from ..fusion import DEFAULT_VALUES, Grid
 
     lines = {}
     for name in ("alphas", "betas"):
@@ -198,8 +196,7 @@ def _grid(flags: dict[str, Any]) -> Grid:
 
 def _save_target(flags: dict[str, Any], spec: TrioSpec) -> Path:
     """The file that --save writes to: the TOML that the user named, or the saved presets."""
-    from ..presets import check_task, saved_file
-    from ..store import home, names_file
+    from ..store import check_task, home, names_file, saved_file
 
     check_task(flags["task"])
     if spec.path is None:
@@ -210,8 +207,7 @@ def _save_target(flags: dict[str, Any], spec: TrioSpec) -> Path:
 
 
 def _save(target: Path, task: str, report: Report) -> None:
-    from ..presets import save
-    from ..store import home
+    from ..store import home, save
 
     save(target, home(), task, report.best[0])
 
@@ -222,9 +218,8 @@ def _tune(
     """Score the prompts, find the best pairs, and the upper bound where it is asked for."""
     import numpy as np
 
-    from ..tuning import score_prompts
-    from ..tuning_report import Report
-    from ..weight_grid import TIE
+    from ..fusion import TIE
+    from ..tuning import Report, score_prompts
 
     room = trio.n_ctx - (flags["predict"] if flags["upper_bound"] else 1)
     prompts, references = _fit(trio, examples, room, flags["samples"])
@@ -256,9 +251,7 @@ def _bound(
     """The score of every pair of the grid."""
     import numpy as np
 
-    from ..tuning import common_prefix
-    from ..tuning_report import UpperBound
-    from ..upper_bound import answers, score
+    from ..tuning import UpperBound, answers, common_prefix, score
 
     pairs = [grid.weights(i, j) for i, j in np.ndindex(grid.shape)]
     prefix, most = common_prefix(prompts), flags["predict"]
@@ -272,8 +265,7 @@ def _fit(
     trio: Trio, examples: list[Example], limit: int, wanted: int
 ) -> tuple[list[list[int]], list[str]]:
     """The prompts' tokens and their references; what had to be cut or left out is told."""
-    from ..tuning import fit_prompts
-    from ..tuning_report import count
+    from ..tuning import count, fit_prompts
 
     if limit < 2:
         raise UsageError(
@@ -297,7 +289,7 @@ def _fit(
 
 @contextmanager
 def _progress(label: str, unit: str, quiet: bool) -> Iterator[Progress]:
-    from trimix_cpp.convert.progress import bar
+    from trimix_cpp.showing import bar
 
     if quiet:
         yield None

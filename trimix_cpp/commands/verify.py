@@ -15,7 +15,7 @@ def command(names: tuple[str, ...], as_json: bool) -> int:
 
     Exit code 1 if a file is missing or damaged. Remove such a file, and `pull` makes it anew.
     """
-    from ..verify import verify
+    from ..store import verify
 
     rows = []
     for check in verify(names):

@@ -12,9 +12,8 @@ import click
 from ..errors import TrimixError, UsageError
 
 if TYPE_CHECKING:
-    from ..fusion import Plausibility, Weights
-    from ..spec import TrioSpec
-    from ..weighting import Chooser
+    from ..fusion import Chooser, Plausibility, Weights
+    from ..store import TrioSpec
 
 # As `fusion.METHODS`, which is not imported before a command runs.
 _METHODS = (
@@ -115,7 +114,7 @@ def parse_weighting(
 
 def _chooser(criterion: str, method: str) -> Callable[[], Chooser]:
     """Chooses within the plane of weights that a method leaves free."""
-    from ..weighting import (
+    from ..fusion import (
         NO_SCALING,
         NO_TASK,
         TRIMIX,

@@ -1,1 +1,5 @@
-"""Files in, segments through the Decoder, files out."""
+"""Translate whole files, segment by segment; what is not translated comes back byte for byte."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..decoding import Options
 from ..fusion import ROLES
-from ..gguf_header import Header, read_header
+from ..gguf import Header, read_header
 from ..llama import MAX_SEQ, Model, physical_cores, supports_gpu
-from ..memory import cache_bytes, free_memory
-from ..spec import TrioSpec
-from ..trio import Options
+from ..quant import cache_bytes, free_memory
+from ..store import TrioSpec
 from .task import Task
 from .units import Unit
 

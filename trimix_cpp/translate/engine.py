@@ -7,14 +7,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..decoding import Decoder, Sequence
-from ..trio import Trio
+from ..decoding import Decoder, Sequence, Trio
 from .quality import flags
 from .task import Task
 from .units import Outcome, Unit
 
 if TYPE_CHECKING:
-    from ..speculation import Speculator
+    from ..decoding import Speculator
 
 # A text may begin with anything; what the prompts of all of these begin with, others do too.
 _PROBES = ("a", "Q", "the", "7", "-", "(", "%s", "<b>", "«", "ئا", "བོ", "ᠮ", "你", " ")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from ..atomic import replacing
 from ..errors import TrimixError, UsageError
+from ..files import replacing
 
 STREAM = Path("-")
 

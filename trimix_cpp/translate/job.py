@@ -12,9 +12,8 @@ from importlib.metadata import version
 from typing import Any
 
 from .. import __version__
-from ..spec import TrioSpec
-from ..store import sha256
-from ..trio import Options
+from ..decoding import Options
+from ..store import TrioSpec, sha256
 from .engine import Translator
 from .journal import Journal
 from .progress import Progress

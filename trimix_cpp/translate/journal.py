@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..closing import Closing
 from ..errors import TrimixError
+from ..files import Closing
 from .units import Outcome, Unit
 
 _MAGIC = b'{"trimix-cpp translate": 1'

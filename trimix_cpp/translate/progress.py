@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-from ..closing import Closing
+from ..files import Closing
 
 _EVERY_SECONDS = 30.0
 

@@ -8,14 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..decoding import Control
 from ..errors import TrimixError
-from ..fusion import Plausibility, Weights
+from ..fusion import Plausibility, Sampler, Weights
 from ..prompts import Language, translation_prompt
-from ..sampling import Sampler
-from ..sequence import Control
 
 if TYPE_CHECKING:
-    from ..weighting import Chooser
+    from ..fusion import Chooser
 
 MAX_SHOTS = 5
 # The paper's limit of an answer. Longer pieces may have more: Tibetan costs 1.5 tokens of Qwen2 for

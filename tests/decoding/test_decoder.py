@@ -1,0 +1,353 @@
+"""The loop: identities, roll-backs, many sequences; on the demo trio and on tiny models."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trimix_cpp.decoding.decoder import Decoder, Sequence
+from trimix_cpp.decoding.trio import Trio
+from trimix_cpp.errors import ContextFullError, TrimixError
+from trimix_cpp.fusion.sampling import Sampler
+from trimix_cpp.fusion.weights import Weights
+from trimix_cpp.llama.context import Context, Model
+from trimix_cpp.store.spec import RoleSpec, TrioSpec
+
+from ..conftest import QUICK, ROLES
+from ..support.tiny import write_lora
+
+PROMPT = "Please translate the following English text into Uyghur.\nEnglish: {}\nUyghur: "
+PROMPTS = [PROMPT.format(text) for text in ("Open the file", "Close", "Save as...")]
+UYGHUR = "ھۆججەتنى ئېچىش مەغلۇپ بولدى، قايتا سىناڭ"
+TIBETAN = "བོད་སྐད་ནི་བརྒྱུད་པའི་སྐད་ཡིག"
+
+
+def complete(trio: Trio, prompt: str, **options: object) -> Sequence:
+    """One sequence, alone, to its end."""
+    defaults: dict[str, object] = {"weights": Weights(0.7, 0.5), "max_tokens": 12}
+    sequence = Sequence(trio.tokenize(prompt), **{**defaults, **options})  # type: ignore[arg-type]
+    (done,) = Decoder(trio).run([sequence])
+    return done
+
+
+def prefix_logits(path: Path, tokens: list[int]) -> np.ndarray:
+    """The last logits row of one model, read without the trio."""
+    with Model(path) as model, Context(model, n_ctx=512, n_threads=1) as context:
+        n = len(tokens)
+        # The decoder feeds a prompt in one batch too, and asks for its last row.
+        at = np.arange(n, dtype=np.int32)
+        context.decode(np.array(tokens, np.int32), at, at * 0, at == n - 1)
+        return context.logits()[0].copy()
+
+
+class Recorder(Decoder):
+    """A decoder that keeps the rows which its tokens were picked from."""
+
+    def __init__(self, trio: Trio) -> None:
+        super().__init__(trio)
+        self.rows: list[np.ndarray] = []
+
+    def _choose(self, sequence: Sequence, rows: dict[str, np.ndarray]) -> int:
+        token = super()._choose(sequence, rows)
+        self.rows.append(self._row.copy())
+        return token
+
+
+@pytest.mark.parametrize("text", [PROMPTS[0], UYGHUR, TIBETAN])
+@pytest.mark.parametrize(("pair", "role"), [((1, 0), "large"), ((0, 1), "cpt"), ((0, 0), "base")])
+def test_single_weights_are_the_single_model(
+    demo_spec: TrioSpec, pair: tuple[float, float], role: str, text: str
+) -> None:
+    weights = Weights(*pair)
+    with Trio(demo_spec, weights.roles, QUICK) as trio:
+        assert trio.roles == (role,)
+        recorder = Recorder(trio)
+        sequence = Sequence(trio.tokenize(text), weights, max_tokens=8)
+        (done,) = recorder.run([sequence])
+    path = demo_spec.roles[role].path
+    assert recorder.rows[0].tobytes() == prefix_logits(path, done.tokens[: done.n_prompt]).tobytes()
+    # Stepping the model by hand, token by token, gives the same ids.
+    with Model(path) as model, Context(model, n_ctx=512, n_threads=1) as context:
+        tokens, fed = done.tokens[: done.n_prompt], 0
+        while len(tokens) < len(done.tokens):
+            at = np.arange(fed, len(tokens), dtype=np.int32)
+            context.decode(np.array(tokens[fed:], np.int32), at, at * 0, at == len(tokens) - 1)
+            fed = len(tokens)
+            tokens.append(int(np.argmax(context.logits()[0])))
+    assert tokens == done.tokens
+
+
+@pytest.mark.parametrize("pair", [(0.7, 0.5), (0.1, 0.9), (0.3, 0.9), (0.0, 0.5), (1.0, 1.0)])
+def test_equation_5_on_logits_read_separately(
+    demo_spec: TrioSpec, pair: tuple[float, float]
+) -> None:
+    weights = Weights(*pair)
+    for text in (PROMPTS[0], UYGHUR):
+        with Trio(demo_spec, weights.roles, QUICK) as trio:
+            recorder = Recorder(trio)
+            (done,) = recorder.run([Sequence(trio.tokenize(text), weights, max_tokens=1)])
+        rows = {
+            role: prefix_logits(demo_spec.roles[role].path, done.tokens[:-1]).astype(np.float64)
+            for role in ROLES
+        }
+        alpha, beta = pair
+        expected = alpha * rows["large"] + beta * rows["cpt"] + (1 - alpha - beta) * rows["base"]
+        np.testing.assert_allclose(recorder.rows[0], expected, atol=1e-4)
+        assert done.tokens[-1] == int(np.argmax(expected))
+
+
+def test_a_role_without_a_coefficient_needs_no_file(demo_spec: TrioSpec, tmp_path: Path) -> None:
+    broken = dict(demo_spec.roles)
+    broken["base"] = RoleSpec(tmp_path / "missing.gguf")
+    spec = dataclasses.replace(demo_spec, roles=broken)
+    with Trio(spec, Weights(0.1, 0.9).roles, QUICK) as trio:
+        assert trio.roles == ("large", "cpt")
+        with pytest.raises(TrimixError, match="no such file"):
+            Decoder(trio).add(Sequence(trio.tokenize("a"), Weights(0.3, 0.9)))
+        # What failed to load leaves the rest in working order.
+        assert complete(trio, PROMPTS[0], weights=Weights(0.1, 0.9)).stop is not None
+
+
+def test_roles_that_cannot_all_be_had_change_nothing(
+    demo_files: dict[str, Path], tmp_path: Path
+) -> None:
+    """base fails last, when cpt's context is already there."""
+    roles = {role: RoleSpec(path) for role, path in demo_files.items()}
+    roles["base"] = RoleSpec(demo_files["base"], lora=tmp_path / "missing.gguf")
+    spec = TrioSpec("broken", roles)
+    with Trio(spec, ("large",), QUICK) as trio:
+        with pytest.raises(TrimixError, match="no such file"):
+            trio.require(("cpt", "base"))
+        assert trio.roles == trio.alignment.roles == ("large",)
+        trio.require(("cpt",))
+        assert trio.roles == ("large", "cpt")
+
+
+def test_a_seed_reproduces_and_another_does_not(demo_trio: Trio) -> None:
+    sampler = Sampler(temperature=1.5, top_k=0, top_p=1, min_p=0, seed=0)
+    texts = [complete(demo_trio, UYGHUR, sampler=sampler, max_tokens=20).tokens for _ in range(2)]
+    assert texts[0] == texts[1]
+    other = dataclasses.replace(sampler, seed=1)
+    assert complete(demo_trio, UYGHUR, sampler=other, max_tokens=20).tokens != texts[0]
+
+
+def test_stop_rules(demo_trio: Trio) -> None:
+    plain = complete(demo_trio, PROMPTS[0], max_tokens=30, weights=Weights(0, 1))
+    assert plain.stop in ("end", "length")
+    limited = complete(demo_trio, PROMPTS[0], max_tokens=3, weights=Weights(0, 1))
+    assert (limited.stop, limited.generated) == ("length", plain.generated[:3])
+    stop = plain.text[2:5]
+    stopped = complete(
+        demo_trio, PROMPTS[0], max_tokens=30, weights=Weights(0, 1), stops=(stop, "nowhere")
+    )
+    assert stopped.stop == "stop"
+    assert stopped.text == plain.text.partition(stop)[0]
+
+
+def test_the_context_ends_a_text_and_refuses_a_prompt(tiny_spec: TrioSpec) -> None:
+    with Trio(tiny_spec, ROLES, dataclasses.replace(QUICK, n_ctx=300)) as trio:
+        prompt = [7] * 290
+        sequence = Sequence(prompt, Weights(0.7, 0.5))
+        (done,) = Decoder(trio).run([sequence])
+        assert done.stop in ("context", "end")
+        assert done.stop == "end" or len(done.tokens) == 300
+        with pytest.raises(ContextFullError, match="300"):
+            Decoder(trio).add(Sequence([7] * 300, Weights(0.7, 0.5)))
+
+
+def test_end_of_generation_of_any_role_ends(tiny_trio: Trio) -> None:
+    ends = tiny_trio.alignment.end_of_generation
+    names = {tiny_trio.text_of(token) for token in ends}
+    assert names == {"<|endoftext|>", "<|im_end|>"}
+
+
+# Exact mode is a switch of the whole process, so it is tried in a child.
+SCRIPT = Path(__file__).parent / "exact_runs.py"
+
+
+@pytest.mark.parametrize(
+    ("case", "threads"),
+    [
+        ("together", 1),
+        ("together", 2),
+        ("shared", 1),
+        ("chunks", 1),
+        ("float", 1),
+        ("float", 2),
+        ("rewind", 1),
+    ],
+)
+def test_exact_mode_is_bit_for_bit(
+    case: str, threads: int, tiny_files: dict[str, Path], demo_spec: TrioSpec
+) -> None:
+    files = tiny_files if case == "float" else {r: s.path for r, s in demo_spec.roles.items()}
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), case, str(threads), *(str(files[r]) for r in ROLES)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "equal"
+
+
+def test_sequences_of_different_length_weights_and_samplers_together(demo_spec: TrioSpec) -> None:
+    """In fast mode rows differ by rounding alone; five sequences share three places."""
+    options = dataclasses.replace(QUICK, n_parallel=3)
+    jobs = [
+        (PROMPTS[0], Weights(0.7, 0.5), Sampler()),
+        (UYGHUR, Weights(0, 1), Sampler()),
+        (PROMPTS[2], Weights(1, 0), Sampler(temperature=0.8, seed=3)),
+        (TIBETAN, Weights(0.1, 0.9), Sampler()),
+        (PROMPTS[1], Weights(0.3, 0.9), Sampler(repeat_penalty=1.3)),
+    ]
+
+    def sequences(trio: Trio) -> list[Sequence]:
+        return [
+            Sequence(trio.tokenize(text), weights, sampler, max_tokens=5 + i)
+            for i, (text, weights, sampler) in enumerate(jobs)
+        ]
+
+    with Trio(demo_spec, ROLES, options) as trio:
+        decoder = Decoder(trio)
+        together = sequences(trio)
+        finished = list(decoder.run(iter(together)))
+        assert sorted(map(id, finished)) == sorted(map(id, together))
+        assert not decoder.sequences
+        for sequence in together:
+            assert sequence.stop in ("length", "end")
+    with Trio(demo_spec, ROLES, QUICK) as trio:
+        alone = [next(Decoder(trio).run([sequence])) for sequence in sequences(trio)]
+    same = sum(a.tokens[: a.n_prompt + 3] == b.tokens[: b.n_prompt + 3]
+               for a, b in zip(together, alone, strict=True))  # fmt: skip
+    assert same >= 4
+
+
+def test_a_full_house_is_refused(tiny_trio: Trio) -> None:
+    decoder = Decoder(tiny_trio)
+    decoder.add(Sequence([1], Weights(1, 0)))
+    with pytest.raises(TrimixError, match="1 places are taken"):
+        decoder.add(Sequence([1], Weights(1, 0)))
+    with pytest.raises(TrimixError, match="prompt is empty"):
+        Sequence([], Weights(1, 0))
+
+
+def test_only_what_is_new_is_evaluated(tiny_trio: Trio, monkeypatch: pytest.MonkeyPatch) -> None:
+    fed: list[tuple[str, int, int]] = []
+    plain = Trio._feed
+
+    def spy(self: Trio, role: str, feeds: list) -> np.ndarray:
+        fed.extend((role, feed.start, len(feed.tokens)) for feed in feeds)
+        return plain(self, role, feeds)
+
+    monkeypatch.setattr(Trio, "_feed", spy)
+    decoder = Decoder(tiny_trio)
+    sequence = Sequence(list(range(50)), Weights(0.7, 0.5), max_tokens=4)
+    decoder.add(sequence)
+    list(decoder.stream(sequence))
+    longer = [*sequence.tokens, *range(60, 70)]
+    fed.clear()
+    assert decoder.continue_with(sequence, longer) == len(longer) - 11
+    decoder.step()
+    # The last token of the reply was never fed; it goes with the new ones.
+    assert fed == [(role, len(longer) - 11, 11) for role in ROLES]
+
+
+def test_a_role_that_joins_late_catches_up(tiny_spec: TrioSpec) -> None:
+    tokens = list(range(40))
+    with Trio(tiny_spec, ("cpt",), QUICK) as trio:
+        decoder = Decoder(trio)
+        sequence = Sequence(tokens, Weights(0, 1), max_tokens=3)
+        decoder.add(sequence)
+        list(decoder.stream(sequence))
+        sequence.weights = Weights(0.7, 0.5)
+        trio.require(sequence.weights.roles)
+        decoder.continue_with(sequence, [*sequence.tokens, 9])
+        list(decoder.stream(sequence))
+        late = sequence.tokens
+    with Trio(tiny_spec, ROLES, QUICK) as trio:
+        fresh = Sequence(late[: sequence.n_prompt], Weights(0.7, 0.5), max_tokens=3)
+        (done,) = Decoder(trio).run([fresh])
+    assert done.tokens == late
+
+
+def test_an_interrupted_step_leaves_the_roles_at_one_position(
+    tiny_trio: Trio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C may fall between two roles, or between a role and its book-keeping."""
+    reference = complete(tiny_trio, "salam dunya", max_tokens=12).tokens
+    plain = Trio._feed
+    for stop_at in range(1, 15):
+        calls = 0
+
+        def interrupted(self: Trio, role: str, feeds: list) -> np.ndarray:
+            nonlocal calls
+            rows = plain(self, role, feeds)
+            calls += 1
+            if calls == stop_at:  # noqa: B023
+                raise KeyboardInterrupt
+            return rows
+
+        decoder = Decoder(tiny_trio)
+        sequence = Sequence(tiny_trio.tokenize("salam dunya"), Weights(0.7, 0.5), max_tokens=12)
+        decoder.add(sequence)
+        monkeypatch.setattr(Trio, "_feed", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            list(decoder.stream(sequence))
+        monkeypatch.setattr(Trio, "_feed", plain)
+        decoder.rewind(sequence, len(sequence.tokens))
+        positions = {tiny_trio._contexts[role].last_position(0) for role in ROLES}
+        assert len(positions) == 1
+        list(decoder.stream(sequence))
+        assert sequence.tokens == reference
+        decoder.remove(sequence)
+
+
+def test_devices_in_threads_give_what_one_after_the_other_gives(
+    tiny_trio: Trio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = complete(tiny_trio, "salam").tokens
+    # Without a GPU the grouping is forced: large as if on one, the others on the CPU.
+    large = tiny_trio.context("large").model
+    monkeypatch.setattr(Trio, "_is_on_gpu", staticmethod(lambda model: model is large))
+    assert complete(tiny_trio, "salam").tokens == alone
+    broken = complete(tiny_trio, "salam", max_tokens=1)
+    monkeypatch.setattr(Trio, "_feed", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        complete(tiny_trio, "salam")
+    assert broken.stop is not None
+
+
+@pytest.fixture
+def control_texts(demo_trio: Trio) -> dict[str, Sequence]:
+    return {
+        control: complete(
+            demo_trio, PROMPTS[0], weights=Weights(0.1, 0.9), control=control, max_tokens=40
+        )
+        for control in ("fused", "large")
+    }
+
+
+def test_the_control_policy_ends_what_fusion_does_not(
+    control_texts: dict[str, Sequence],
+) -> None:
+    assert control_texts["large"].stop in ("end", "length")
+    assert len(control_texts["large"].generated) <= len(control_texts["fused"].generated)
+
+
+def test_a_cpt_made_by_lora_shares_the_base(demo_files: dict[str, Path], tmp_path: Path) -> None:
+    lora = write_lora(tmp_path / "lora.gguf", n_embd=256)
+    base = demo_files["base"]
+    spec = TrioSpec("lora", {"base": RoleSpec(base), "cpt": RoleSpec(base, lora)})
+    tokens = {}
+    with Trio(spec, ("cpt", "base"), QUICK) as trio:
+        assert len(trio._models) == 1
+        for pair in ((0, 0), (0, 1), (0, 0.5)):
+            tokens[pair] = complete(trio, UYGHUR, weights=Weights(*pair)).tokens
+    assert tokens[0, 0] != tokens[0, 1]
+    with Trio(spec, ("base",), QUICK) as trio:
+        assert complete(trio, UYGHUR, weights=Weights(0, 0)).tokens == tokens[0, 0]

@@ -1,0 +1,380 @@
+"""Speculative decoding: the same text as plain stepping, and a policy that does not lose."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from trimix_cpp.decoding.decoder import Decoder, Sequence
+from trimix_cpp.decoding.draft_costs import Costs
+from trimix_cpp.decoding.draft_guesses import Acceptance, Lookup, Offset
+from trimix_cpp.decoding.speculation import DEPTHS, Speculator, expected_tokens
+from trimix_cpp.decoding.trio import Trio
+from trimix_cpp.fusion.choosers import Chooser, EntChooser, PplChooser
+from trimix_cpp.fusion.rows import Row
+from trimix_cpp.fusion.sampling import Sampler
+from trimix_cpp.fusion.weights import Weights
+from trimix_cpp.store.spec import RoleSpec, TrioSpec
+
+from ..conftest import QUICK, ROLES
+from .test_decoder import PROMPTS, SCRIPT, TIBETAN, UYGHUR
+
+DRAFTING = dataclasses.replace(QUICK, n_outputs=16)
+
+
+def generate(
+    trio: Trio, speculator: Speculator | None, prompt: str, **options: object
+) -> tuple[Sequence, str]:
+    """One sequence to its end, and its text as it was streamed."""
+    decoder = Decoder(trio, speculator)
+    defaults: dict[str, object] = {"weights": Weights(0.3, 0.9), "max_tokens": 24}
+    sequence = Sequence(trio.tokenize(prompt), **{**defaults, **options})  # type: ignore[arg-type]
+    decoder.add(sequence)
+    text = "".join(decoder.stream(sequence))
+    decoder.remove(sequence)
+    return sequence, text
+
+
+@pytest.mark.parametrize("depth", [1, 3, 7])
+@pytest.mark.parametrize("pair", [(0.1, 0.9), (0.3, 0.9), (0.7, 0.5), (0.9, 0.3)])
+def test_drafts_change_nothing_on_f32_models(
+    tiny_spec: TrioSpec, pair: tuple[float, float], depth: int
+) -> None:
+    """Float32 weights round alike in small batches on one thread: the very same tokens come."""
+    with Trio(tiny_spec, ROLES, DRAFTING) as trio:
+        for sampler in (Sampler(), Sampler(temperature=0.9, seed=4), Sampler(repeat_penalty=1.4)):
+            plain, text = generate(trio, None, UYGHUR, weights=Weights(*pair), sampler=sampler)
+            speculator = Speculator(depth)
+            drafted, drafted_text = generate(
+                trio, speculator, UYGHUR, weights=Weights(*pair), sampler=sampler
+            )
+            assert drafted.tokens == plain.tokens
+            assert (drafted_text, drafted.stop) == (text, plain.stop)
+            assert speculator.rounds > 0
+
+
+@pytest.mark.parametrize("chooser", [PplChooser, EntChooser])
+def test_drafts_follow_weights_that_each_prompt_chooses(
+    tiny_spec: TrioSpec, chooser: Callable[[], Chooser]
+) -> None:
+    with Trio(tiny_spec, ROLES, DRAFTING) as trio:
+        for control in ("fused", "large"):
+            plain, _ = generate(trio, None, TIBETAN, chooser=chooser, control=control)
+            speculator = Speculator(3)
+            drafted, _ = generate(trio, speculator, TIBETAN, chooser=chooser, control=control)
+            assert (drafted.weights, drafted.tokens) == (plain.weights, plain.tokens)
+            assert speculator.rounds > 0 or len(plain.weights.roles) == 1
+
+
+# Exact mode is a switch of the whole process, so it is tried in a child.
+def exact_run(case: str, threads: int, files: dict[str, Path]) -> str:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), case, str(threads), *(str(files[r]) for r in ROLES)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_drafts_are_bit_for_bit_in_exact_mode(demo_files: dict[str, Path]) -> None:
+    assert exact_run("drafts", 1, demo_files) == "equal"
+
+
+@pytest.mark.slow
+def test_hundreds_of_prompts_are_bit_for_bit_in_exact_mode(demo_files: dict[str, Path]) -> None:
+    assert exact_run("many-drafts", 2, demo_files) == "equal"
+
+
+def test_cpt_drafts_are_accepted_where_cpt_carries_the_weight(demo_trio_drafting: Trio) -> None:
+    speculator = Speculator(3)
+    generate(demo_trio_drafting, speculator, PROMPTS[0], weights=Weights(0.1, 0.9), max_tokens=60)
+    assert speculator.accepted / speculator.drafted > 0.5
+
+
+@pytest.fixture
+def demo_trio_drafting(demo_spec: TrioSpec) -> Trio:
+    with Trio(demo_spec, ROLES, DRAFTING) as trio:
+        yield trio  # type: ignore[misc]
+
+
+def test_limits_end_a_round_where_they_end_a_step(demo_trio_drafting: Trio) -> None:
+    trio = demo_trio_drafting
+    plain, _ = generate(trio, None, PROMPTS[0], weights=Weights(0, 1), max_tokens=30)
+    for most in range(1, 9):
+        drafted, _ = generate(
+            trio, Speculator(5), PROMPTS[0], weights=Weights(0.1, 0.9), max_tokens=most
+        )
+        assert len(drafted.generated) <= most
+        assert drafted.stop in ("length", "end")
+    stop = plain.text[2:5]
+    weights = Weights(0.1, 0.9)
+    expected, text = generate(trio, None, PROMPTS[0], weights=weights, stops=(stop,))
+    drafted, streamed = generate(trio, Speculator(5), PROMPTS[0], weights=weights, stops=(stop,))
+    assert (drafted.text, streamed, drafted.stop) == (expected.text, text, expected.stop)
+
+
+def test_the_context_is_never_overrun(tiny_spec: TrioSpec) -> None:
+    options = dataclasses.replace(DRAFTING, n_ctx=256)
+    with Trio(tiny_spec, ROLES, options) as trio:
+        prompt = [7] * 245
+        texts = []
+        for speculator in (None, Speculator(15)):
+            decoder = Decoder(trio, speculator)
+            sequence = Sequence(prompt, Weights(0.3, 0.9))
+            (done,) = decoder.run([sequence])
+            texts.append(done.tokens)
+            assert done.stop in ("context", "end")
+        assert texts[0] == texts[1]
+
+
+def test_an_interrupted_round_leaves_the_sequence_in_order(
+    tiny_spec: TrioSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Trio._feed
+    with Trio(tiny_spec, ROLES, DRAFTING) as trio:
+        reference, _ = generate(trio, None, "salam dunya", max_tokens=12)
+        for stop_at in range(1, 25):
+            calls = 0
+
+            def interrupted(self: Trio, role: str, feeds: list) -> object:
+                nonlocal calls
+                rows = plain(self, role, feeds)
+                calls += 1
+                if calls == stop_at:  # noqa: B023
+                    raise KeyboardInterrupt
+                return rows
+
+            decoder = Decoder(trio, Speculator(3))
+            sequence = Sequence(trio.tokenize("salam dunya"), Weights(0.3, 0.9), max_tokens=12)
+            decoder.add(sequence)
+            monkeypatch.setattr(Trio, "_feed", interrupted)
+            try:
+                list(decoder.stream(sequence))
+            except KeyboardInterrupt:
+                monkeypatch.setattr(Trio, "_feed", plain)
+                decoder.rewind(sequence, len(sequence.tokens))
+                list(decoder.stream(sequence))
+            monkeypatch.setattr(Trio, "_feed", plain)
+            assert sequence.tokens == reference.tokens
+            decoder.remove(sequence)
+
+
+def test_a_draft_model_drafts_and_takes_no_part(tiny_files: dict[str, Path]) -> None:
+    roles = {role: RoleSpec(path) for role, path in tiny_files.items()}
+    spec = TrioSpec("drafted", {**roles, "draft": RoleSpec(tiny_files["cpt"])})
+    options = dataclasses.replace(DRAFTING, n_batch=16)
+    with Trio(spec, ROLES, options) as trio:
+        text = UYGHUR + TIBETAN  # longer than a batch: the drafter catches up in pieces
+        plain, _ = generate(trio, None, text)
+        speculator = Speculator(3, draft_role="draft")
+        drafted, _ = generate(trio, speculator, text)
+        assert drafted.tokens == plain.tokens
+        assert speculator.rounds > 0
+
+
+def test_a_lookup_finds_how_the_text_went_on() -> None:
+    lookup = Lookup()
+    sequence = Sequence([1, 2, 3, 4, 5, 9, 2, 3], Weights(1, 0))
+    assert lookup.find(sequence)
+    assert lookup.guesses[:3] == [4, 5, 9]
+    sequence.tokens += [4, 7]
+    assert not lookup.find(sequence)
+    sequence.tokens += [9, 2, 3]
+    assert lookup.find(sequence)
+    assert lookup.guesses[:2] == [4, 7]
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.integers(1, 7))
+def test_a_lookup_agrees_with_a_plain_search(tokens: list[int], step: int) -> None:
+    """Grown piece by piece, it finds what a search of the whole text finds."""
+    lookup = Lookup()
+    sequence = Sequence(tokens[:1], Weights(1, 0))
+    for length in [*range(1, len(tokens), step), len(tokens)]:
+        sequence.tokens = tokens[:length]
+        lookup.find(sequence)
+    expected: list[int] = []
+    for n in (4, 3, 2):
+        ends = [e for e in range(n, len(tokens)) if tokens[e - n : e] == tokens[-n:]]
+        if ends and len(tokens) >= n:
+            expected = tokens[ends[-1] : ends[-1] + DEPTHS[-1]]
+            break
+    assert lookup.guesses == expected
+
+
+@given(st.floats(0, 1), st.integers(0, 15))
+def test_expected_tokens_is_the_mean_of_the_game(rate: float, depth: int) -> None:
+    """Each draft is right with probability `rate` until one is wrong; one token comes anyway."""
+    mean = sum(
+        (accepted + 1) * rate**accepted * (1 - rate if accepted < depth else 1)
+        for accepted in range(depth + 1)
+    )
+    assert expected_tokens(rate, depth) == pytest.approx(mean)
+
+
+@dataclasses.dataclass
+class Machine:
+    """Takes 4 s for a token of large, 1 s for one of cpt, and `batch` of it for each further one.
+
+    `paces` tells the policy what a token costs in a large batch, as a prompt does.
+    """
+
+    batch: float
+    rate: float
+    paces: bool = True
+
+    def round(self, depth: int) -> float:
+        """Seconds of a round of `depth` drafts on average; of a plain step with 0."""
+        return 4 * (1 + self.batch * depth) + depth + self.rate**depth
+
+    def best(self) -> float:
+        """Of all numbers of drafts, the most tokens for the time of a plain step."""
+        return max(expected_tokens(self.rate, k) * 5 / self.round(k) for k in (0, *DEPTHS))
+
+    def speed(self, tokens: int, seed: int = 0) -> float:
+        """Tokens a second of the adaptive policy over that of plain stepping."""
+        noise, sequence = random.Random(seed), Sequence([1], Weights(0.1, 0.9))
+        policy, costs = Speculator(), Costs()
+        seconds = plain = 0.0
+        done = 0
+
+        def take(role: str, n: int) -> float:
+            took = (4 if role == "large" else 1) * (1 + self.batch * (n - 1))
+            took *= noise.uniform(0.95, 1.1)
+            costs.note(role, n, took)
+            return took
+
+        if self.paces:
+            costs.note("large", 512, 512 * 4 * self.batch)
+            costs.note("cpt", 512, 512 * self.batch)
+        while done < tokens:
+            draft = policy.plan(sequence, 15, costs)
+            if draft is None:
+                took = take("large", 1) + take("cpt", 1)
+                policy.note_step(took)
+                policy._accepted("cpt").note(noise.random() < self.rate, 1)
+                accepted = 0
+            else:
+                accepted = 0
+                while accepted < draft.depth and noise.random() < self.rate:
+                    accepted += 1
+                steps = draft.depth + (accepted == draft.depth)
+                took = take("large", draft.depth + 1) + sum(take("cpt", 1) for _ in range(steps))
+                policy.note_round(draft, accepted, accepted + 1, took)
+            seconds += took
+            done += accepted + 1
+            plain += (accepted + 1) * 5 * 1.025  # the mean of the noise
+        return plain / seconds
+
+
+RATES = [0.0, 0.2, 0.5, 0.8, 0.98]
+BATCHES = [0.02, 0.13, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("batch", BATCHES)
+def test_the_policy_never_loses_and_wins_where_it_can(rate: float, batch: float) -> None:
+    machine = Machine(batch, rate)
+    speed = machine.speed(3000)
+    assert speed > 0.97
+    assert speed > 0.9 * machine.best()
+
+
+@pytest.mark.parametrize("paces", [True, False])
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("batch", BATCHES)
+def test_a_short_text_pays_little_for_finding_out(rate: float, batch: float, paces: bool) -> None:
+    speeds = [Machine(batch, rate, paces).speed(100, seed) for seed in range(5)]
+    assert sum(speeds) / len(speeds) > (0.97 if paces else 0.93)
+
+
+def test_acceptance_follows_what_happens() -> None:
+    acceptance = Acceptance()
+    for _ in range(200):
+        acceptance.note(3, 3)
+    assert acceptance.rate > 0.97
+    for _ in range(200):
+        acceptance.note(0, 1)
+    assert acceptance.rate < 0.03
+
+
+@given(
+    arrays(np.float32, 20, elements=st.floats(-30, 30, width=32)),
+    st.integers(0, 2**32),
+    st.floats(-5, 5),
+)
+def test_an_offset_learns_what_is_always_added(added: Row, seed: int, constant: float) -> None:
+    """Three quarters of it, and nothing of a constant, which changes no choice."""
+    rows = np.random.default_rng(seed).normal(0, 10, (80, 20)).astype(np.float32)
+    offset = Offset()
+    assert (offset.add_to(rows[0]) == rows[0]).all()
+    for row in rows:
+        before = row.copy()
+        offset.note(row + added + np.float32(constant), row)
+        assert (row == before).all()
+    learned = offset.add_to(rows[0]) - rows[0]
+    assert learned == pytest.approx(0.75 * (added - added.mean()), abs=0.02)
+
+
+def test_an_offset_makes_more_drafts_right(demo_trio_drafting: Trio) -> None:
+    """On the bundled trio, with base at work; over texts enough to tell (docs/performance.md)."""
+
+    class Unlearned(Speculator):
+        def offset(self, name: str) -> Offset:
+            return Offset()
+
+    right = []
+    for speculator in (Speculator(3), Unlearned(3)):
+        for prompt in (UYGHUR, *PROMPTS):
+            generate(demo_trio_drafting, speculator, prompt, max_tokens=100)
+        right.append(speculator.accepted / speculator.rounds)
+    assert right[0] > right[1]
+
+
+def test_plain_steps_tell_how_often_drafts_would_be_right(demo_trio_drafting: Trio) -> None:
+    """Before anything is drafted, and as rounds find it."""
+
+    class Plain(Speculator):
+        def plan(self, sequence: Sequence, most: int, costs: Costs) -> None:
+            super().plan(sequence, most, costs)
+
+    for pair in ((0.1, 0.9), (0.9, 0.3)):
+        seen, tried = Plain(), Speculator(1)
+        for speculator in (seen, tried):
+            for prompt in (UYGHUR, *PROMPTS):
+                weights = Weights(*pair)
+                generate(demo_trio_drafting, speculator, prompt, weights=weights, max_tokens=60)
+        assert seen.rounds == 0 < tried.rounds
+        rates = [speculator._accepted("cpt").rate for speculator in (seen, tried)]
+        assert rates[0] == pytest.approx(rates[1], abs=0.25)
+
+
+def test_costs_are_measured_or_guessed() -> None:
+    costs = Costs()
+    assert costs.of("large", 4) == 0
+    for _ in range(2):
+        costs.note("large", 1, 1.0)
+    assert 1 < costs.of("large", 4) < 4
+    costs.note("large", 500, 100.0)  # a fifth of a single one
+    assert costs.of("large", 4) == pytest.approx(1.6)
+    costs.note("large", 4, 3.0)  # once may be chance
+    assert costs.of("large", 4) == pytest.approx(1.6)
+    costs.note("large", 4, 2.5)
+    assert costs.of("large", 4) == 2.5
+    assert costs.of("large", 3) == pytest.approx(1.4)
+    assert costs.of("large", 8) == pytest.approx(2.5 + 4 * 0.2)
+    for _ in range(2):
+        costs.note("large", 8, 2.0)  # kernels that like some sizes
+    assert costs.of("large", 6) == 2.0
+    assert costs.all(("large", "large"), 8) == 4.0

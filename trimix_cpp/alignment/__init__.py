@@ -1,0 +1,5 @@
+"""May these models be fused, and which column of whose logits is which token."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,3 @@
+from .guard import Alignment as Alignment
+from .guard import align as align
+from .guard import report_for as report_for

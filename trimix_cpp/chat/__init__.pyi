@@ -1,0 +1,2 @@
+from .conversation import Conversation as Conversation
+from .conversation import Stats as Stats

@@ -1,0 +1,143 @@
+"""A conversation's file: JSON, written whole or not at all, checked when it is read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..errors import TrimixError
+from ..files import replacing
+from ..fusion import Weights
+
+_FORMAT = "trimix-conversation"
+_VERSION = 1
+_MAX_BYTES = 64 * 1024 * 1024
+
+
+@dataclass
+class Turn:
+    """What the user said, and the reply so far."""
+
+    user: str
+    reply: str = ""
+
+
+@dataclass(frozen=True)
+class SavedChat:
+    """What a file holds: the trio's name, the weights, the system message or None, the turns."""
+
+    trio: str
+    weights: Weights
+    system: str | None
+    turns: list[Turn]
+
+
+def write_chat(path: Path, chat: SavedChat) -> None:
+    """Write `chat` to `path`, which only its owner may read.
+
+    The text goes to a temporary name in the same folder, is flushed, then renamed: interrupted at
+    any time, the file is the old one or the new one.
+
+    Raises:
+        TrimixError: it cannot be written, or `path` is there and is not a saved conversation.
+    """
+    if path.exists():
+        try:
+            read_chat(path)
+        except TrimixError:
+            raise TrimixError(
+                f"{path}: is there and is not a saved conversation; choose another name"
+            ) from None
+    text = json.dumps(_document(chat), ensure_ascii=False, indent=2) + "\n"
+    try:
+        with replacing(path, private=True) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise TrimixError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def read_chat(path: Path) -> SavedChat:
+    """Read a file that `write_chat` wrote.
+
+    Raises:
+        TrimixError: it is missing, or not a saved conversation.
+    """
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError("it is too large")
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return _checked(document)
+    except OSError as error:
+        raise TrimixError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except json.JSONDecodeError as error:
+        why = f"line {error.lineno} is not JSON"
+    except UnicodeError:
+        why = "it is not UTF-8 text"
+    except RecursionError:
+        why = "it is nested too deeply"
+    except (ValueError, OverflowError, TrimixError) as error:
+        why = str(error)
+    raise TrimixError(f"{path}: is not a saved conversation: {why}")
+
+
+def _document(chat: SavedChat) -> dict[str, Any]:
+    weights = {"alpha": chat.weights.alpha, "beta": chat.weights.beta}
+    if chat.weights.gamma is not None:
+        weights["gamma"] = chat.weights.gamma
+    messages = [] if chat.system is None else [{"role": "system", "content": chat.system}]
+    for turn in chat.turns:
+        messages.append({"role": "user", "content": turn.user})
+        messages.append({"role": "assistant", "content": turn.reply})
+    return {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "program": f"trimix-cpp {__version__}",
+        "trio": chat.trio,
+        "weights": weights,
+        "messages": messages,
+    }
+
+
+def _checked(document: Any) -> SavedChat:
+    if not isinstance(document, dict) or document.get("format") != _FORMAT:
+        raise ValueError(f'"format" is not "{_FORMAT}"')
+    if document.get("version") != _VERSION:
+        raise ValueError(f"version {document.get('version')!r} is not known, {_VERSION} is")
+    system, turns = _turns(document.get("messages"))
+    trio = document.get("trio")
+    if not isinstance(trio, str):
+        raise ValueError('"trio" is not a name')
+    return SavedChat(trio, _weights(document.get("weights")), system, turns)
+
+
+def _weights(table: Any) -> Weights:
+    names = ("alpha", "beta", "gamma")
+    if not isinstance(table, dict) or not {"alpha", "beta"} <= set(table) <= set(names):
+        raise ValueError('"weights" does not hold alpha and beta')
+    if not all(type(value) in (int, float) for value in table.values()):
+        raise ValueError("weights are numbers")
+    return Weights(*(float(table[name]) for name in names if name in table))
+
+
+def _turns(messages: Any) -> tuple[str | None, list[Turn]]:
+    if not isinstance(messages, list):
+        raise ValueError('"messages" is not a list')
+    said = [_message(message) for message in messages]
+    system = said.pop(0)[1] if said and said[0][0] == "system" else None
+    if [role for role, _ in said] != ["user", "assistant"] * (len(said) // 2):
+        raise ValueError("messages do not alternate between user and assistant")
+    texts = [text for _, text in said]
+    return system, [Turn(*pair) for pair in zip(texts[::2], texts[1::2], strict=True)]
+
+
+def _message(message: Any) -> tuple[str, str]:
+    if not isinstance(message, dict):
+        raise ValueError("a message is not an object")
+    role, content = message.get("role"), message.get("content")
+    if not isinstance(role, str) or not isinstance(content, str):
+        raise ValueError("a message lacks its role or content")
+    content.encode("utf-8")  # JSON can spell half of a surrogate pair
+    return role, content

@@ -1,0 +1,5 @@
+"""A trio of loaded models, and the one loop that steps texts through it."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

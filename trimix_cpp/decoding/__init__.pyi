@@ -1,0 +1,12 @@
+from .decoder import Decoder as Decoder
+from .draft_guesses import MOST_DRAFTS as MOST_DRAFTS
+from .sequence import Control as Control
+from .sequence import Event as Event
+from .sequence import Sequence as Sequence
+from .shares import Share as Share
+from .speculation import Speculator as Speculator
+from .trio import DEFAULT_N_CTX as DEFAULT_N_CTX
+from .trio import Feed as Feed
+from .trio import Options as Options
+from .trio import Rows as Rows
+from .trio import Trio as Trio

@@ -1,0 +1,8 @@
+"""Files on disk: written whole or not at all, hashed, read as TOML.
+
+Any room may import it; it imports `errors` alone.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,108 @@
+"""Weights, their coefficients, and the paper's methods as weights.
+
+The general formula is Eq. 1 of the paper with a free gamma; with gamma = alpha it is Eq. 5:
+
+    L = alpha * L_large + beta * L_cpt + (1 - alpha - beta) * L_base
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ..errors import TrimixError
+
+if TYPE_CHECKING:
+    from .control import Plausibility
+
+# Coefficients come from decimal fractions: 1 - 0.1 - 0.9 is 0 for a user, not 2.8e-17.
+_DECIMALS = 12
+
+
+@dataclass(frozen=True)
+class Weights:
+    """alpha and beta of Eq. 5; gamma of Eq. 1 where it is not alpha (needs `large_base`).
+
+    Raises:
+        TrimixError: a weight is not a finite number.
+    """
+
+    alpha: float
+    beta: float
+    gamma: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("alpha", "beta", "gamma"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise TrimixError(f"{name} is {value}: weights are finite numbers")
+
+    @cached_property
+    def coefficients(self) -> dict[str, float]:
+        """Role -> coefficient, roles with coefficient 0 left out: they are never evaluated."""
+        gamma = self.alpha if self.gamma is None else self.gamma
+        values = {
+            "large": self.alpha,
+            "cpt": self.beta,
+            "base": 1 - self.beta - gamma,
+            "large_base": gamma - self.alpha,
+        }
+        rounded = {role: round(value, _DECIMALS) for role, value in values.items()}
+        return {role: value for role, value in rounded.items() if value}
+
+    @cached_property
+    def roles(self) -> tuple[str, ...]:
+        """The roles in use, in the order of `ROLES`."""
+        return tuple(self.coefficients)
+
+    def __str__(self) -> str:
+        gamma = "" if self.gamma is None else f", gamma {self.gamma:g}"
+        return f"alpha {self.alpha:g}, beta {self.beta:g}{gamma}"
+
+
+METHODS = (
+    "trimix", "proxy", "contrastive", "large", "cpt", "base",
+    "no-task", "no-language", "no-scaling",
+)  # fmt: skip
+
+
+def method_weights(
+    method: str, weights: Weights, *, strength: float = 0.5
+) -> tuple[Weights, Plausibility | None]:
+    """The coefficients and the mask of one of `METHODS`, given TriMix's own `weights`.
+
+    `proxy` is Proxy Tuning (alpha = beta = 1), `contrastive` Contrastive Decoding of cpt against
+    base with `strength`; `no-…` leave one vector of Eq. 1 out (Table 7): without the task or the
+    scaling vector the logits of `large_base` are needed.
+    """
+    alpha, beta = weights.alpha, weights.beta
+    gamma = alpha if weights.gamma is None else weights.gamma
+    chosen = {
+        "trimix": weights,
+        "proxy": Weights(1, 1),
+        "contrastive": Weights(0, 1 + strength),
+        "large": Weights(1, 0),
+        "cpt": Weights(0, 1),
+        "base": Weights(0, 0),
+        "no-task": Weights(0, beta, gamma),
+        "no-language": Weights(alpha, 0, weights.gamma),
+        "no-scaling": Weights(alpha, beta, 0),
+    }[method]
+    return chosen, Plausibility("cpt") if method == "contrastive" else None
+
+
+def parse_weights(text: str) -> Weights:
+    """`"0.3,0.9"` -> Weights; a third number is gamma.
+
+    Raises:
+        TrimixError: not two or three finite numbers.
+    """
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not 2 <= len(numbers) <= 3 or not all(map(math.isfinite, numbers)):
+        raise TrimixError(f"weights are two numbers, alpha,beta (such as 0.1,0.9), not {text!r}")
+    return Weights(*numbers)

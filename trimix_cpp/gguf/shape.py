@@ -1,0 +1,160 @@
+"""The sizes of a model that memory depends on: from a GGUF header, or from a config.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import TrimixError
+from .header import Header
+
+_TOKENS, _MERGES = "tokenizer.ggml.tokens", "tokenizer.ggml.merges"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor's shape, fastest first, and its `ggml_type`; None where it is not made yet."""
+
+    shape: tuple[int, ...]
+    type: int | None = None
+    nbytes: int = 0
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """The sizes of one model.
+
+    Attributes:
+        name: what two roles that share a file have in common: its path, or a repository.
+        tensors: by GGUF name.
+        n_vocab, n_merges: entries of the vocabulary, and rules of a BPE tokenizer.
+        n_embd, n_ff: widths of the residual stream and of the widest feed-forward network.
+        n_head: query heads of the widest layer.
+        kv_heads: heads of the KV cache, layer by layer.
+        key_length, value_length: values of one head of the cache.
+        windowed: some layers see a sliding window, and have a mask of their own.
+    """
+
+    name: str
+    tensors: Mapping[str, Tensor]
+    n_vocab: int
+    n_merges: int
+    n_embd: int
+    n_ff: int
+    n_head: int
+    kv_heads: tuple[int, ...]
+    key_length: int
+    value_length: int
+    windowed: bool
+
+    @property
+    def n_layer(self) -> int:
+        """Layers."""
+        return len(self.kv_heads)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensors as they are; 0 before they are made."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
+
+
+def shape_of_header(header: Header) -> ModelShape:
+    """The sizes of the model with this header; 0 for what it does not tell."""
+    n_layer = _most(header, "block_count", 0)
+    n_embd, n_head = _most(header, "embedding_length", 0), _most(header, "attention.head_count", 0)
+    head_size = n_embd // max(n_head, 1)
+    tokens, merges = (header.metadata.get(key) for key in (_TOKENS, _MERGES))
+    return ModelShape(
+        name=str(header.path),
+        tensors={t.name: Tensor(t.shape, t.type, t.nbytes) for t in header.tensors},
+        n_vocab=getattr(tokens, "count", 0),
+        n_merges=getattr(merges, "count", 0),
+        n_embd=n_embd,
+        n_ff=_most(header, "feed_forward_length", 0),
+        n_head=n_head,
+        kv_heads=_per_layer(header, "attention.head_count_kv", n_layer, n_head),
+        key_length=_most(header, "attention.key_length", head_size),
+        value_length=_most(header, "attention.value_length", head_size),
+        windowed=_most(header, "attention.sliding_window", 0) > 0,
+    )
+
+
+def _per_layer(header: Header, key: str, n_layer: int, otherwise: int) -> tuple[int, ...]:
+    """One number a layer, from a number for all or from an array; cut or filled up to `n_layer`."""
+    value = header.metadata.get(f"{header.architecture}.{key}")
+    numbers = header.numbers(f"{header.architecture}.{key}")
+    if numbers is not None and numbers.dtype.kind in "iub":
+        layers = [max(int(number), 0) for number in numbers[:n_layer]]
+        return tuple(layers + [0] * (n_layer - len(layers)))
+    return (max(value if isinstance(value, int) else otherwise, 0),) * n_layer
+
+
+def _most(header: Header, key: str, otherwise: int) -> int:
+    """The number under `key`, or the greatest of an array."""
+    value = header.metadata.get(f"{header.architecture}.{key}")
+    if isinstance(value, int):
+        return max(value, 0)
+    numbers = header.numbers(f"{header.architecture}.{key}")
+    if numbers is None or numbers.dtype.kind not in "iub" or not numbers.size:
+        return otherwise
+    return max(int(np.max(numbers)), 0)
+
+
+def shape_of_config(
+    config: Mapping[str, Any], name: str, *, n_vocab: int | None = None, n_merges: int | None = None
+) -> ModelShape:
+    """The sizes of a Hugging Face checkpoint of the Qwen2, Llama or Gemma 3 family, not yet made.
+
+    Args:
+        config: its config.json; of one with several modalities the text part counts.
+        name: what names it, such as the repository.
+        n_vocab: rows of the embedding, where the config does not say.
+        n_merges: of a BPE tokenizer; as many as tokens if not given, none for Gemma.
+
+    Raises:
+        TrimixError: sizes are missing.
+    """
+    family = str((config.get("architectures") or [config.get("model_type", "")])[0]).lower()
+    text = config.get("text_config") or config
+    try:
+        n_embd, n_layer = int(text["hidden_size"]), int(text["num_hidden_layers"])
+        n_ff, n_head = int(text["intermediate_size"]), int(text["num_attention_heads"])
+        vocabulary = int(n_vocab or text["vocab_size"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise TrimixError(f"{name}: its config.json does not tell {error}") from None
+    head_size = int(text.get("head_dim") or n_embd // n_head)
+    kv_heads = int(text.get("num_key_value_heads") or n_head)
+    gemma = "gemma" in family
+    tied = bool(text.get("tie_word_embeddings", config.get("tie_word_embeddings", gemma)))
+    tensors = {"token_embd.weight": (n_embd, vocabulary), "output_norm.weight": (n_embd,)}
+    if not tied:
+        tensors["output.weight"] = (n_embd, vocabulary)
+    layer = {
+        "attn_norm": (n_embd,),
+        "attn_q": (n_embd, n_head * head_size),
+        "attn_k": (n_embd, kv_heads * head_size),
+        "attn_v": (n_embd, kv_heads * head_size),
+        "attn_output": (n_head * head_size, n_embd),
+        "ffn_norm": (n_embd,),
+        "ffn_gate": (n_embd, n_ff),
+        "ffn_up": (n_embd, n_ff),
+        "ffn_down": (n_ff, n_embd),
+    }
+    for index in range(n_layer):
+        tensors |= {f"blk.{index}.{part}.weight": shape for part, shape in layer.items()}
+    return ModelShape(
+        name=name,
+        tensors={key: Tensor(shape) for key, shape in tensors.items()},
+        n_vocab=vocabulary,
+        n_merges=n_merges if n_merges is not None else 0 if gemma else vocabulary,
+        n_embd=n_embd,
+        n_ff=n_ff,
+        n_head=n_head,
+        kv_heads=(kv_heads,) * n_layer,
+        key_length=head_size,
+        value_length=head_size,
+        windowed=gemma,
+    )

@@ -1,0 +1,5 @@
+"""What quantization does to the fused distribution, and which types fit at the least cost."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,123 @@
+"""What a side costs: bytes on the disk, memory, speed; the last two in a process of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ..decoding import Options
+from ..errors import TrimixError
+from ..fusion import Weights
+from ..gguf import read_header
+from ..quant import estimate
+from ..store import TrioSpec
+from .sides import Side
+
+# Tokens that are generated for the speed.
+_GENERATED = 64
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, in a process of its own.
+
+    Attributes:
+        peak_bytes: the most memory that the process had resident, mapped files among it.
+        prompt_speed, speed: tokens a second, of the prompt and of the generation.
+    """
+
+    peak_bytes: int
+    prompt_speed: float
+    speed: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a side costs.
+
+    Attributes:
+        disk_bytes: of the files of the roles in use, each once.
+        memory_bytes: estimated, for `n_ctx` tokens of context.
+        n_ctx: tokens of context.
+        run: measured, where it was asked for.
+    """
+
+    disk_bytes: int
+    memory_bytes: int
+    n_ctx: int
+    run: Run | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Bytes, and tokens a second."""
+        return asdict(self)
+
+
+def cost(side: Side, weights: Weights, n_ctx: int, run: Run | None = None) -> Cost:
+    """The cost of a side when it runs with `n_ctx` tokens of context."""
+    from ..llama import repacked_types
+
+    used = {role: side.versions[role] for role in weights.roles}
+    in_use = Side(side.name, used, side.types)
+    needed = estimate(
+        {role: read_header(version.path) for role, version in used.items()},
+        n_ctx=n_ctx,
+        type_k=in_use.type_k,
+        type_v=in_use.type_v,
+        repacked_types=repacked_types(),
+        adapters={role: v.lora.stat().st_size for role, v in used.items() if v.lora},
+    )
+    return Cost(sum(in_use.files.values()), needed.total, n_ctx, run)
+
+
+def timed_run(spec: TrioSpec, weights: Weights, options: Options, prompt: Sequence[int]) -> Run:
+    """Evaluate `prompt`, generate greedily after it, and tell what it took.
+
+    Args:
+        spec: the trio with a side's files.
+        weights: of the fusion.
+        options: how it runs.
+        prompt: ids; it is cut to half of the context.
+
+    Raises:
+        TrimixError: the process died, or what the models raise.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        try:
+            return pool.submit(_run, spec, weights, options, list(prompt)).result()
+        except BrokenProcessPool:
+            raise TrimixError(
+                f"{spec.name}: the process that measures its speed died; is there enough memory?"
+            ) from None
+
+
+def _run(spec: TrioSpec, weights: Weights, options: Options, prompt: list[int]) -> Run:
+    from ..decoding import Decoder, Sequence, Trio
+
+    with Trio(spec, weights.roles, options) as trio:
+        decoder, left = Decoder(trio), _GENERATED
+        tokens = prompt[: trio.n_ctx // 2]
+        # Where an answer ends early another begins.
+        while left > 0:
+            sequence = Sequence(tokens, weights, max_tokens=left)
+            decoder.add(sequence)
+            while sequence.stop is None:
+                decoder.step()
+            decoder.remove(sequence)
+            left -= len(sequence.generated)
+        return Run(_peak(), decoder.timings.prompt_speed, decoder.timings.speed)
+
+
+def _peak() -> int:
+    """The greatest resident size so far, in bytes; the present one where it is not told."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError, ValueError):
+        return int(psutil.Process().memory_info().rss)

@@ -1,0 +1,165 @@
+"""Free running: what both sides answer to the same prompts, greedily, and how that differs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..decoding import Decoder, Options, Trio
+from ..decoding import Sequence as Text
+from ..errors import TrimixError
+from ..fusion import Weights
+from ..store import TrioSpec
+from ..tuning import STOPS
+
+Progress = Callable[[int, int], None] | None
+_SAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One greedy answer: its token ids, and its text up to the end of its line, stripped."""
+
+    tokens: tuple[int, ...]
+    text: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """chrF++ (sacrebleu, word order 2) of both sides against references, 0 to 100.
+
+    Attributes:
+        base, quantized: of the corpus.
+        p_value: of paired bootstrap resampling, that the difference is chance.
+        signature: sacrebleu's.
+    """
+
+    base: float
+    quantized: float
+    p_value: float
+    signature: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How the answers of one side differ from the reference's.
+
+    Attributes:
+        n: prompts.
+        n_same: answers of the very same tokens.
+        first: of each other answer the place of its first token that differs, from 0.
+        score: with right answers.
+    """
+
+    n: int
+    n_same: int
+    first: tuple[int, ...]
+    score: Score | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures; the places as their median, and in full."""
+        found: dict[str, Any] = {
+            "prompts": self.n,
+            "same answers %": 100 * self.n_same / self.n,
+            "median place of the first difference": self.median,
+            "first differences": list(self.first),
+        }
+        if self.score:
+            found["chrF++ (base)"] = self.score.base
+            found["chrF++ (Q)"] = self.score.quantized
+            found["p, paired bootstrap"] = self.score.p_value
+            found["signature"] = self.score.signature
+        return found
+
+    @property
+    def median(self) -> float | None:
+        """The median place of the first difference; None where nothing differs."""
+        return statistics.median(self.first) if self.first else None
+
+
+def answers(
+    spec: TrioSpec,
+    weights: Weights,
+    prompts: Sequence[str],
+    options: Options,
+    *,
+    max_tokens: int,
+    progress: Progress = None,
+) -> list[Answer]:
+    """The greedy answers of a trio, in the order of the prompts.
+
+    Args:
+        spec: the trio with the files of one side.
+        weights: of the fusion.
+        prompts: texts, as the models get them.
+        options: `n_parallel` prompts are answered at a time.
+        max_tokens: most tokens of an answer.
+        progress: is told (answers done, answers in all).
+
+    Raises:
+        ContextFullError: a prompt is longer than the context.
+    """
+    found: dict[int, Answer] = {}
+    places: dict[int, int] = {}
+    with Trio(spec, weights.roles, options) as trio:
+
+        def texts() -> Iterator[Text]:
+            for place, prompt in enumerate(prompts):
+                ids = trio.tokenize(prompt, add_special=True, parse_special=True)
+                text = Text(ids, weights, max_tokens=max_tokens, stops=STOPS)
+                places[id(text)] = place
+                yield text
+
+        for done in Decoder(trio).run(texts()):
+            found[places.pop(id(done))] = Answer(tuple(done.generated), done.text.strip())
+            if progress:
+                progress(len(found), len(prompts))
+    return [found[place] for place in range(len(prompts))]
+
+
+def difference(
+    base: Sequence[Answer], quantized: Sequence[Answer], references: Sequence[str] | None
+) -> Difference:
+    """How the answers differ; with right answers, what that is worth.
+
+    Raises:
+        TrimixError: sacrebleu is missing.
+    """
+    first = [
+        _first_difference(left.tokens, right.tokens)
+        for left, right in zip(base, quantized, strict=True)
+        if left.tokens != right.tokens
+    ]
+    score = _score(base, quantized, references) if references else None
+    return Difference(len(base), len(base) - len(first), tuple(first), score)
+
+
+def _first_difference(left: Sequence[int], right: Sequence[int]) -> int:
+    shorter = min(len(left), len(right))
+    return next((i for i in range(shorter) if left[i] != right[i]), shorter)
+
+
+def _score(base: Sequence[Answer], quantized: Sequence[Answer], references: Sequence[str]) -> Score:
+    try:
+        from sacrebleu.metrics import CHRF
+        from sacrebleu.significance import PairedTest
+    except ImportError:
+        raise TrimixError(
+            "chrF++ needs sacrebleu: pip install 'trimix-cpp[eval]', or leave the references out"
+        ) from None
+    systems = [[answer.text for answer in side] for side in (base, quantized)]
+    metric = CHRF(word_order=2)
+    left, right = (float(metric.corpus_score(side, [list(references)]).score) for side in systems)
+    signature = str(metric.get_signature())
+    if systems[0] == systems[1]:
+        return Score(left, right, 1.0, signature)
+    _, results = PairedTest(
+        [("base", systems[0]), ("Q", systems[1])],
+        {"chrF2++": CHRF(word_order=2)},
+        [list(references)],
+        test_type="bs",
+        n_samples=_SAMPLES,
+    )()
+    return Score(left, right, float(results["chrF2++"][1].p_value), signature)

@@ -1,0 +1,267 @@
+"""The sides of a comparison: which files and caches the roles of a trio have under a name.
+
+A name is a profile, a profile's TOML, a type such as Q4_K_M for all roles, the TOML of a trio that
+was quantized before, or one of two words: `source`, the trio's own files, those that are quantized
+expanded to F32; `as-is`, the trio's own files as they are. What has to be made lies in the cache
+under the hash of what it is made from, and is made once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import TrimixError, UsageError
+from ..files import hashing
+from ..gguf import TENSOR_TYPES, TYPES, Header, read_header
+from ..quant import PRECEDENCE, Profile, RoleProfile, load_profile
+from ..store import RoleSpec, TrioSpec, load_spec
+from .rows import Version
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SOURCE, AS_IS = "source", "as-is"
+_FLOAT_TYPES = frozenset((0, 1, 30))  # F32, F16, BF16
+_TYPE_NAMES = {number: name for name, number in reversed(TYPES.items()) if name != "COPY"}
+
+# A bar for one file: its name -> a context that yields what the making calls.
+Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side.
+
+    Attributes:
+        name: what the user called it.
+        versions: role -> its files and caches.
+        types: role -> the type of its file, for the reader.
+    """
+
+    name: str
+    versions: Mapping[str, Version]
+    types: Mapping[str, str]
+
+    @property
+    def type_k(self) -> dict[str, str]:
+        """Role -> type of the keys' cache."""
+        return {role: version.type_k for role, version in self.versions.items()}
+
+    @property
+    def type_v(self) -> dict[str, str]:
+        """Role -> type of the values' cache."""
+        return {role: version.type_v for role, version in self.versions.items()}
+
+    @property
+    def files(self) -> dict[Path, int]:
+        """File -> bytes on the disk, each once."""
+        found = {}
+        for version in self.versions.values():
+            for path in (version.path, version.lora):
+                if path:
+                    found[path] = path.stat().st_size
+        return found
+
+    def spec(self, spec: TrioSpec) -> TrioSpec:
+        """The trio `spec` with the files of this side, ready to be loaded."""
+        roles = {
+            role: RoleSpec(version.path, version.lora, version.lora_scale)
+            for role, version in self.versions.items()
+        }
+        return TrioSpec(
+            spec.name, roles, weights=spec.weights, type_k=self.type_k, type_v=self.type_v
+        )
+
+    def identity(self, roles: Iterable[str], cache: Path) -> list[list[Any]]:
+        """What decides about its logits, for keys of caches: hashes, not names."""
+
+        def sha256(path: Path | None) -> str | None:
+            return hashing.sha256(path, cache / "sha256.json") if path else None
+
+        found = []
+        for role in sorted(roles):
+            version = self.versions[role]
+            found.append(
+                [
+                    role,
+                    sha256(version.path),
+                    sha256(version.lora),
+                    version.lora_scale,
+                    version.type_k,
+                    version.type_v,
+                    version.n_ubatch,
+                ]
+            )
+        return found
+
+
+class Workshop:
+    """Makes the files of sides, in the folder `models` of the cache.
+
+    Args:
+        spec: the trio.
+        roles: the roles that are looked at.
+        cache: the folder; it is made.
+        bar: shows the progress of a file.
+
+    Raises:
+        TrimixError: a role has no file.
+    """
+
+    def __init__(self, spec: TrioSpec, roles: Iterable[str], cache: Path, bar: Bar) -> None:
+        self.spec, self.cache, self.bar = spec, cache, bar
+        self.roles = tuple(roles)
+        for role in self.roles:
+            if role not in spec.roles:
+                raise TrimixError(
+                    f"{spec.name}: the weights use {role}, but no file is given for it; give "
+                    f"--{role.replace('_', '-')} FILE or other weights"
+                )
+            read_header(spec.roles[role].path)
+        try:
+            (cache / "models").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TrimixError(
+                f"{cache}: {error.strerror or error}; --cache names another folder"
+            ) from None
+
+    def side(self, name: str) -> Side:
+        """The side called `name`; its files are made if they are not there.
+
+        Raises:
+            UsageError: nothing has this name.
+            TrimixError: a file is broken, or cannot be made.
+        """
+        if name in (SOURCE, AS_IS):
+            return self._own(name)
+        if _is_trio(name):
+            return self._trio(name)
+        if name.upper() in TYPES and name.upper() != "COPY":
+            return self.profile(uniform(name))
+        try:
+            return self.profile(load_profile(name))
+        except UsageError as error:
+            raise UsageError(
+                f"{error}; or a type such as Q4_K_M, {SOURCE}, {AS_IS}, or a TOML file"
+            ) from None
+
+    def profile(self, profile: Profile) -> Side:
+        """The side of a profile; roles that share a file share what is made of it."""
+        versions, types = {}, {}
+        for role in self.roles:
+            spec = self.spec.roles[role]
+            sharing = [r for r, s in self.spec.roles.items() if s.path == spec.path]
+            choice = profile.roles[min(sharing, key=PRECEDENCE.index)]
+            path = self._quantized(spec.path, choice)
+            made = RoleSpec(path, spec.lora, spec.lora_scale)
+            versions[role] = Version.of(role, made, profile.type_k, profile.type_v)
+            types[role] = choice.type
+        return Side(profile.name, versions, types)
+
+    def _own(self, name: str) -> Side:
+        versions, types = {}, {}
+        for role in self.roles:
+            spec = self.spec.roles[role]
+            path = self._source(spec.path) if name == SOURCE else spec.path
+            kv = (self.spec.type_k, self.spec.type_v) if name == AS_IS else ({}, {})
+            versions[role] = Version.of(
+                role,
+                RoleSpec(path, spec.lora, spec.lora_scale),
+                kv[0].get(role, "f16"),
+                kv[1].get(role, "f16"),
+            )
+            types[role] = type_of(read_header(path))
+        return Side(name, versions, types)
+
+    def _trio(self, name: str) -> Side:
+        other = load_spec(Path(name))
+        versions, types = {}, {}
+        for role in self.roles:
+            if role not in other.roles:
+                raise TrimixError(f"{name}: has no {role}, which {self.spec.name} has")
+            versions[role] = Version.of(
+                role,
+                other.roles[role],
+                other.type_k.get(role, "f16"),
+                other.type_v.get(role, "f16"),
+            )
+            types[role] = type_of(read_header(other.roles[role].path))
+        return Side(other.name, versions, types)
+
+    def _source(self, path: Path) -> Path:
+        """The file itself, or what its weights stand for in F32."""
+        from trimix_cpp.convert.expand import expand
+
+        if not is_quantized(read_header(path)):
+            return path.resolve()
+        made = self._made(path, "F32")
+        if not made.exists():
+            with self.bar(f"{path.stem} F32") as progress:
+                expand(path, made, force=True, progress=progress)
+        return made
+
+    def _quantized(self, path: Path, choice: RoleProfile) -> Path:
+        from trimix_cpp.convert.quantize import quantize_as
+
+        source = self._source(path)
+        if choice == RoleProfile(choice.type) and type_of(read_header(source)) == choice.type:
+            return source
+        made = self._made(path, choice.type, choice)
+        if not made.exists():
+            with self.bar(f"{path.stem} {choice.type}") as progress:
+                quantize_as(source, made, choice, force=True, progress=progress)
+        return made
+
+    def _made(self, path: Path, kind: str, choice: RoleProfile | None = None) -> Path:
+        """Where a file lies that is made from `path`: the same only if it would be the same."""
+        import llama_cpp
+
+        found = [
+            hashing.sha256(path, self.cache / "sha256.json"),
+            choice.as_json() if choice else kind,
+            llama_cpp.__version__ if choice else "",
+        ]
+        key = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
+        return self.cache / "models" / f"{path.stem}-{kind}-{key}.gguf"
+
+
+def uniform(name: str, type_k: str = "f16", type_v: str = "f16") -> Profile:
+    """A profile with one type for all roles."""
+    kind = name.upper()
+    roles = dict.fromkeys(PRECEDENCE, RoleProfile(kind))
+    return Profile(kind, f"{kind} for every role", roles, type_k, type_v, 0.0)
+
+
+def is_quantized(header: Header) -> bool:
+    """Whether some matrix is of another type than F32, F16 and BF16."""
+    return any(t.type not in _FLOAT_TYPES for t in header.tensors if len(t.shape) > 1)
+
+
+def type_of(header: Header) -> str:
+    """The type that a file says it is of; where it says nothing, that of all its matrices."""
+    number = header.metadata.get("general.file_type")
+    if number is not None:
+        return _TYPE_NAMES.get(number, "?")
+    found = {tensor.type for tensor in header.tensors if len(tensor.shape) > 1}
+    names = [name for name, kind in TENSOR_TYPES.items() if {kind.number} == found]
+    return names[0] if names else "?"
+
+
+def _is_trio(name: str) -> bool:
+    """Whether a TOML file is a trio's, not a profile's."""
+    path = Path(name)
+    if path.suffix != ".toml":
+        return False
+    try:
+        return "models" in tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return False  # whoever reads it as a profile says what is wrong

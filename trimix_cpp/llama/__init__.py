@@ -1,0 +1,5 @@
+"""The only room that calls llama.cpp: models, contexts, quantization, importance matrices."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

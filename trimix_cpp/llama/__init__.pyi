@@ -1,0 +1,13 @@
+from .backend import extra_buffers_work as extra_buffers_work
+from .backend import features as features
+from .backend import interrupts_deferred as interrupts_deferred
+from .backend import physical_cores as physical_cores
+from .backend import repacked_types as repacked_types
+from .backend import supports_gpu as supports_gpu
+from .context import MAX_SEQ as MAX_SEQ
+from .context import Context as Context
+from .imatrix import collect as collect
+from .model import Model as Model
+from .quantize import Progress as Progress
+from .quantize import Request as Request
+from .quantize import quantize_file as quantize_file

@@ -1,0 +1,190 @@
+"""One GGUF file, loaded by llama.cpp: its tokenizer and its weights."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from pathlib import Path
+
+import llama_cpp.llama_cpp as lib
+
+from ..errors import ModelFileError, TrimixError
+from ..files import Closing
+from ..gguf import Header, read_header
+from .backend import (
+    Freed,
+    interrupts_deferred,
+    may_repack,
+    path_bytes,
+    require_exact,
+    take_reason,
+)
+from .pages import Pages
+
+_FLOAT_TYPES = {0, 1, 30}  # F32, F16, BF16
+
+
+class Model(Freed):
+    """One GGUF file, loaded.
+
+    Args:
+        path: the file; its header is checked before llama.cpp sees it.
+        n_gpu_layers: layers on the GPU; negative for all.
+        vocab_only: load the tokenizer alone, no weights.
+        exact: keep the weights unpacked and the kernels row by row, on the CPU, so that the size
+            of a batch does not change the logits (slower). Every model of a process must agree.
+        mlock: keep the weights in RAM.
+
+    Raises:
+        ModelFileError: the file is missing, broken, or llama.cpp cannot load it.
+        TrimixError: `exact` after a fast decode in the same process.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        n_gpu_layers: int = -1,
+        vocab_only: bool = False,
+        exact: bool = False,
+        mlock: bool = False,
+    ) -> None:
+        self._handle: object | None = None
+        self.contexts: weakref.WeakSet[Closing] = weakref.WeakSet()
+        self.path = Path(path)
+        self.header: Header = read_header(self.path)
+        self.exact, self.vocab_only = exact, vocab_only
+        self.n_gpu_layers = 0 if exact else n_gpu_layers
+        if exact:
+            require_exact()
+        params = lib.llama_model_default_params()
+        params.n_gpu_layers = self.n_gpu_layers
+        params.vocab_only = vocab_only
+        params.use_extra_bufts = not exact and may_repack(self.header)
+        if mlock:
+            params.load_mode = lib.LLAMA_LOAD_MODE_MMAP_MLOCK
+        take_reason()
+        pages = Pages(self.path)
+        with interrupts_deferred() as interrupts:
+
+            @lib.llama_progress_callback  # type: ignore[untyped-decorator]
+            def goes_on(_progress: float, _user_data: object) -> bool:
+                if params.use_extra_bufts and not mlock:
+                    pages.drop()
+                return not interrupts
+
+            params.progress_callback = goes_on
+            self._handle = lib.llama_model_load_from_file(path_bytes(self.path), params)
+        if not self._handle:
+            raise ModelFileError(
+                f"{self.path}: llama.cpp cannot load this {self.header.architecture} model "
+                f"({take_reason()})"
+            )
+        self._vocab = lib.llama_model_get_vocab(self._handle)
+        self.n_vocab = int(lib.llama_vocab_n_tokens(self._vocab))
+        if self.n_vocab == 0:
+            self.close()
+            raise ModelFileError(f"{self.path}: holds no vocabulary")
+        self.n_ctx_train = 0 if vocab_only else int(lib.llama_model_n_ctx_train(self._handle))
+
+    @property
+    def handle(self) -> object:
+        """The `llama_model *`; raises ValueError when the model is closed."""
+        if self._handle is None:
+            raise ValueError("the model is closed")
+        return self._handle
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all tensors."""
+        return int(lib.llama_model_size(self.handle))
+
+    @property
+    def n_params(self) -> int:
+        """Parameters."""
+        return int(lib.llama_model_n_params(self.handle))
+
+    @property
+    def has_float_matrices(self) -> bool:
+        """Whether some matrix is not quantized: its products change with the size of a batch."""
+        return has_float_matrices(self.header)
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja chat template in the metadata: untrusted text."""
+        value = self.header.metadata.get("tokenizer.chat_template")
+        return value if isinstance(value, str) else None
+
+    @property
+    def adds_bos(self) -> bool:
+        """Whether tokenizing with `add_special` puts the BOS token first."""
+        return bool(lib.llama_vocab_get_add_bos(self._vocab))
+
+    @property
+    def adds_eos(self) -> bool:
+        """Whether tokenizing with `add_special` puts the EOS token last."""
+        return bool(lib.llama_vocab_get_add_eos(self._vocab))
+
+    @property
+    def bos(self) -> int:
+        """The id of the BOS token, -1 for none."""
+        return int(lib.llama_vocab_bos(self._vocab))
+
+    @property
+    def eos(self) -> int:
+        """The id of the EOS token, -1 for none."""
+        return int(lib.llama_vocab_eos(self._vocab))
+
+    def end_of_generation(self) -> frozenset[int]:
+        """Every id that llama.cpp takes for an end of generation (`llama_vocab_is_eog`)."""
+        is_eog, vocab = lib.llama_vocab_is_eog, self._vocab
+        return frozenset(i for i in range(self.n_vocab) if is_eog(vocab, i))
+
+    def tokenize(
+        self, text: str, *, add_special: bool = False, parse_special: bool = False
+    ) -> list[int]:
+        """Ids of `text`; `add_special` adds BOS and the like as the model's metadata wants it.
+
+        `parse_special` reads the names of control tokens in the text as these tokens.
+        """
+        raw = text.encode("utf-8")
+        size = len(raw) + 8
+        buffer = (lib.llama_token * size)()
+        count = lib.llama_tokenize(
+            self._vocab, raw, len(raw), buffer, size, add_special, parse_special
+        )
+        if count < 0:  # more tokens than bytes: only where a space prefix and specials are added
+            size = -count
+            buffer = (lib.llama_token * size)()
+            count = lib.llama_tokenize(
+                self._vocab, raw, len(raw), buffer, size, add_special, parse_special
+            )
+        if count < 0:
+            raise TrimixError(f"{self.path}: llama.cpp cannot tokenize the text")
+        return list(buffer[:count])
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes of one token: perhaps half a character; control tokens only if `special`."""
+        if not 0 <= token < self.n_vocab:
+            raise ValueError(f"token {token} is not in the vocabulary of {self.n_vocab}")
+        size = 64
+        buffer = ctypes.create_string_buffer(size)
+        count = lib.llama_token_to_piece(self._vocab, token, buffer, size, 0, special)
+        if count < 0:
+            size = -count
+            buffer = ctypes.create_string_buffer(size)
+            count = lib.llama_token_to_piece(self._vocab, token, buffer, size, 0, special)
+        return buffer.raw[: max(count, 0)]
+
+    def close(self) -> None:
+        """Free the contexts, then the model; harmless when done twice."""
+        for context in list(self.contexts):
+            context.close()
+        if self._handle is not None:
+            lib.llama_model_free(self._handle)
+            self._handle = None
+
+
+def has_float_matrices(header: Header) -> bool:
+    """Whether a matrix of a model or an adapter is F32, F16 or BF16."""
+    return any(t.type in _FLOAT_TYPES and len(t.shape) > 1 for t in header.tensors)

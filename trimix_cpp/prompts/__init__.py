@@ -1,0 +1,5 @@
+"""Languages, the paper's prompts, and chat templates, which are rendered in a process of their own."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

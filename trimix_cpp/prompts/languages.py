@@ -1,0 +1,148 @@
+"""Languages: their codes, names, scripts and directions."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from ..errors import UsageError
+
+Direction = Literal["ltr", "rtl", "ttb"]
+
+_RTL_SCRIPTS = frozenset({"Arab", "Hebr", "Thaa", "Syrc", "Nkoo", "Adlm"})
+
+# ISO 639-3 code, other accepted codes (ISO 639-1, ISO 639-2/B, macrolanguage), scripts (ISO 15924,
+# the usual one first), English name. The names of the paper's languages are those of its prompts.
+_TABLE = """
+eng en Latn English
+uig ug Arab,Latn,Cyrl Uyghur
+bod bo,tib Tibt Tibetan
+kaz kk Cyrl,Arab Kazakh
+mvf - Mong Mongolian
+khk - Cyrl Mongolian
+mon mn Cyrl,Mong Mongolian
+tam ta Taml Tamil
+tel te Telu Telugu
+ory or,ori Orya Odia
+ben bn Beng Bengali
+zho zh,chi,cmn Hans,Hant Chinese
+asm as Beng Assamese
+guj gu Gujr Gujarati
+hin hi Deva Hindi
+kan kn Knda Kannada
+mal ml Mlym Malayalam
+mar mr Deva Marathi
+mai - Deva Maithili
+npi ne,nep Deva Nepali
+pan pa Guru,Arab Punjabi
+san sa Deva Sanskrit
+sat - Olck Santali
+sin si Sinh Sinhala
+snd sd Arab,Deva Sindhi
+urd ur Arab Urdu
+div dv Thaa Dhivehi
+dzo dz Tibt Dzongkha
+mya my,bur Mymr Burmese
+khm km Khmr Khmer
+lao lo Laoo Lao
+tha th Thai Thai
+vie vi Latn Vietnamese
+ind id Latn Indonesian
+zsm ms,msa,may Latn Malay
+jav jv Latn Javanese
+tgl tl,fil Latn Filipino
+jpn ja Jpan Japanese
+kor ko Kore Korean
+kir ky Cyrl,Arab Kyrgyz
+uzn uz,uzb Latn,Cyrl Uzbek
+tuk tk Latn Turkmen
+tgk tg Cyrl Tajik
+tat tt Cyrl Tatar
+bak ba Cyrl Bashkir
+tyv - Cyrl Tuvan
+bua - Cyrl Buryat
+sah - Cyrl Yakut
+aze az Latn,Arab Azerbaijani
+tur tr Latn Turkish
+pes fa,fas,per Arab Persian
+pbt ps,pus Arab Pashto
+ckb ku,kur Arab Kurdish
+arb ar,ara Arab Arabic
+heb he Hebr Hebrew
+hye hy,arm Armn Armenian
+kat ka,geo Geor Georgian
+amh am Ethi Amharic
+tir ti Ethi Tigrinya
+swh sw,swa Latn Swahili
+hau ha Latn Hausa
+ibo ig Latn Igbo
+yor yo Latn Yoruba
+zul zu Latn Zulu
+xho xh Latn Xhosa
+som so Latn Somali
+rus ru Cyrl Russian
+ukr uk Cyrl Ukrainian
+deu de,ger Latn German
+fra fr,fre Latn French
+spa es Latn Spanish
+por pt Latn Portuguese
+ita it Latn Italian
+"""
+
+
+@dataclass(frozen=True)
+class Language:
+    """A language.
+
+    Attributes:
+        code: ISO 639-3.
+        aliases: other codes for it: ISO 639-1 first where it has one, 639-2/B, macrolanguage.
+        name: in English, as the paper's prompts name it.
+        scripts: ISO 15924, the usual one first.
+    """
+
+    code: str
+    aliases: tuple[str, ...]
+    name: str
+    scripts: tuple[str, ...]
+
+    @property
+    def direction(self) -> Direction:
+        """Of its usual script: "ltr", "rtl", or "ttb" for columns (Mongolian, left to right)."""
+        if self.scripts[0] == "Mong":
+            return "ttb"
+        return "rtl" if self.scripts[0] in _RTL_SCRIPTS else "ltr"
+
+
+@cache
+def known_languages() -> Mapping[str, Language]:
+    """Every known language, by each of its codes."""
+    table: dict[str, Language] = {}
+    for line in _TABLE.strip().splitlines():
+        code, others, scripts, name = line.split(maxsplit=3)
+        aliases = () if others == "-" else tuple(others.split(","))
+        entry = Language(code, aliases, name, tuple(scripts.split(",")))
+        table.update(dict.fromkeys((code, *aliases), entry))
+    return table
+
+
+def language(code: str) -> Language:
+    """The language with this ISO 639-3 or 639-1 code; case does not matter.
+
+    Raises:
+        UsageError: no language here has this code; the line names close or known ones.
+    """
+    known = known_languages()
+    wanted = code.strip().lower()
+    if wanted in known:
+        return known[wanted]
+    names = {entry.name.lower(): entry for entry in known.values()}
+    close = [names[wanted]] if wanted in names else []
+    close += [known[match] for match in difflib.get_close_matches(wanted, known, n=3)]
+    shown = ", ".join(f"{entry.code} ({entry.name})" for entry in dict.fromkeys(close))
+    codes = ", ".join(list(dict.fromkeys(entry.code for entry in known.values()))[:11])
+    hint = f"did you mean {shown}?" if shown else f"known are ISO 639 codes such as {codes}"
+    raise UsageError(f"unknown language {code!r}; {hint}")

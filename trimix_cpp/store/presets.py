@@ -1,0 +1,117 @@
+"""Weights by task that `tune --save` keeps: in the user's own trio file, or beside the trios.
+
+A trio that came by its name has its saved presets in `HOME/presets/<trio>.toml`, merged over those
+it came with; a TOML file that the user named takes them into its own `[presets]` table, where
+comments and layout stay.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import MutableMapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ..errors import TrimixError, UsageError
+from ..files import replacing
+from ..fusion import Weights
+from .spec import TrioSpec
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_LOCK_SECONDS = 30.0
+
+
+def saved_file(home: Path, name: str) -> Path:
+    """Where the saved presets of the trio called `name` are."""
+    # A name is free text; a file's name is not.
+    return home / "presets" / f"{quote(name, safe=' ')}.toml"
+
+
+def with_saved(spec: TrioSpec, home: Path) -> TrioSpec:
+    """The trio with its saved presets over those it came with.
+
+    Raises:
+        TrimixError: the saved file is broken.
+    """
+    saved = _read(saved_file(home, spec.name))
+    return replace(spec, presets={**spec.presets, **saved}) if saved else spec
+
+
+def save(path: Path, home: Path, task: str, weights: Weights) -> None:
+    """Write `weights` as the preset of `task` into the TOML file at `path`.
+
+    Everything else in the file stays, comments too; the file is made where there is none. An
+    interruption leaves the old one. `home` has the lock that keeps two writers apart.
+
+    Raises:
+        UsageError: the task has no name.
+        TrimixError: the file is no TOML, or another process holds the lock.
+        OSError: the system refused to write.
+    """
+    from filelock import FileLock, Timeout
+
+    check_task(task)
+    lock = home / "presets" / ".lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=_LOCK_SECONDS):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # A link stays a link.
+            _write(path.resolve(), task, weights)
+    except Timeout:
+        raise TrimixError(f"another process is saving presets ({lock} is locked)") from None
+
+
+def check_task(task: str) -> None:
+    """Raises UsageError where `task` is no name that a user could type again."""
+    if not task.strip() or not task.isprintable():
+        raise UsageError(f"{task!r} is no name for a task, such as translation.eng-uig")
+
+
+def _write(path: Path, task: str, weights: Weights) -> None:
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    newline = "\n"
+    try:
+        text = path.read_bytes().decode("utf-8")
+        newline = "\r\n" if "\r\n" in text else "\n"
+        document = tomlkit.parse(text.replace("\r\n", "\n"))
+    except FileNotFoundError:
+        document = tomlkit.document()
+        document.add(tomlkit.comment("Weights that `trimix-cpp tune --save` chose: alpha, beta."))
+    except (UnicodeDecodeError, TOMLKitError) as error:
+        raise TrimixError(f"{path}: is not a readable TOML file ({error})") from None
+    table = document.setdefault("presets", tomlkit.table())
+    if not isinstance(table, MutableMapping):
+        raise TrimixError(f"{path}: presets is not a table; make it a [presets] table")
+    pair = [weights.alpha, weights.beta]
+    table[task] = pair if weights.gamma is None else [*pair, weights.gamma]
+    text = tomlkit.dumps(document)
+    # A layout that the writer gets wrong must not reach the file.
+    if tomllib.loads(text)["presets"][task] != table[task]:
+        raise TrimixError(f"{path}: its [presets] cannot be written to; add {task!r} by hand")
+    with replacing(path) as temporary:
+        temporary.write_bytes(text.replace("\n", newline).encode("utf-8"))
+
+
+def _read(path: Path) -> dict[str, Weights]:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return {task: _pair(pair) for task, pair in data.get("presets", {}).items()}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (UnicodeDecodeError, ValueError, TypeError, AttributeError) as error:
+        raise TrimixError(f"{path}: no readable presets ({error}); mend or remove it") from None
+
+
+def _pair(value: Any) -> Weights:
+    if not isinstance(value, list) or len(value) not in (2, 3):
+        raise ValueError("weights are [alpha, beta]")
+    return Weights(*(float(number) for number in value))

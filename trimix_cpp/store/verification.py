@@ -1,0 +1,59 @@
+"""Are the files of the pulled trios what their manifests say? Every byte is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..errors import UsageError
+from ..files import read_sha256
+from .manifest import FileRecord
+from .trios import home, manifests
+
+State = Literal["ok", "missing", "damaged"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One file of the store, the trios that use it, and what it is like."""
+
+    path: Path
+    trios: tuple[str, ...]
+    state: State
+
+
+def verify(names: Sequence[str] = ()) -> Iterator[Check]:
+    """Check the files of these trios, or of all, each file once; yields as it goes.
+
+    Raises:
+        UsageError: a trio is not in the store.
+        TrimixError: a manifest cannot be read.
+    """
+    installed = {manifest.name: manifest for manifest in manifests()}
+    if unknown := [name for name in names if name not in installed]:
+        raise UsageError(
+            f"the trio {unknown[0]!r} is not installed; `trimix-cpp list` shows which are"
+        )
+    files: dict[Path, tuple[FileRecord, list[str]]] = {}
+    for name in names or installed:
+        for model in installed[name].models:
+            for file in model.files:
+                path = home() / "models" / model.folder / file.name
+                files.setdefault(path, (file, []))[1].append(name)
+    for path, (file, trios) in files.items():
+        yield Check(path, tuple(trios), _state(path, file))
+
+
+def _state(path: Path, file: FileRecord) -> State:
+    from ..showing import bar
+
+    try:
+        if path.stat().st_size != file.size:
+            return "damaged"
+        with bar(path.name, "B") as progress:
+            step = (lambda done: progress(done, file.size)) if progress else None
+            return "ok" if read_sha256(path, step) == file.sha256 else "damaged"
+    except FileNotFoundError:
+        return "missing"

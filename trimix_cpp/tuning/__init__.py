@@ -1,0 +1,5 @@
+"""Sample prompts under every pair of weights: scores, and answers against references."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
