@@ -2,8 +2,8 @@
 
     python -m tests.impact.quantization_thresholds [--write]
 
-measures anew and prints; with --write it updates tests/impact/quantization/thresholds.json. To be run
-where a change in llama.cpp, the converter or a profile is meant to change the numbers.
+measures anew and prints; with --write it updates tests/impact/quantization/thresholds.json. To
+be run where a change in llama.cpp, the converter or a profile is meant to change the numbers.
 """
 
 from __future__ import annotations

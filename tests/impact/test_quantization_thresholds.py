@@ -1,7 +1,7 @@
 """No change of llama.cpp, of the converter or of a profile may harm what the profiles promise.
 
-The numbers stand in tests/impact/quantization/thresholds.json; `python -m tests.impact.quantization_thresholds
---write` measures them anew.
+The numbers stand in tests/impact/quantization/thresholds.json;
+`python -m tests.impact.quantization_thresholds --write` measures them anew.
 """
 
 from __future__ import annotations

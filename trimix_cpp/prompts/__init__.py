@@ -1,4 +1,4 @@
-"""Languages, the paper's prompts, and chat templates, which are rendered in a process of their own."""
+"""Languages, the paper's prompts, and chat templates, rendered in a process of their own."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Renders one chat template in a process of its own: `python -m trimix_cpp.prompts.template_worker`.
+"""`python -m trimix_cpp.prompts.template_worker` renders a chat template in its own process.
 
 A chat template comes with a model file and is a program by a stranger. Jinja's sandbox keeps it
 from Python's inner workings, but nothing in Jinja bounds its time and memory, and a single

@@ -201,7 +201,7 @@ def _cache(shape: ModelShape, cells: int, type_k: str, type_v: str) -> int:
 
 
 def _compute(shape: ModelShape, cells: int, tokens: int, rows: int) -> int:
-    """Bytes of the graph's buffers, found by measuring (tests/quant/test_memory.py holds it to that).
+    """Bytes of the graph's buffers, found by measuring (tests/quant/test_memory.py holds it so).
 
     Of each token of a micro-batch: three rows of the feed-forward network and four of the residual
     stream at its widest point, or the attention's queries, keys and values; the mask of half
