@@ -46,9 +46,10 @@ $(TOKENIZERS):
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/python tools/as_installed.py imports
 
 types: $(INSTALLED_DEV)
-	$(BIN)/python tools/typecheck.py
+	$(BIN)/python tools/as_installed.py types
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -63,4 +64,4 @@ $(INSTALLED_DEV): pyproject.toml | $(BIN)/python
 	touch $@ $(INSTALLED)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build *.egg-info .mypy_cache .import_linter_cache .ruff_cache .pytest_cache

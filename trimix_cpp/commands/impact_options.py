@@ -168,15 +168,14 @@ class Evaluation:
         self, side: Side, prompts: Sequence[str], most: int, n_parallel: int
     ) -> list[Answer]:
         """The greedy answers of a side; from the cache where they are known."""
-        import llama_cpp
-
         from ..impact import Answer, answers
+        from ..llama import version
         from ..store import read_json, write_json
 
         roles = self.weights.roles
         key = json.dumps(
             [
-                llama_cpp.__version__,
+                version(),
                 side.identity(roles, self.cache),
                 self.weights.coefficients,
                 [*prompts],

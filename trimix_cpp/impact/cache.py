@@ -48,9 +48,9 @@ class Cache:
     """
 
     def __init__(self, folder: Path, key: Any) -> None:
-        import llama_cpp
+        from ..llama import version
 
-        whole = json.dumps([_VERSION, llama_cpp.__version__, key], sort_keys=True)
+        whole = json.dumps([_VERSION, version(), key], sort_keys=True)
         self.folder = folder / "impact" / hashlib.sha256(whole.encode()).hexdigest()[:32]
 
     def get(self, window: Window) -> Measured | None:

@@ -223,12 +223,12 @@ class Workshop:
 
     def _made(self, path: Path, kind: str, choice: RoleProfile | None = None) -> Path:
         """Where a file lies that is made from `path`: the same only if it would be the same."""
-        import llama_cpp
+        from ..llama import version
 
         found = [
             hashing.sha256(path, self.cache / "sha256.json"),
             choice.as_json() if choice else kind,
-            llama_cpp.__version__ if choice else "",
+            version() if choice else "",
         ]
         key = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
         return self.cache / "models" / f"{path.stem}-{kind}-{key}.gguf"

@@ -4,6 +4,7 @@ from .backend import interrupts_deferred as interrupts_deferred
 from .backend import physical_cores as physical_cores
 from .backend import repacked_types as repacked_types
 from .backend import supports_gpu as supports_gpu
+from .backend import version as version
 from .context import MAX_SEQ as MAX_SEQ
 from .context import Context as Context
 from .imatrix import collect as collect

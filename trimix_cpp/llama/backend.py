@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -119,6 +120,11 @@ def may_repack(header: Header) -> bool:
     """Whether llama.cpp may copy a model's weights into that order; else they stay mapped pages."""
     copied = repacked_bytes(shape_of_header(header), None, repacked_types())
     return extra_buffers_work() and copied <= free_memory()
+
+
+def version() -> str:
+    """The release of llama-cpp-python, and so of the llama.cpp in it."""
+    return metadata.version("llama-cpp-python")
 
 
 def features() -> tuple[str, ...]:

@@ -12,9 +12,9 @@ from trimix_cpp.errors import TrimixError
 from trimix_cpp.store.manifest import Manifest
 from trimix_cpp.store.trios import find_trio, trio_for_language
 
-from ..pull.store_checks import TRIO, Puller, files_of, kept_files, model_of
 from ..support.cli import trimix
 from ..support.hub_server import Hub
+from .store_checks import TRIO, Puller, files_of, kept_files, model_of
 
 SECOND = (
     TRIO.replace('"tiny"', '"second"')
