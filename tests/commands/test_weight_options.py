@@ -11,8 +11,7 @@ import pytest
 from trimix_cpp.commands.draft_options import resolve_drafting
 from trimix_cpp.commands.weight_options import Weighting, resolve_weighting
 from trimix_cpp.errors import UsageError
-from trimix_cpp.fusion.control import Plausibility
-from trimix_cpp.fusion.weights import METHODS, Weights
+from trimix_cpp.fusion.weights import METHODS, Plausibility, Weights
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
 
 from ..support.cli import trimix

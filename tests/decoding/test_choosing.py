@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from trimix_cpp.decoding.decoder import Decoder, Sequence
 from trimix_cpp.decoding.trio import Trio
-from trimix_cpp.fusion.control import Plausibility
-from trimix_cpp.fusion.weights import Weights
+from trimix_cpp.fusion.weights import Plausibility, Weights
 from trimix_cpp.store.spec import TrioSpec
 
 from ..conftest import QUICK, ROLES

@@ -16,10 +16,9 @@ from trimix_cpp.commands.tune import command
 from trimix_cpp.decoding.decoder import Decoder, Sequence
 from trimix_cpp.decoding.trio import Feed, Options, Trio
 from trimix_cpp.errors import TrimixError
-from trimix_cpp.fusion.control import Plausibility
 from trimix_cpp.fusion.grid import DEFAULT_GRID, TIE, Grid
 from trimix_cpp.fusion.optimum import FINE_VALUES
-from trimix_cpp.fusion.weights import Weights
+from trimix_cpp.fusion.weights import Plausibility, Weights
 from trimix_cpp.store.spec import TrioSpec
 from trimix_cpp.tuning import samples as tuning
 from trimix_cpp.tuning import upper_bound

@@ -7,7 +7,6 @@ from .choosers import PplChooser as PplChooser
 from .choosers import PplOptChooser as PplOptChooser
 from .choosers import divergence as divergence
 from .choosers import grid_entropies as grid_entropies
-from .control import Plausibility as Plausibility
 from .control import control_from_large as control_from_large
 from .control import keep_plausible as keep_plausible
 from .divergences import BLOCK as BLOCK
@@ -32,6 +31,7 @@ from .rows import Row as Row
 from .rows import fuse as fuse
 from .sampling import Sampler as Sampler
 from .weights import METHODS as METHODS
+from .weights import Plausibility as Plausibility
 from .weights import Weights as Weights
 from .weights import method_weights as method_weights
 from .weights import parse_weights as parse_weights

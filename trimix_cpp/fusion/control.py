@@ -3,38 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import TrimixError
-from .roles import ROLES
 from .rows import Row, log_softmax
-
-
-@dataclass(frozen=True)
-class Plausibility:
-    """Contrastive decoding's mask: which tokens may come at all (Li et al. 2023).
-
-    Attributes:
-        role: whose distribution decides.
-        threshold: tokens under `threshold` times its best probability may not.
-
-    Raises:
-        TrimixError: an unknown role, or a threshold that is not above 0 and at most 1.
-    """
-
-    role: str = "cpt"
-    threshold: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.role not in ROLES:
-            raise TrimixError(f"plausibility by {self.role!r}: roles are {', '.join(ROLES)}")
-        if not 0 < self.threshold <= 1:
-            raise TrimixError(
-                f"the plausibility threshold is above 0 and at most 1, not {self.threshold}"
-            )
 
 
 def keep_plausible(row: Row, judge: Row, threshold: float) -> Row:

@@ -10,12 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from ..errors import TrimixError
-
-if TYPE_CHECKING:
-    from .control import Plausibility
+from .roles import ROLES
 
 # Coefficients come from decimal fractions: 1 - 0.1 - 0.9 is 0 for a user, not 2.8e-17.
 _DECIMALS = 12
@@ -60,6 +57,30 @@ class Weights:
     def __str__(self) -> str:
         gamma = "" if self.gamma is None else f", gamma {self.gamma:g}"
         return f"alpha {self.alpha:g}, beta {self.beta:g}{gamma}"
+
+
+@dataclass(frozen=True)
+class Plausibility:
+    """Contrastive decoding's mask: which tokens may come at all (Li et al. 2023).
+
+    Attributes:
+        role: whose distribution decides.
+        threshold: tokens under `threshold` times its best probability may not.
+
+    Raises:
+        TrimixError: an unknown role, or a threshold that is not above 0 and at most 1.
+    """
+
+    role: str = "cpt"
+    threshold: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise TrimixError(f"plausibility by {self.role!r}: roles are {', '.join(ROLES)}")
+        if not 0 < self.threshold <= 1:
+            raise TrimixError(
+                f"the plausibility threshold is above 0 and at most 1, not {self.threshold}"
+            )
 
 
 METHODS = (
