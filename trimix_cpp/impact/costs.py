@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from ..decoding import Options
 from ..errors import TrimixError
 from ..fusion import Weights
 from ..gguf import read_header
+from ..processes import Call, ChildDiedError, Send
 from ..quant import estimate
 from ..store import TrioSpec
 from .sides import Side
@@ -88,16 +86,16 @@ def timed_run(spec: TrioSpec, weights: Weights, options: Options, prompt: Sequen
     Raises:
         TrimixError: the process died, or what the models raise.
     """
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        try:
-            return pool.submit(_run, spec, weights, options, list(prompt)).result()
-        except BrokenProcessPool:
-            raise TrimixError(
-                f"{spec.name}: the process that measures its speed died; is there enough memory?"
-            ) from None
+    try:
+        with Call(_run, spec, weights, options, list(prompt)) as call:
+            return Run(*next(iter(call)))
+    except ChildDiedError as error:
+        raise TrimixError(
+            f"{spec.name}: its speed cannot be measured: {error}; is there enough memory?"
+        ) from None
 
 
-def _run(spec: TrioSpec, weights: Weights, options: Options, prompt: list[int]) -> Run:
+def _run(send: Send, spec: TrioSpec, weights: Weights, options: Options, prompt: list[int]) -> None:
     from ..decoding import Decoder, Sequence, Trio
 
     with Trio(spec, weights.roles, options) as trio:
@@ -111,7 +109,7 @@ def _run(spec: TrioSpec, weights: Weights, options: Options, prompt: list[int]) 
                 decoder.step()
             decoder.remove(sequence)
             left -= len(sequence.generated)
-        return Run(_peak(), decoder.timings.prompt_speed, decoder.timings.speed)
+        send([_peak(), decoder.timings.prompt_speed, decoder.timings.speed])
 
 
 def _peak() -> int:

@@ -8,13 +8,11 @@ did not expect; a child can be killed, and its death is an error like any other.
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
 import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TrimixError
+from ..processes import Call, ChildDiedError, Send
 
 Progress = Callable[[int, int], None]
 
@@ -70,56 +69,48 @@ def quantize_file(request: Request, progress: Progress | None = None) -> None:
     Raises:
         QuantizeError: llama.cpp's own words, or that its process died.
     """
-    spawn = multiprocessing.get_context("spawn")
-    here, there = spawn.Pipe(duplex=False)
-    child = spawn.Process(target=_work, args=(request, there), daemon=True)
-    child.start()
-    there.close()  # so that the child's death is an end of file here
     try:
-        while (message := here.recv()) != "done":
-            if isinstance(message, str):
-                advice = [f"; {text}" for word, text in _ADVICE.items() if word in message]
-                raise QuantizeError(f"{request.src}: llama.cpp says: {message}{''.join(advice)}")
-            if progress:
-                progress(*message)
-    except EOFError:
-        child.join()
+        with Call(_work, request) as call:
+            for message in call:
+                if isinstance(message, str):
+                    advice = [f"; {text}" for word, text in _ADVICE.items() if word in message]
+                    raise QuantizeError(
+                        f"{request.src}: llama.cpp says: {message}{''.join(advice)}"
+                    )
+                if progress:
+                    progress(*message)
+    except ChildDiedError as error:
         raise QuantizeError(
-            f"{request.src}: llama.cpp died while quantizing it (exit code {child.exitcode}); "
+            f"{request.src}: llama.cpp cannot quantize it: {error}; "
             "this file and these types do not go together"
         ) from None
-    finally:
-        child.kill()
-        child.join()
-        here.close()
 
 
-def _work(request: Request, pipe: Connection) -> None:
-    """The child: send (tensor, tensors) on the way, then "done" or what went wrong."""
+def _work(send: Send, request: Request) -> None:
+    """The child: send [tensor, tensors] on the way, and what went wrong."""
     # A failed assertion in C prints a backtrace, through a debugger if it finds one: the parent
     # tells it in one line.
     os.environ["GGML_NO_BACKTRACE"] = "1"
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    watch = _Watch(pipe)
+    watch = _Watch(send)
     callback = lib.llama_log_callback(watch)
     lib.llama_log_set(callback, ctypes.c_void_p(0))
     params = _params(request)
     params.dry_run = True  # finds out the size, and most of what could be wrong
     if not _call(request, params):
-        pipe.send(watch.error or "unknown reason")
+        send(watch.error or "unknown reason")
     elif (free := shutil.disk_usage(request.dst.parent).free) < watch.size:
-        pipe.send(f"{watch.size / 1e6:,.1f} MB needed on disk, {free / 1e6:,.1f} MB free")
+        send(f"{watch.size / 1e6:,.1f} MB needed on disk, {free / 1e6:,.1f} MB free")
     else:
         params.dry_run, watch.reporting = False, True
-        pipe.send("done" if _call(request, params) else watch.error or "unknown reason")
-    pipe.close()
+        if not _call(request, params):
+            send(watch.error or "unknown reason")
 
 
 class _Watch:
     """Reads llama.cpp's log, which is the only place where progress and reasons are told."""
 
-    def __init__(self, pipe: Connection) -> None:
-        self.pipe, self.reporting, self.size, self.error = pipe, False, 0, ""
+    def __init__(self, send: Send) -> None:
+        self.send, self.reporting, self.size, self.error = send, False, 0, ""
 
     def __call__(self, level: int, text: bytes, _user_data: Any) -> None:
         line = text.decode("utf-8", "replace").strip()
@@ -128,7 +119,7 @@ class _Watch:
         elif size := _SIZE_LINE.search(line):
             self.size = int(float(size[1]) * 2**20)
         elif self.reporting and (tensor := _TENSOR_LINE.match(line)):
-            self.pipe.send((int(tensor[1]), int(tensor[2])))
+            self.send((int(tensor[1]), int(tensor[2])))
 
 
 def _params(request: Request) -> Any:

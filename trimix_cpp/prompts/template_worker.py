@@ -1,4 +1,4 @@
-"""`python -m trimix_cpp.prompts.template_worker` renders a chat template in its own process.
+"""Renders a chat template, in a process of its own that `processes.start` starts.
 
 A chat template comes with a model file and is a program by a stranger. Jinja's sandbox keeps it
 from Python's inner workings, but nothing in Jinja bounds its time and memory, and a single
@@ -140,7 +140,3 @@ def main() -> None:
                 reply = {"error": _message(error)}
             faulthandler.cancel_dump_traceback_later()
             _answer(reply)
-
-
-if __name__ == "__main__":
-    main()

@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
-import subprocess
-import sys
 import threading
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import IO, Any
 
 from ..errors import TrimixError
 from ..files import Closing
+from ..processes import Child, start
 
 Message = Mapping[str, str]
 
@@ -103,19 +101,7 @@ class _Worker:
     """The process that renders, and the watch over its time and memory."""
 
     def __init__(self) -> None:
-        windows = sys.platform == "win32"
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "trimix_cpp.prompts.template_worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            # Where the package lies, so that a checkout that is not installed works too.
-            cwd=Path(__file__).resolve().parents[2],
-            # A group of its own: Ctrl-C in the terminal is not for it.
-            start_new_session=not windows,
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0)
-            | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-        )
+        self._process = start("trimix_cpp.prompts.template_worker")
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         assert self._process.stdout is not None
         threading.Thread(
@@ -172,7 +158,7 @@ def _read_lines(pipe: IO[bytes], lines: queue.SimpleQueue[bytes]) -> None:
     lines.put(b"")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: Child) -> None:
     process.kill()
     process.wait()
     for pipe in (process.stdin, process.stdout):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,8 @@ def bar(label: str, unit: str) -> Iterator[Callable[[int, int], None] | None]:
         return
     from tqdm import tqdm
 
+    # Its own lock is multiprocessing's, which starts a process for it on most systems.
+    tqdm.set_lock(threading.RLock())
     scaled = unit == "B"
     with tqdm(desc=label, unit=unit, unit_scale=scaled, leave=False, file=sys.stderr) as shown:
 

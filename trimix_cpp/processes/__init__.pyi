@@ -1,0 +1,5 @@
+from .calls import Call as Call
+from .calls import ChildDiedError as ChildDiedError
+from .calls import Send as Send
+from .python import Child as Child
+from .python import start as start
