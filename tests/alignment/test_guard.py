@@ -24,6 +24,7 @@ from trimix_cpp.commands import main
 from trimix_cpp.errors import AlignmentError, ModelFileError, TrimixError
 from trimix_cpp.llama.context import Model
 
+from ..support.examples import examples
 from ..support.vocab_files import (
     CONTROL,
     NORMAL,
@@ -129,7 +130,7 @@ def test_padding_in_the_middle_takes_no_part(tmp_path: Path) -> None:
         found.from_role("large", ids(n))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12))
 @given(seed=st.integers(0, 2**32), padding=st.integers(0, 3), spm=st.booleans())
 def test_permuted(
     tmp_path_factory: pytest.TempPathFactory, seed: int, padding: int, spm: bool

@@ -25,6 +25,7 @@ from trimix_cpp.errors import ModelFileError, TrimixError, UsageError
 from trimix_cpp.gguf.header import read_header
 from trimix_cpp.gguf.lora import read_adapter
 
+from ..support.examples import examples
 from ..support.tiny import finish
 from .adapters import ATTENTION, added, logits, matrices, write_adapter
 from .families import FAMILIES
@@ -140,7 +141,7 @@ def test_logits_with_the_adapter_equal_the_merged_model(
     own=st.dictionaries(st.sampled_from(["q_proj", "v_proj", "layers.0"]), st.floats(0.1, 64)),
     stabilized=st.booleans(),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(25), suppress_health_check=list(HealthCheck))
 def test_any_ranks_and_alphas(
     tmp_path_factory: pytest.TempPathFactory,
     ranks: list[int],

@@ -48,7 +48,7 @@ def test_sentencepiece_agrees(tmp_path: Path) -> None:
         assert flags == (piece.type == 2, piece.type == 3, piece.type == 6)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.binary(max_size=80)
     | st.tuples(st.integers(0, 299), st.binary(max_size=6)).map(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -195,7 +195,6 @@ def test_a_lookup_finds_how_the_text_went_on() -> None:
     assert lookup.guesses[:2] == [4, 7]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.integers(1, 7))
 def test_a_lookup_agrees_with_a_plain_search(tokens: list[int], step: int) -> None:
     """Grown piece by piece, it finds what a search of the whole text finds."""

@@ -33,6 +33,7 @@ from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.llama.context import Context, Model
 
 from ..conftest import ROLES
+from ..support.examples import examples
 
 Rows = Mapping[str, np.ndarray]
 EXAMPLE = "Please translate the following English text into Uyghur.\nEnglish: {}\nUyghur: {}"
@@ -149,7 +150,7 @@ def test_real_logits_give_the_nll_of_36_softmaxes(
     np.testing.assert_allclose(score.perplexity, np.exp(expected / len(targets)), rtol=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(
     seed=st.integers(0, 1 << 30),
     n=st.integers(1, 5),
@@ -399,7 +400,7 @@ def test_the_first_token_chooses_the_pair_of_least_entropy(demo_logits: list) ->
     k=st.integers(1, 400),
     far=st.booleans(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 def test_entropies_of_any_rows(seed: int, scale: float, k: int, far: bool) -> None:
     rng = np.random.default_rng(seed)
     last = {role: rng.normal(0, scale, k).astype(np.float32) for role in ROLES}
@@ -421,7 +422,7 @@ def test_a_prompt_of_one_token_chooses_nothing(make: Callable[[], Chooser]) -> N
 
 
 @given(seed=st.integers(0, 1 << 30), shift=st.floats(-50, 50), scale=st.floats(0.1, 20))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 def test_divergence(seed: int, shift: float, scale: float) -> None:
     rng = np.random.default_rng(seed)
     p, q = (rng.normal(0, scale, 300).astype(np.float32) for _ in range(2))

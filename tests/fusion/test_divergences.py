@@ -14,6 +14,8 @@ from trimix_cpp.fusion.divergences import Judge, Positions, blocks, figures, fus
 from trimix_cpp.fusion.rows import fuse
 from trimix_cpp.fusion.weights import Weights
 
+from ..support.examples import examples
+
 N, V = 12, 9
 LOGITS = st.floats(-30, 30, width=32)
 ROWS = arrays(np.float32, (N, V), elements=LOGITS)
@@ -80,7 +82,7 @@ def percentile(values: list[float], fraction: float) -> float:
 
 
 @given(ROWS, ROWS, TARGETS)
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_figures_are_those_of_llama_perplexity(
     base: np.ndarray, rows: np.ndarray, targets: np.ndarray
 ) -> None:

@@ -14,6 +14,7 @@ from trimix_cpp.fusion.optimum import Optimum, Point, minimise_grid, minimise_in
 from trimix_cpp.fusion.weights import Weights
 
 from ..conftest import ROLES
+from ..support.examples import examples
 from .test_choosers import Rows, demo_logits, nll, nll_written_out, random_rows
 
 __all__ = ["demo_logits"]  # a fixture
@@ -55,7 +56,7 @@ prompts = st.tuples(
 
 
 @given(prompts)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 def test_never_worse_than_any_place_that_a_search_finds(prompt: tuple) -> None:
     seed, n, k, scale, kind = prompt
     rng = np.random.default_rng(seed)
@@ -182,7 +183,7 @@ def quadratic(matrix: np.ndarray, centre: np.ndarray):
     centre=st.tuples(st.floats(-2, 3), st.floats(-2, 3)),
     start=st.tuples(st.floats(0, 1), st.floats(0, 1)),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 def test_the_minimum_of_a_quadratic_meets_its_conditions(
     angle: float, bends: tuple, centre: tuple, start: tuple
 ) -> None:
@@ -203,7 +204,7 @@ def test_the_minimum_of_a_quadratic_meets_its_conditions(
     ),
     start=st.tuples(st.floats(0, 1), st.floats(0, 1)),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 def test_edges_do_not_lead_astray(planes: list, start: tuple) -> None:
     """The largest of some planes has no curvature at all, and its minimum lies where they meet."""
     planes = np.array(planes)
@@ -234,7 +235,7 @@ def test_a_few_steps_in_place_of_36_points(demo_logits: list) -> None:
 
 
 @given(centre=st.tuples(st.floats(-0.2, 1.2), st.floats(-0.2, 1.2)), steep=st.floats(0.5, 6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 def test_the_true_value_is_never_above_the_grids(centre: tuple, steep: float) -> None:
     def true(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         bowls = (

@@ -32,6 +32,7 @@ from trimix_cpp.gguf.imatrix import (
 from trimix_cpp.llama.context import Model
 from trimix_cpp.llama.imatrix import collect
 
+from ..support.examples import examples
 from ..support.tiny import write_tiny_model
 
 TEXT = "ھەممە ئادەم زاتىدىنلا ئەركىن، ئىززەت-ھۆرمەت ۋە ھوقۇقتا باپباراۋەر بولۇپ تۇغۇلغان. " * 20
@@ -144,7 +145,7 @@ def as_entry(rows: list[tuple[list[float], int]]) -> Entry:
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50))
 @given(st.dictionaries(st.sampled_from(["a.weight", "blk.0.x", "ئا"]), entries, min_size=1))
 def test_what_is_written_is_read(
     tmp_path_factory: pytest.TempPathFactory, found: dict[str, list[tuple[list[float], int]]]
@@ -200,7 +201,7 @@ def test_every_cut_of_a_file_is_told(tmp_path: Path) -> None:
             read_imatrix(path)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(st.binary(max_size=200))
 def test_any_bytes_are_an_error_or_a_matrix(
     tmp_path_factory: pytest.TempPathFactory, data: bytes

@@ -23,6 +23,8 @@ from trimix_cpp.translate.journal import Journal
 from trimix_cpp.translate.task import Task
 from trimix_cpp.translate.units import Outcome, Unit
 
+from ..support.examples import examples
+
 SETTINGS = {"models": {"large": "5e1f"}, "weights": "alpha 0.9, beta 0.3", "exact": True}
 DONE = {
     Unit("Open file"): Outcome("ھۆججەت ئاچ", (), 5, (0.9, 0.3)),
@@ -70,7 +72,7 @@ def test_cut_at_any_byte_it_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
         assert path.read_bytes() == whole
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_torn_block_costs_what_follows_and_nothing_else(
     data: st.DataObject, tmp_path: Path

@@ -11,6 +11,7 @@ from trimix_cpp.errors import TrimixError
 from trimix_cpp.translate.documents import open_document
 from trimix_cpp.translate.segments import FormatOptions, Result
 
+from ..support.examples import examples
 from .test_formats import SRT, VTT
 from .test_markdown import TEXT
 
@@ -75,7 +76,7 @@ def mangled(text: str, edits: list[tuple[str, int, int, str]]) -> str:
     return "\n".join(lines)
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(
     st.sampled_from(FILES),
     edits,
