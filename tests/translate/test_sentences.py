@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trimix_cpp.characters import starts
 from trimix_cpp.translate.placeholders import find
-from trimix_cpp.translate.sentences import Piece, inside_character, join, split
+from trimix_cpp.translate.sentences import Piece, join, split
 
 UYGHUR = "ھۆججەتنى ئاچالمىدى. قايتا سىنامسىز؟ «ھەئە» نى چېكىڭ، ئاندىن كۈتۈڭ!"
 TIBETAN = "བོད་སྐད་ནི་སྐད་ཡིག་ཅིག་རེད། །ཡིག་ཆ་ཁ་འབྱེད། དེ་ནས་ཉར་ཚགས་བྱེད་རོགས།།"
@@ -44,15 +44,13 @@ def test_the_pieces_are_the_text(text: str, limit: int) -> None:
 
 @given(texts, limits)
 def test_no_character_and_no_placeholder_is_cut(text: str, limit: int) -> None:
-    starts = {0}
-    for cluster in regex.findall(r"\X", text):
-        starts.add(max(starts) + len(cluster))
+    whole = starts(text)
     taken = [(f.start, f.end) for f in find(text) if f.kind not in ("break", "tab")]
     at = 0
     for piece in split(text, limit):
         # White space and marks on their own make odd clusters; text that is sent does not.
         if piece.text and (at == 0 or not text[at - 1].isspace()):
-            assert at in starts
+            assert at in whole
         at += len(piece.text)
         assert not any(start < at < end for start, end in taken) or "\n" in text or "\r" in text
         at += len(piece.separator)
@@ -63,22 +61,13 @@ def test_only_what_cannot_be_cut_is_longer_than_the_limit(text: str, limit: int)
     for piece in split(text, limit):
         if len(piece.text) > limit:
             kept = [(f.start, f.end) for f in find(piece.text)]
+            whole = starts(piece.text)
             assert not any(
                 0 < len(piece.text[:at].strip()) <= limit
-                and not inside_character(piece.text, at)
+                and at in whole
                 and not any(start < at < end for start, end in kept)
                 for at in range(1, len(piece.text))
             )
-
-
-@given(texts)
-def test_characters_are_unicode_s(text: str) -> None:
-    starts, at = set(), 0
-    for cluster in regex.findall(r"\X", text):
-        starts.add(at)
-        at += len(cluster)
-    # Ours may join more, never less.
-    assert {i for i in range(1, len(text)) if not inside_character(text, i)} <= starts
 
 
 @pytest.mark.parametrize(

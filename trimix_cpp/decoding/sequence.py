@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..errors import TrimixError
 from ..fusion import Plausibility, Sampler, Weights
-from .text import TextStream
+from .stream import TextStream
 
 if TYPE_CHECKING:
     from ..fusion import Chooser

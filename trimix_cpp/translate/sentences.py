@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from ..characters import starts
 from .lines import TSHEG, UNSPACED, split_lines
 from .placeholders import find
 
@@ -123,9 +123,11 @@ def _pieces(line: str, limit: int, size: Callable[[str], int]) -> list[Piece]:
         return [Piece("", "")]
     if size(line) <= limit:
         return [Piece(line, "")]
-    keep = frozenset(at for found in find(line) for at in range(found.start + 1, found.end))
+    whole = set(starts(line))
+    for found in find(line):
+        whole.difference_update(range(found.start + 1, found.end))
     pieces = []
-    for part in _packed(line, limit, size, keep, 0, _levels()):
+    for part in _packed(line, limit, size, whole, 0, _levels()):
         body = part.rstrip()
         pieces.append(Piece(body, part[len(body) :]))
     return pieces
@@ -142,29 +144,26 @@ def _packed(
     text: str,
     limit: int,
     size: Callable[[str], int],
-    keep: frozenset[int],
+    whole: set[int],
     offset: int,
     levels: list[_Cuts],
 ) -> Iterator[str]:
     """`text`, which stands at `offset` of its line, in parts within `limit`, by the first level.
 
-    As much as fits goes into a part; what does not fit alone is cut by the next level.
+    It may be cut at the places `whole` of the line. As much as fits goes into a part; what does
+    not fit alone is cut by the next level.
     """
     if not levels:
         yield text
         return
-    places = [
-        at
-        for at in levels[0](text)
-        if 0 < at < len(text) and not inside_character(text, at) and offset + at not in keep
-    ]
+    places = [at for at in levels[0](text) if 0 < at < len(text) and offset + at in whole]
     begin = 0
     ends = [*places, len(text)]
     while begin < len(text):
         best = _longest(text, begin, ends, limit, size)
         if best is None:
             first = ends[bisect_right(ends, begin)]
-            yield from _packed(text[begin:first], limit, size, keep, offset + begin, levels[1:])
+            yield from _packed(text[begin:first], limit, size, whole, offset + begin, levels[1:])
             begin = first
         else:
             yield text[begin:best]
@@ -196,29 +195,3 @@ def _sentence_ends(text: str) -> Iterator[int]:
 
 def _ends_of(pattern: re.Pattern[str]) -> _Cuts:
     return lambda text: (match.end() for match in pattern.finditer(text))
-
-
-def inside_character(text: str, at: int) -> bool:
-    """`text[at]` belongs to one character as readers see it (grapheme cluster) with what precedes.
-
-    Unicode's rules (UAX #29), a little wider: no cut between two regional indicators at all, and
-    none after any virama.
-    """
-    if not 0 < at < len(text):
-        return False
-    before, char = text[at - 1], text[at]
-    return (
-        unicodedata.category(char) in ("Mn", "Mc", "Me", "Sk")
-        or char in "\u200c\u200d"
-        or before == "\u200d"
-        or 0xE0020 <= ord(char) <= 0xE007F  # tags, in flags of regions
-        or unicodedata.combining(before) == 9  # virama: the next letter joins it
-        or ("\u0600" <= before <= "\u08e2" and unicodedata.category(before) == "Cf")
-        or 0x1160 <= ord(char) <= 0x11FF  # vowels and finals of Hangul in single letters
-        or (_regional(before) and _regional(char))
-        or (before == "\r" and char == "\n")
-    )
-
-
-def _regional(char: str) -> bool:
-    return 0x1F1E6 <= ord(char) <= 0x1F1FF

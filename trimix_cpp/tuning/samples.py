@@ -7,7 +7,7 @@ of the grid, and its end gives the first generated token's entropy and divergenc
 
 from __future__ import annotations
 
-import unicodedata
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..characters import starts
 from ..decoding import Rows, Trio
 from ..decoding import decoder as decoding
 from ..files import Closing
@@ -311,6 +312,5 @@ def _cut_characters(text: str, limit: int, count: Callable[[str], int]) -> str:
         else:
             low = middle + 1
     # A vowel sign without its letter, or a subjoined letter without its stack, is no beginning.
-    while high < len(text) and unicodedata.category(text[high]).startswith("M"):
-        high += 1
-    return text[high:]
+    begins = starts(text)
+    return text[begins[bisect_left(begins, high)] :]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import codecs
-import unicodedata
 from collections.abc import Sequence
 
-_ZWJ = "\u200d"
+from ..characters import settled
 
 
 class TextStream:
@@ -43,7 +42,7 @@ class TextStream:
         if found:
             self.stopped = True
             return self._give(min(found))
-        return self._give(min(last_cluster(self._held), self._stop_begins()))
+        return self._give(min(settled(self._held), self._stop_begins()))
 
     def finish(self) -> str:
         """The rest, when no more bytes come; an unfinished character is dropped."""
@@ -63,23 +62,3 @@ class TextStream:
             if any(stop.startswith(tail) for stop in self._stops):
                 return start
         return len(self._held)
-
-
-def last_cluster(text: str) -> int:
-    """Where the last character of `text` begins, its combining marks and joiners included.
-
-    White space and control characters take no marks: after them the text is complete.
-    """
-    at = len(text)
-    if at == 0 or text[-1].isspace():
-        return at
-    while at > 0:
-        at -= 1
-        joined = _extends(text[at]) or (at > 0 and text[at - 1] == _ZWJ)
-        if not joined:
-            return at
-    return 0
-
-
-def _extends(char: str) -> bool:
-    return char == _ZWJ or unicodedata.category(char) in ("Mn", "Mc", "Me", "Sk")
