@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from trimix_cpp.commands.draft_options import resolve_drafting
-from trimix_cpp.commands.weight_options import Weighting, resolve_weighting
 from trimix_cpp.errors import UsageError
 from trimix_cpp.fusion.weights import METHODS, Plausibility, Weights
+from trimix_cpp.runtime import DraftFlags, WeightFlags, Weighting
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
 
 from ..support.cli import trimix
@@ -26,14 +25,7 @@ PROMPT = "Please translate the following English text into Uyghur.\nEnglish: Ope
 
 
 def resolved(**flags: Any) -> Weighting:
-    defaults = {
-        "weights": "preset",
-        "task": None,
-        "method": "trimix",
-        "strength": 0.5,
-        "plausibility": None,
-    }
-    return resolve_weighting({**defaults, **flags}, SPEC)
+    return WeightFlags(**flags).resolve(SPEC)
 
 
 def test_fixed_and_preset() -> None:
@@ -92,18 +84,18 @@ def test_what_means_nothing_is_wrong_usage(flags: dict[str, str], why: str) -> N
 
 
 def test_draft_options() -> None:
-    spec, none = resolve_drafting({"draft": "off", "draft_model": None}, SPEC)
+    spec, none = DraftFlags().resolve(SPEC)
     assert (spec, none) == (SPEC, None)
-    _, auto = resolve_drafting({"draft": "auto", "draft_model": None}, SPEC)
+    _, auto = DraftFlags("auto").resolve(SPEC)
     assert auto is not None
     assert auto.depth is None
-    spec, fixed = resolve_drafting({"draft": "3", "draft_model": Path("d.gguf")}, SPEC)
+    spec, fixed = DraftFlags("3", Path("d.gguf")).resolve(SPEC)
     assert fixed is not None
     assert (fixed.depth, fixed.most, fixed.draft_role) == (3, 3, "draft")
     assert spec.roles["draft"].path == Path("d.gguf")
     for flags in (("nine", None), ("99", None), ("-1", None), ("off", Path("d.gguf"))):
         with pytest.raises(UsageError):
-            resolve_drafting({"draft": flags[0], "draft_model": flags[1]}, SPEC)
+            DraftFlags(*flags).resolve(SPEC)
 
 
 def generate(*arguments: str, files: dict[str, Path]) -> dict[str, Any]:

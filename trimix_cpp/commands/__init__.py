@@ -101,12 +101,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _show_warnings() -> None:
-    """Let what the engine warns of reach the user, as a line on stderr."""
-    logger = logging.getLogger("trimix_cpp.decoding.trio")
-    logger.propagate = False  # -v shows the rest, not this again
+    """Let what the rooms below warn of reach the user, as a line on stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("trimix-cpp: %(message)s"))
-    logger.handlers = [handler]
+    for name in ("decoding.trio", "runtime"):
+        logger = logging.getLogger(f"trimix_cpp.{name}")
+        logger.propagate = False  # -v shows the rest, not this again
+        logger.handlers = [handler]
 
 
 def _fail(message: str, code: int) -> int:

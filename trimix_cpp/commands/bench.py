@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import TrimixError, UsageError
-from .options import notice, per_role, read_text, resolve_running, resolve_spec, running_options
-from .weight_options import parse_weighting
+from ..runtime import ModelFlags, RunFlags, find_models, parse_weighting, per_role
+from .options import notice, read_text, running_options
 
 if TYPE_CHECKING:
     from ..bench import Plan
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ..store import TrioSpec
 
 ROLES = ("large", "cpt", "base")
-MODELS = ("lang", "trio", "large", "cpt", "base", "large_base")
 # The rate that random models are given where none is: about what the bundled trio's cpt reaches.
 ACCEPTANCE = 0.9
 # Above it figures are too low.
@@ -124,7 +123,7 @@ _BUSY = 0.5
     help="Keep the random models here, for the next time.",
 )
 @running_options  # fmt: skip
-def command(output: str, as_json: bool, **flags: Any) -> None:
+def command(output: str, as_json: bool, models: ModelFlags, run: RunFlags, **flags: Any) -> None:
     """Measure a trio: each role alone, fused, with drafts, in batches.
 
     Everything runs in one process, test after test, and that several times; ratios are taken
@@ -134,9 +133,9 @@ def command(output: str, as_json: bool, **flags: Any) -> None:
     """
     from ..bench import FORMATS, document, load, machine
 
-    with _spec(flags) as (spec, name, language):
+    with _spec(flags, models) as (spec, name, language):
         plan = _plan(flags, spec)
-        options = _options(flags, spec, plan)
+        options = _options(run, spec, plan)
         about = {"trio": name, "machine": machine(options.n_threads)}
         if load() > _BUSY:
             notice(f"the machine is busy (load {load():.1f}): the speeds will be too low")
@@ -153,18 +152,21 @@ def command(output: str, as_json: bool, **flags: Any) -> None:
 
 
 @contextmanager
-def _spec(flags: dict[str, Any]) -> Iterator[tuple[TrioSpec, str, Language | None]]:
+def _spec(
+    flags: dict[str, Any], models: ModelFlags
+) -> Iterator[tuple[TrioSpec, str, Language | None]]:
     """The trio, what to call it, and its language."""
     shapes = flags["shapes"]
     if not shapes:
         for flag in ("types", "profile", "keep"):
             if flags[flag]:
                 raise UsageError(f"--{flag} is about random models: it goes with --shapes")
-        spec, language = resolve_spec(flags)
+        spec, language = find_models(models)
         yield spec, spec.name, language or _language_of(spec)
         return
-    if named := [flag for flag in MODELS if flags[flag]]:
-        raise UsageError(f"--shapes takes the place of models: leave --{named[0]} out")
+    if models.named:
+        named = models.named[0].replace("_", "-")
+        raise UsageError(f"--shapes takes the place of models: leave --{named} out")
     from ..bench import random_trio
     from ..store import RoleSpec, TrioSpec
 
@@ -247,8 +249,8 @@ def _number(text: str, flag: str, most: int) -> int:
     return int(text)
 
 
-def _options(flags: dict[str, Any], spec: TrioSpec, plan: Plan) -> Any:
-    options = resolve_running(flags, spec, n_parallel=plan.n_parallel, n_outputs=plan.n_outputs)
+def _options(run: RunFlags, spec: TrioSpec, plan: Plan) -> Any:
+    options = run.options(spec, n_parallel=plan.n_parallel, n_outputs=plan.n_outputs)
     if options.n_ctx and options.n_ctx < plan.n_ctx:
         raise UsageError(f"-c {options.n_ctx} is too small: these tests need {plan.n_ctx} tokens")
     return replace(options, n_ctx=options.n_ctx or plan.n_ctx)

@@ -9,14 +9,14 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, TextIO
 
 import click
 
 from .. import __version__
 from ..errors import TrimixError
-from .options import decoding_options, notice, resolve
-from .weight_options import parse_weighting
+from ..runtime import DecodingFlags, parse_weighting
+from .options import decoding_options, notice
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -52,7 +52,7 @@ _UNSAFE = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)], "\N{REPLA
 @click.option("--system", metavar="TEXT", help="System message.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line for each reply.")
 @decoding_options(control="large", draft="auto")
-def command(system: str | None, as_json: bool, **flags: Any) -> None:
+def command(system: str | None, as_json: bool, decoding: DecodingFlags) -> None:
     """Talk to a trio; /help lists what can be typed besides messages.
 
     Without a terminal every line of standard input is a message, and the replies go to standard
@@ -60,7 +60,7 @@ def command(system: str | None, as_json: bool, **flags: Any) -> None:
     text, tokens, weights {alpha, beta}, stop (end, stop, length, context or cancelled),
     prompt_tokens, seed, dropped (turns that no longer fit the context), timings.
     """
-    settings = resolve(flags, may_score=True)
+    settings = decoding.resolve(may_score=True)
     from ..chat import Conversation
     from ..decoding import Trio
 
@@ -81,7 +81,8 @@ def command(system: str | None, as_json: bool, **flags: Any) -> None:
         ) as conversation,
     ):
         if terminal:
-            how = flags["weights"] if settings.weighting.chooser else settings.weighting.weights
+            weighting = settings.weighting
+            how = decoding.weights.weights if weighting.chooser else weighting.weights
             _show(f"TriMix-cpp {__version__}, trio {settings.spec.name}, weights {how}")
             _show("/help lists the commands, Ctrl-D leaves")
         line = terminal_lines() if terminal else piped_lines(sys.stdin.buffer)

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import click
 
 from ..errors import AlignmentError
-from .options import model_options, resolve_spec
+from ..runtime import ModelFlags, find_models
+from .options import model_options
 
 
 @click.command("check", short_help="Whether the models may be fused.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of the text.")
 @model_options
-def command(as_json: bool, **flags: Any) -> int:
+def command(as_json: bool, models: ModelFlags) -> int:
     """Compare the tokenizers of the models, without loading their weights.
 
     Prints what is the same and what differs: tokens, ids, settings, and texts that are split
     differently. Exit code 0 where the models may be fused, 3 where they may not.
     """
-    spec, _ = resolve_spec(flags)
+    spec = find_models(models).spec
     from ..alignment import report_for
     from ..gguf import read_adapter, read_header
 

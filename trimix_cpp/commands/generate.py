@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from .options import decoding_options, read_text, resolve
+from ..runtime import DecodingFlags
+from .options import decoding_options, read_text
 
 if TYPE_CHECKING:
     from ..decoding import Decoder, Sequence
-    from .options import Settings
 
 
 @click.command("generate", short_help="Complete one prompt.")
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of the text.")
 @decoding_options(control="fused")
-def command(prompt: str | None, file: Path | None, as_json: bool, **flags: Any) -> None:
+def command(prompt: str | None, file: Path | None, as_json: bool, decoding: DecodingFlags) -> None:
     """Complete a prompt from -p, from a file, or from standard input.
 
     The prompt goes to the models as it is, without a chat template; names of control tokens in it
@@ -37,7 +37,7 @@ def command(prompt: str | None, file: Path | None, as_json: bool, **flags: Any) 
         raise UsageError("give the prompt by -p or by -f, not both")
     if prompt is None and file is None and sys.stdin.isatty():
         raise UsageError("give a prompt: -p TEXT, -f FILE, or standard input")
-    settings = resolve(flags)
+    settings = decoding.resolve()
     text = read_text(file) if prompt is None else argument_text(prompt)
     from ..decoding import Decoder, Trio
 
@@ -45,7 +45,9 @@ def command(prompt: str | None, file: Path | None, as_json: bool, **flags: Any) 
     with Trio(settings.spec, settings.weighting.roles, settings.options) as trio:
         loaded = time.perf_counter() - began
         decoder = Decoder(trio, settings.speculator)
-        sequence = start(decoder, settings, text)
+        tokens = trio.tokenize(text, add_special=True, parse_special=True)
+        sequence = settings.sequence(tokens)
+        decoder.add(sequence)
         for piece in decoder.stream(sequence):
             if not as_json:
                 click.echo(piece, nl=False)
@@ -67,24 +69,6 @@ def argument_text(text: str) -> str:
         return os.fsencode(text).decode("utf-8")
     except UnicodeError:
         raise UsageError("the prompt is not UTF-8; give it by -f from a UTF-8 file") from None
-
-
-def start(decoder: Decoder, settings: Settings, prompt: str) -> Sequence:
-    """Give the decoder a sequence with this prompt."""
-    from ..decoding import Sequence
-
-    sequence = Sequence(
-        tokens=decoder.trio.tokenize(prompt, add_special=True, parse_special=True),
-        weights=settings.weighting.weights,
-        sampler=settings.sampler,
-        control=settings.control,
-        max_tokens=settings.max_tokens,
-        stops=settings.stops,
-        chooser=settings.weighting.chooser,
-        plausibility=settings.weighting.plausibility,
-    )
-    decoder.add(sequence)
-    return sequence
 
 
 def result(sequence: Sequence, decoder: Decoder, load_seconds: float) -> dict[str, Any]:

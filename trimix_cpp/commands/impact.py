@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
+from ..runtime import ModelFlags, find_models
 from .impact_options import evaluation_options, open_evaluation, read_texts
-from .options import model_options, notice, read_text, resolve_spec
+from .options import model_options, notice, read_text
 
 if TYPE_CHECKING:
     from ..impact import Found, Report, Task
@@ -76,7 +77,14 @@ if TYPE_CHECKING:
 )
 @evaluation_options
 @model_options
-def command(names: str, reference: str, as_json: bool, markdown: bool, **flags: Any) -> None:
+def command(
+    names: str,
+    reference: str,
+    as_json: bool,
+    markdown: bool,
+    models: ModelFlags,
+    **flags: Any,
+) -> None:
     """Compare the fused distribution of a trio with that of its quantized versions.
 
     Figures are those of llama-perplexity --kl-divergence, of the fused distribution and of each
@@ -94,7 +102,7 @@ def command(names: str, reference: str, as_json: bool, markdown: bool, **flags: 
         check_plot(flags["plot"])
     examples = _examples(flags["answers"]) if flags["answers"] else None
     texts = read_texts(flags["texts"], by_file=flags["slices"] == "file")
-    spec, _ = resolve_spec(flags)
+    spec = find_models(models).spec
     from ..fusion import DEFAULT_GRID
     from ..impact import Task
 

@@ -1,219 +1,208 @@
-"""Options that commands share, named as llama.cpp's, and what they resolve to."""
+"""Options that commands share, named as llama.cpp's, in groups that hand over what `runtime` takes.
+
+A command takes each group as one argument: `@model_options` gives it `models: ModelFlags`,
+`@running_options` also `run: RunFlags`, `@decoding_options(…)` one `decoding: DecodingFlags`.
+"""
 
 from __future__ import annotations
 
-import secrets
+import functools
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
-from ..errors import TrimixError, UsageError
-from .draft_options import draft_options, resolve_drafting
-from .weight_options import WEIGHT_OPTIONS, Weighting, resolve_weighting
-
-if TYPE_CHECKING:
-    from ..decoding import Control, Options, Speculator
-    from ..fusion import Sampler
-    from ..prompts import Language
-    from ..store import TrioSpec
+from ..errors import TrimixError
+from ..fusion import METHODS
+from ..runtime import (
+    LIMITS,
+    DecodingFlags,
+    DraftFlags,
+    ModelFlags,
+    RunFlags,
+    SamplingFlags,
+    WeightFlags,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T")
-ROLES = ("large", "cpt", "base", "large_base")
-# Logits rows of a step where whole prompts are looked at: 39 MB a role at Qwen2.5's vocabulary.
-SCORED_ROWS = 64
+Option = Callable[[Any], Any]
 
-_MODEL_OPTIONS = [
+
+class _Limit(click.IntRange):
+    """-1 for none, or a number within the bounds of `max_tokens`."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Refuse 0, which a range from -1 would take."""
+        number: int = super().convert(value, param, ctx)
+        if number == 0:
+            self.fail("0 is neither -1 nor at least 1.", param, ctx)
+        return number
+
+
+def bounded(name: str) -> click.IntRange:
+    """The range of the number called `name` in `runtime.LIMITS`."""
+    return click.IntRange(*LIMITS[name])
+
+
+def show_log(_ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    """Show the log on stderr from now on; the callback of -v."""
+    import logging
+
+    if wanted:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger = logging.getLogger("trimix_cpp")
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+
+
+_FILE = click.Path(path_type=Path)
+_MODELS = [
     click.option("--lang", metavar="CODE", help="Language, ISO 639-3 (uig) or 639-1 (ug)."),
     click.option("--trio", metavar="NAME|TOML", help="A trio by name, or its TOML file."),
-    click.option("-m", "--large", type=click.Path(path_type=Path), metavar="FILE",
+    click.option("-m", "--large", type=_FILE, metavar="FILE",
                  help="GGUF of the large instruction-tuned model."),
-    click.option("--cpt", type=click.Path(path_type=Path), metavar="FILE",
+    click.option("--cpt", type=_FILE, metavar="FILE",
                  help="GGUF of the small model trained on the language."),
-    click.option("--base", type=click.Path(path_type=Path), metavar="FILE",
+    click.option("--base", type=_FILE, metavar="FILE",
                  help="GGUF of that small model before."),
-    click.option("--large-base", type=click.Path(path_type=Path), metavar="FILE",
+    click.option("--large-base", type=_FILE, metavar="FILE",
                  help="GGUF of the large model before instruction tuning: for a free gamma."),
-    click.option("-v", "--verbose", is_flag=True, help="Show llama.cpp's log on stderr."),
+    click.option("-v", "--verbose", is_flag=True, expose_value=False, callback=show_log,
+                 help="Show llama.cpp's log on stderr."),
 ]  # fmt: skip
-_RUN_OPTIONS = [
-    click.option("-c", "--ctx-size", type=int, default=None, metavar="N",
+_RUN = [
+    click.option("n_ctx", "-c", "--ctx-size", type=bounded("n_ctx"), default=None, metavar="N",
                  help="Tokens a sequence may have; 0: what the models were trained for.  "
                  "[default: that, but at most 4096]"),
-    click.option("-b", "--batch-size", type=int, default=512, show_default=True,
-                 help="Most tokens of a batch."),
-    click.option("-ub", "--ubatch-size", type=int, default=512, show_default=True,
-                 help="Most tokens that are computed at a time."),
-    click.option("-t", "--threads", type=int, default=0, help="CPU threads; 0: physical cores."),
-    click.option("-ngl", "--gpu-layers", "--n-gpu-layers", default="all", show_default=True,
-                 metavar="N|ROLE=N,…",
+    click.option("n_batch", "-b", "--batch-size", type=bounded("n_batch"), default=512,
+                 show_default=True, help="Most tokens of a batch."),
+    click.option("n_ubatch", "-ub", "--ubatch-size", type=bounded("n_ubatch"), default=512,
+                 show_default=True, help="Most tokens that are computed at a time."),
+    click.option("n_threads", "-t", "--threads", type=bounded("n_threads"), default=0,
+                 help="CPU threads; 0: physical cores."),
+    click.option("n_gpu_layers", "-ngl", "--gpu-layers", "--n-gpu-layers", default="all",
+                 show_default=True, metavar="N|ROLE=N,…",
                  help="Layers on the GPU, for all roles or each: large=20,cpt=all,base=all."),
     click.option("-fa", "--flash-attn", type=click.Choice(["on", "off", "auto"]), default="auto",
-                 show_default=True),
-    click.option("-ctk", "--cache-type-k", default=None, metavar="TYPE|ROLE=TYPE,…",
+                 show_default=True,
+                 callback=lambda _ctx, _param, how: {"on": True, "off": False}.get(how)),
+    click.option("type_k", "-ctk", "--cache-type-k", metavar="TYPE|ROLE=TYPE,…",
                  help="KV cache type for K.  [default: the trio's own, else f16]"),
-    click.option("-ctv", "--cache-type-v", default=None, metavar="TYPE|ROLE=TYPE,…",
+    click.option("type_v", "-ctv", "--cache-type-v", metavar="TYPE|ROLE=TYPE,…",
                  help="KV cache type for V.  [default: the trio's own, else f16]"),
     click.option("--mlock", is_flag=True, help="Keep the weights in RAM."),
     click.option("--exact", is_flag=True,
                  help="The same numbers whatever the size of a batch; slower."),
 ]  # fmt: skip
-_SAMPLING_OPTIONS = [
-    click.option("-n", "--predict", "--n-predict", type=int, default=-1, show_default=True,
+_WEIGHTS = [
+    click.option(
+        "--weights",
+        default="preset",
+        show_default=True,
+        metavar="A,B|HOW",
+        help="alpha,beta of the fusion; preset: the trio's own, or that of --task (0.1,0.9 without "
+        "one); ppl: the pair of a grid with the least perplexity of the prompt; ppl-opt: the best "
+        "pair of all; ent: the pair with the least entropy of the first token.",
+    ),
+    click.option("--task", metavar="NAME", help="Whose preset: e.g. translation.eng-uig."),
+    click.option("--method", type=click.Choice(METHODS), default="trimix", show_default=True,
+                 help="How the logits are combined; no-… leave a vector of Eq. 1 out."),
+    click.option("--strength", type=float, default=0.5, show_default=True,
+                 help="Of --method contrastive."),
+    click.option("--plausibility", metavar="ROLE=X|off", default=None,
+                 help="Only tokens with at least X times the best probability of ROLE may come.  "
+                 "[default: cpt=0.1 with --method contrastive, else off]"),
+]  # fmt: skip
+_SAMPLING = [
+    click.option("max_tokens", "-n", "--predict", "--n-predict", default=-1, show_default=True,
+                 type=_Limit(-1, LIMITS["max_tokens"][1]), metavar="INTEGER",
                  help="Most tokens to generate; -1: until the end."),
-    click.option("--temp", type=float, default=0.0, show_default=True, help="0 is greedy."),
-    click.option("--top-k", type=int, default=40, show_default=True, help="0 is off."),
+    click.option("temperature", "--temp", type=float, default=0.0, show_default=True,
+                 help="0 is greedy."),
+    click.option("--top-k", type=bounded("top_k"), default=40, show_default=True,
+                 help="0 is off."),
     click.option("--top-p", type=float, default=0.95, show_default=True, help="1 is off."),
     click.option("--min-p", type=float, default=0.05, show_default=True, help="0 is off."),
     click.option("--repeat-penalty", type=float, default=1.0, show_default=True, help="1 is off."),
-    click.option("--repeat-last-n", type=int, default=64, show_default=True,
+    click.option("--repeat-last-n", type=bounded("repeat_last_n"), default=64, show_default=True,
                  help="Tokens that the penalty looks back; -1: all."),
-    click.option("-s", "--seed", type=int, default=-1, show_default=True, help="-1: random."),
+    click.option("-s", "--seed", type=click.IntRange(-1, LIMITS["seed"][1]), default=-1,
+                 show_default=True, help="-1: random."),
     click.option("-r", "--reverse-prompt", "stops", multiple=True, metavar="TEXT",
                  help="Stop where this text comes up; may be repeated."),
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What the shared options mean."""
-
-    spec: TrioSpec
-    options: Options
-    weighting: Weighting
-    sampler: Sampler
-    control: Control
-    max_tokens: int | None
-    stops: tuple[str, ...]
-    language: Language | None
-    speculator: Speculator | None
+def _control(default: str) -> Option:
+    return click.option("--control", type=click.Choice(["large", "fused"]), default=default,
+                        show_default=True,
+                        help="Whose probabilities control tokens have.")  # fmt: skip
 
 
-def model_options(command: F) -> F:
-    """Add the options that name the models."""
-    for option in reversed(_MODEL_OPTIONS):
-        command = option(command)
-    return command
+def _drafting(default: str) -> list[Option]:
+    return [
+        click.option("--draft", default=default, show_default=True, metavar="N|auto|off",
+                     help="Tokens that cpt drafts, for the others to check in one batch; auto "
+                     "adapts to what it measures. Without --exact rounding may flip a near tie."),
+        click.option("-md", "--model-draft", "--draft-model", "draft_model", metavar="FILE",
+                     type=_FILE,
+                     help="GGUF of a still smaller model of the family, to draft in cpt's place."),
+    ]  # fmt: skip
 
 
-def running_options(command: F) -> F:
-    """Add the options that name the models and say how they run."""
-    for option in reversed(_RUN_OPTIONS):
-        command = option(command)
-    return model_options(command)
+def handed_over(name: str, kind: type[Any], options: Sequence[Option]) -> Callable[[F], F]:
+    """Add `options` to a command, which gets their values as one `kind`, called `name`.
 
-
-def decoding_options(control: str, draft: str = "off") -> Callable[[F], F]:
-    """Add every option of a command that decodes; the arguments are defaults of theirs."""
+    `kind` is a dataclass whose fields are named as the options' values are.
+    """
 
     def add(command: F) -> F:
-        policy = click.option(
-            "--control",
-            type=click.Choice(["large", "fused"]),
-            default=control,
-            show_default=True,
-            help="Whose probabilities control tokens have.",
-        )
-        added = [*WEIGHT_OPTIONS, *_RUN_OPTIONS, *_SAMPLING_OPTIONS, policy, *draft_options(draft)]
-        for option in reversed(added):
-            command = option(command)
-        return model_options(command)
+        @functools.wraps(command)
+        def gathered(*args: Any, **values: Any) -> Any:
+            own = {one.name: values.pop(one.name) for one in fields(kind) if one.name in values}
+            return command(*args, **values, **{name: kind(**own)})
+
+        for option in reversed(options):
+            option(gathered)
+        return cast(F, gathered)
 
     return add
 
 
-def resolve(flags: dict[str, Any], *, may_score: bool = False) -> Settings:
-    """Turn the values of `decoding_options` into `Settings`.
+def model_options(command: F) -> F:
+    """Add the options that name the models: `models: ModelFlags`."""
+    return handed_over("models", ModelFlags, _MODELS)(command)
 
-    `may_score`: weights may be chosen by prompts later, even if --weights names fixed ones.
 
-    Raises:
-        UsageError: a value means nothing, or no models are named.
-        TrimixError: the trio's file is broken, or there is none for the language.
+def running_options(command: F) -> F:
+    """Add the options that name the models and say how they run: `run: RunFlags`, too."""
+    return model_options(handed_over("run", RunFlags, _RUN)(command))
+
+
+def decoding_options(control: str, draft: str = "off") -> Callable[[F], F]:
+    """Add every option of a command that decodes: `decoding: DecodingFlags`.
+
+    The arguments are defaults of theirs.
     """
-    spec, language = resolve_spec(flags)
-    weighting = resolve_weighting(flags, spec)
-    spec, speculator = resolve_drafting(flags, spec)
-    scored = SCORED_ROWS if may_score or weighting.chooser else 1
-    drafted = 1 + speculator.most if speculator else 1
-    return Settings(
-        spec=spec,
-        options=resolve_running(flags, spec, n_outputs=max(scored, drafted)),
-        weighting=weighting,
-        sampler=_sampler(flags),
-        control=flags["control"],
-        max_tokens=None if flags["predict"] < 0 else _at_least(flags["predict"], 1, "-n"),
-        stops=tuple(flags["stops"]),
-        language=language,
-        speculator=speculator,
-    )
+    groups: list[tuple[str, type[Any], Sequence[Option]]] = [
+        ("models", ModelFlags, _MODELS),
+        ("weights", WeightFlags, _WEIGHTS),
+        ("run", RunFlags, _RUN),
+        ("sampling", SamplingFlags, [*_SAMPLING, _control(control)]),
+        ("drafting", DraftFlags, _drafting(draft)),
+    ]
 
+    def add(command: F) -> F:
+        command = handed_over("decoding", DecodingFlags, [])(command)
+        for group in reversed(groups):
+            command = handed_over(*group)(command)
+        return command
 
-def resolve_running(
-    flags: dict[str, Any], spec: TrioSpec, *, n_parallel: int = 1, n_outputs: int = 1
-) -> Options:
-    """How a trio runs, by the values of `running_options`.
-
-    Raises:
-        UsageError: a value means nothing.
-    """
-    from ..decoding import Options
-
-    return Options(
-        n_ctx=None if flags["ctx_size"] is None else _at_least(flags["ctx_size"], 0, "-c"),
-        n_batch=_at_least(flags["batch_size"], 1, "-b"),
-        n_ubatch=_at_least(flags["ubatch_size"], 1, "-ub"),
-        n_parallel=n_parallel,
-        n_outputs=n_outputs,
-        n_threads=_at_least(flags["threads"], 0, "-t"),
-        n_gpu_layers=per_role(flags["gpu_layers"], _layers, "-ngl"),
-        flash_attn={"on": True, "off": False, "auto": None}[flags["flash_attn"]],
-        type_k=_cache_types(flags["cache_type_k"], spec.type_k, "-ctk"),
-        type_v=_cache_types(flags["cache_type_v"], spec.type_v, "-ctv"),
-        exact=flags["exact"],
-        mlock=flags["mlock"],
-    )
-
-
-def resolve_spec(flags: dict[str, Any]) -> tuple[TrioSpec, Language | None]:
-    """The trio that `model_options` name, and the language if one is named."""
-    from ..prompts import language as find_language
-    from ..store import find_trio, spec_from_files, trio_for_language
-
-    if flags["verbose"]:
-        _show_log()
-    language = find_language(flags["lang"]) if flags["lang"] else None
-    files = {role: flags[role] for role in ROLES if flags[role]}
-    if files and flags["trio"]:
-        raise UsageError("give either --trio or the files of the roles, not both")
-    if files:
-        return spec_from_files(files), language
-    if flags["trio"]:
-        spec = find_trio(flags["trio"])
-        if language:
-            _tell_script(spec, language)
-        return spec, language
-    if language is None:
-        raise UsageError("name the models: --lang CODE, --trio NAME, or --large/--cpt/--base FILE")
-    spec = trio_for_language(language.code, language.name)
-    _tell_script(spec, language)
-    if spec.bundled:
-        notice(
-            f"no trio for {language.name} is installed: the bundled demo answers, a toy trained on "
-            f"software strings; `trimix-cpp pull --lang {language.code}` fetches real models"
-        )
-    return spec, language
-
-
-def _tell_script(spec: TrioSpec, language: Language) -> None:
-    from ..store import script_notice
-
-    if text := script_notice(spec, language):
-        notice(text)
+    return add
 
 
 def notice(text: str) -> None:
@@ -248,71 +237,3 @@ def decode_utf8(data: bytes, name: str) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise TrimixError(f"{name}: line {line} is not UTF-8; save it as UTF-8") from None
-
-
-def per_role(text: str, convert: Callable[[str, str], T], flag: str) -> dict[str, T]:
-    """`"all"` or `"large=20,cpt=all"` -> role -> value; roles left out keep the default."""
-    if "=" not in text:
-        return dict.fromkeys(ROLES, convert(text, flag))
-    values = {}
-    for part in text.split(","):
-        role, equals, value = part.partition("=")
-        if role not in ROLES or not equals:
-            raise UsageError(
-                f"{flag}: {part!r} is not ROLE=VALUE with a role of {', '.join(ROLES)}"
-            )
-        values[role] = convert(value, flag)
-    return values
-
-
-def _layers(text: str, flag: str) -> int:
-    if text == "all":
-        return -1
-    if not text.isdecimal():
-        raise UsageError(f"{flag}: {text!r} is neither a number of layers nor 'all'")
-    return int(text)
-
-
-def _cache_types(text: str | None, own: Mapping[str, str], flag: str) -> dict[str, str]:
-    return {**own, **(per_role(text, _cache_type, flag) if text else {})}
-
-
-def _cache_type(text: str, flag: str) -> str:
-    from ..quant import KV_TYPES
-
-    if text not in KV_TYPES:
-        raise UsageError(f"{flag}: unknown type {text!r}; known are {', '.join(KV_TYPES)}")
-    return text
-
-
-def _at_least(value: int, least: int, flag: str) -> int:
-    if value < least:
-        raise UsageError(f"{flag} must be at least {least}")
-    return value
-
-
-def _sampler(flags: dict[str, Any]) -> Sampler:
-    from ..fusion import Sampler
-
-    try:
-        return Sampler(
-            temperature=flags["temp"],
-            top_k=flags["top_k"],
-            top_p=flags["top_p"],
-            min_p=flags["min_p"],
-            repeat_penalty=flags["repeat_penalty"],
-            repeat_last_n=flags["repeat_last_n"],
-            seed=secrets.randbits(63) if flags["seed"] == -1 else flags["seed"],
-        )
-    except TrimixError as error:
-        raise UsageError(str(error)) from None
-
-
-def _show_log() -> None:
-    import logging
-
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger("trimix_cpp")
-    logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG)

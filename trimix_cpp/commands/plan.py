@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
+from ..runtime import ModelFlags, find_models
 from .impact_options import evaluation_options, open_evaluation, read_texts
-from .options import model_options, resolve_spec
+from .options import model_options
 
 if TYPE_CHECKING:
     from ..impact import Choice, Effects, Item, Plan, Version
@@ -53,7 +54,7 @@ _SHOWN = 12
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @evaluation_options
 @model_options
-def command(ram: str, reserve: str | None, as_json: bool, **flags: Any) -> None:
+def command(ram: str, reserve: str | None, as_json: bool, models: ModelFlags, **flags: Any) -> None:
     """Choose a type for every role and for the KV caches, by measured impact.
 
     Every role is measured at every type, in the fused distribution of the weights; of all choices
@@ -68,7 +69,7 @@ def command(ram: str, reserve: str | None, as_json: bool, **flags: Any) -> None:
         raise UsageError(f"{output} exists already; --force overwrites it")
     types, kv_types = _names(flags["types"], kv=False), _names(flags["kv_types"], kv=True)
     texts = read_texts(flags["texts"], by_file=False)
-    spec, _ = resolve_spec(flags)
+    spec = find_models(models).spec
     with open_evaluation(flags, spec) as evaluation:
         n_ctx = flags["context"] or evaluation.model_ctx
         effects, plan = _plan(evaluation, types, kv_types, texts, n_ctx, whole - kept)

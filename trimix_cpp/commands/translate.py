@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import StoppedError, UsageError
-from .options import decode_utf8, decoding_options, notice, resolve
-from .weight_options import resolve_weighting
+from ..runtime import DecodingFlags
+from .options import decode_utf8, decoding_options, notice
 
 if TYPE_CHECKING:
+    from ..runtime import Settings
     from ..translate import FormatOptions, Journal, Layout, Outcome, Report, Task, Translator, Unit
-    from .options import Settings
 
 _FORMATS = ("text", "tsv", "csv", "jsonl", "po", "srt", "vtt", "markdown")
 
@@ -100,7 +100,7 @@ _FORMATS = ("text", "tsv", "csv", "jsonl", "po", "srt", "vtt", "markdown")
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress, and at the end warnings only.")
 @decoding_options(control="fused")
-def command(source: Path, output: Path | None, **flags: Any) -> None:
+def command(source: Path, output: Path | None, decoding: DecodingFlags, **flags: Any) -> None:
     """Translate the file IN, segment by segment, into OUT.
 
     Text (a line is a segment), TSV, CSV, JSONL, gettext PO, SubRip and WebVTT subtitles, Markdown;
@@ -121,7 +121,7 @@ def command(source: Path, output: Path | None, **flags: Any) -> None:
     with files.sole_writer([path for path in written if path]):
         if not flags["force"] and not (journal_path and journal_path.exists()):
             files.refuse_existing(output)
-        _translate(source, output, journal_path, flags, began)
+        _translate(source, output, journal_path, decoding, flags, began)
 
 
 def _output(source: Path, output: Path | None, flags: dict[str, Any]) -> Path:
@@ -153,7 +153,12 @@ def _journal_path(output: Path, wanted: Path | None) -> Path | None:
 
 
 def _translate(
-    source: Path, output: Path, journal_path: Path | None, flags: dict[str, Any], began: float
+    source: Path,
+    output: Path,
+    journal_path: Path | None,
+    decoding: DecodingFlags,
+    flags: dict[str, Any],
+    began: float,
 ) -> None:
     from ..translate import (
         files,
@@ -168,10 +173,10 @@ def _translate(
     document = open_document(
         files.read(source), str(source), flags["format_"], _format_options(flags)
     )
-    settings, task = _settings(flags)
+    settings, task = _settings(decoding, flags)
     layouts = lay_out(document.segments, cut=flags["cut"], labels=document.format == "po")
     n_units = len(units_of(layouts))
-    with _journal(journal_path, settings, task, flags) as (journal, task):
+    with _journal(journal_path, settings, task, decoding, flags) as (journal, task):
         outcomes = known_outcomes(units_of(layouts), journal)
         resumed = len(outcomes)
         finished = resumed == n_units
@@ -199,7 +204,11 @@ def _translate(
 
 @contextmanager
 def _journal(
-    path: Path | None, settings: Settings, task: Task, flags: dict[str, Any]
+    path: Path | None,
+    settings: Settings,
+    task: Task,
+    decoding: DecodingFlags,
+    flags: dict[str, Any],
 ) -> Iterator[tuple[Journal | None, Task]]:
     """The journal, if there is to be one, and the task with the seed that it goes on with."""
     from ..translate import Journal, settings_of, with_seed
@@ -208,12 +217,12 @@ def _journal(
         yield None, task
         return
     roles = settings.weighting.roles
-    known = settings_of(task, settings.spec, roles, settings.options, flags["weights"])
+    known = settings_of(task, settings.spec, roles, settings.options, str(decoding.weights.weights))
     journal = Journal(
         path,
         known,
         seed=task.sampler.seed,
-        keep_seed=flags["seed"] == -1,
+        keep_seed=decoding.sampling.seed == -1,
         restart=flags["restart"],
     )
     with journal:
@@ -249,7 +258,7 @@ def _format_options(flags: dict[str, Any]) -> FormatOptions:
     return FormatOptions(**{name: flags[name] for name in names}, target=language(flags["to"]).code)
 
 
-def _settings(flags: dict[str, Any]) -> tuple[Settings, Task]:
+def _settings(decoding: DecodingFlags, flags: dict[str, Any]) -> tuple[Settings, Task]:
     """What the flags mean: for the models, and for the texts."""
     from ..prompts import language
     from ..translate import Task
@@ -257,17 +266,18 @@ def _settings(flags: dict[str, Any]) -> tuple[Settings, Task]:
     source, target = language(flags["from_"]), language(flags["to"])
     if source == target:
         raise UsageError(f"--from and --to are both {source.name}")
-    named = any(flags[name] for name in ("lang", "trio", "large", "cpt", "base"))
-    if not named:
-        flags["lang"] = target.code if target.code != "eng" else source.code
-    settings = resolve(flags)
+    if not decoding.models.named:
+        lang = target.code if target.code != "eng" else source.code
+        decoding = replace(decoding, models=replace(decoding.models, lang=lang))
+    settings = decoding.resolve()
     preset = f"translation.{source.code}-{target.code}"
-    if flags["weights"] == "preset" and flags["task"] is None and preset in settings.spec.presets:
-        weighting = resolve_weighting({**flags, "task": preset}, settings.spec)
+    wanted = decoding.weights
+    if (wanted.weights, wanted.task) == ("preset", None) and preset in settings.spec.presets:
+        weighting = replace(wanted, task=preset).resolve(settings.spec)
         settings = replace(settings, weighting=weighting)
     weighting = settings.weighting
     sampler = settings.sampler
-    if flags["seed"] == -1 and sampler.temperature == 0:
+    if decoding.sampling.seed == -1 and sampler.temperature == 0:
         sampler = replace(sampler, seed=0)  # only second attempts draw: the same in every run
     task = Task(
         source,

@@ -13,14 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import TrimixError, UsageError
-from .options import (
-    SCORED_ROWS,
-    notice,
-    read_text,
-    resolve_running,
-    resolve_spec,
-    running_options,
-)
+from ..runtime import SCORED_ROWS, ModelFlags, RunFlags, find_models
+from .options import notice, read_text, running_options
 
 if TYPE_CHECKING:
     from ..decoding import Trio
@@ -105,7 +99,9 @@ ROLES = ("large", "cpt", "base")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 @running_options
-def command(file: Path, as_json: bool, quiet: bool, **flags: Any) -> None:
+def command(
+    file: Path, as_json: bool, quiet: bool, models: ModelFlags, run: RunFlags, **flags: Any
+) -> None:
     """Choose the weights of a task by sample prompts, without answers to them.
 
     FILE holds the prompts as the models will get them, one a line; with --paragraphs one a
@@ -121,10 +117,10 @@ def command(file: Path, as_json: bool, quiet: bool, **flags: Any) -> None:
         from ..tuning import check_metric
 
         check_metric(flags["metric"])
-    spec, _ = resolve_spec(flags)
+    spec = find_models(models).spec
     n_parallel = flags["parallel"] if flags["upper_bound"] else 1
-    options = resolve_running(flags, spec, n_parallel=n_parallel, n_outputs=SCORED_ROWS)
-    target = _save_target(flags, spec) if flags["task"] else None
+    options = run.options(spec, n_parallel=n_parallel, n_outputs=SCORED_ROWS)
+    target = _save_target(flags["task"], models.trio, spec) if flags["task"] else None
     from ..decoding import Trio
 
     with Trio(spec, ROLES, options) as trio:
@@ -194,14 +190,14 @@ def _grid(flags: dict[str, Any]) -> Grid:
     return Grid(lines["alphas"], lines["betas"])
 
 
-def _save_target(flags: dict[str, Any], spec: TrioSpec) -> Path:
+def _save_target(task: str, trio: str | None, spec: TrioSpec) -> Path:
     """The file that --save writes to: the TOML that the user named, or the saved presets."""
     from ..store import check_task, home, names_file, saved_file
 
-    check_task(flags["task"])
+    check_task(task)
     if spec.path is None:
         raise UsageError("--save keeps the pair for a trio: name one by --trio or --lang")
-    if flags["trio"] and names_file(flags["trio"]):
+    if trio and names_file(trio):
         return spec.path
     return saved_file(home(), spec.name)
 

@@ -83,7 +83,12 @@ def spec_from_files(files: Mapping[str, Path]) -> TrioSpec:
 
     The weights are the default pair where their roles are given, else those of the single model.
     """
-    single = {"large": Weights(1, 0), "cpt": Weights(0, 1), "base": Weights(0, 0)}
+    single = {
+        "large": Weights(1, 0),
+        "cpt": Weights(0, 1),
+        "base": Weights(0, 0),
+        "large_base": Weights(0, 0, 1),
+    }
     weights = single[next(iter(files))] if len(files) == 1 else DEFAULT_WEIGHTS
     roles = {role: RoleSpec(Path(path)) for role, path in files.items()}
     return TrioSpec(name="the given models", roles=roles, weights=weights)

@@ -1,53 +1,28 @@
-"""`--weights`, `--method` and what goes with them: how alpha and beta of a command are decided."""
+"""How the weights of a text are decided: fixed ones, a preset, or by the prompt itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING
 
 from ..errors import TrimixError, UsageError
+from ..fusion import METHODS, Plausibility, Weights, method_weights, parse_weights
+from .limits import shown
 
 if TYPE_CHECKING:
-    from ..fusion import Chooser, Plausibility, Weights
+    from ..fusion import Chooser
     from ..store import TrioSpec
 
-# As `fusion.METHODS`, which is not imported before a command runs.
-_METHODS = (
-    "trimix", "proxy", "contrastive", "large", "cpt", "base",
-    "no-task", "no-language", "no-scaling",
-)  # fmt: skip
-# The methods that take alpha and beta from --weights.
+# The methods that take alpha and beta from `weights`.
 _WEIGHTED = ("trimix", "no-task", "no-language", "no-scaling")
 CRITERIA = ("ppl", "ppl-opt", "ent")
-
-WEIGHT_OPTIONS = [
-    click.option(
-        "--weights",
-        default="preset",
-        show_default=True,
-        metavar="A,B|HOW",
-        help="alpha,beta of the fusion; preset: the trio's own, or that of --task (0.1,0.9 without "
-        "one); ppl: the pair of a grid with the least perplexity of the prompt; ppl-opt: the best "
-        "pair of all; ent: the pair with the least entropy of the first token.",
-    ),
-    click.option("--task", metavar="NAME", help="Whose preset: e.g. translation.eng-uig."),
-    click.option("--method", type=click.Choice(_METHODS), default="trimix", show_default=True,
-                 help="How the logits are combined; no-… leave a vector of Eq. 1 out."),
-    click.option("--strength", type=float, default=0.5, show_default=True,
-                 help="Of --method contrastive."),
-    click.option("--plausibility", metavar="ROLE=X|off", default=None,
-                 help="Only tokens with at least X times the best probability of ROLE may come.  "
-                 "[default: cpt=0.1 with --method contrastive, else off]"),
-]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Weighting:
-    """How a sequence gets its weights.
+    """How a text gets its weights.
 
     Attributes:
         weights: the fixed ones; with a chooser those of a prompt that is too short to choose by.
@@ -61,36 +36,52 @@ class Weighting:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """The roles that a new sequence needs."""
+        """The roles that a new text needs."""
         roles = self.chooser().roles if self.chooser else self.weights.roles
         judge = (self.plausibility.role,) if self.plausibility else ()
         return tuple(dict.fromkeys((*roles, *judge)))
 
 
-def resolve_weighting(flags: dict[str, Any], spec: TrioSpec) -> Weighting:
-    """Turn the values of `WEIGHT_OPTIONS` into a `Weighting`.
+@dataclass(frozen=True)
+class WeightFlags:
+    """What decides the weights.
 
-    Raises:
-        UsageError: values that mean nothing or do not go together.
+    Attributes:
+        weights: "0.1,0.9", `Weights`, "preset", or one of `CRITERIA`.
+        task: whose preset.
+        method: one of `fusion.METHODS`.
+        strength: of contrastive decoding.
+        plausibility: "cpt=0.1" or "off"; None takes the method's own.
     """
-    from ..fusion import METHODS, method_weights
 
-    assert METHODS == _METHODS
-    method, text = flags["method"], flags["weights"]
-    if method not in _WEIGHTED and text != "preset":
-        raise UsageError(f"--method {method} has weights of its own: leave --weights out")
-    try:
-        weighting = parse_weighting(text, spec, flags["task"], method)
-        weights, mask = method_weights(method, weighting.weights, strength=flags["strength"])
-        return Weighting(weights, weighting.chooser, _plausibility(flags["plausibility"], mask))
-    except UsageError:
-        raise
-    except TrimixError as error:
-        raise UsageError(f"--weights: {error}") from None
+    weights: str | Weights = "preset"
+    task: str | None = None
+    method: str = "trimix"
+    strength: float = 0.5
+    plausibility: str | None = None
+
+    def resolve(self, spec: TrioSpec) -> Weighting:
+        """What it means for `spec`.
+
+        Raises:
+            UsageError: values that mean nothing or do not go together.
+        """
+        if self.method not in METHODS:
+            raise UsageError(f"--method {shown(self.method)}: known are {', '.join(METHODS)}")
+        if self.method not in _WEIGHTED and self.weights != "preset":
+            raise UsageError(f"--method {self.method} has weights of its own: leave --weights out")
+        try:
+            found = parse_weighting(self.weights, spec, self.task, self.method)
+            weights, mask = method_weights(self.method, found.weights, strength=self.strength)
+            return Weighting(weights, found.chooser, _plausibility(self.plausibility, mask))
+        except UsageError:
+            raise
+        except TrimixError as error:
+            raise UsageError(f"--weights: {error}") from None
 
 
 def parse_weighting(
-    text: str, spec: TrioSpec, task: str | None = None, method: str = "trimix"
+    text: str | Weights, spec: TrioSpec, task: str | None = None, method: str = "trimix"
 ) -> Weighting:
     """The meaning of `--weights TEXT --task TASK` for a trio, not yet bent to the method.
 
@@ -98,10 +89,10 @@ def parse_weighting(
         TrimixError: neither two numbers nor a way to choose them.
         UsageError: no such preset, or a way that does not go with the rest.
     """
-    from ..fusion import parse_weights
-
     if task is not None and text != "preset":
         raise UsageError("--task names a preset: it goes with --weights preset alone")
+    if isinstance(text, Weights):
+        return Weighting(text)
     if text == "preset":
         return Weighting(_preset(spec, task))
     if text in CRITERIA:
@@ -138,17 +129,17 @@ def _preset(spec: TrioSpec, task: str | None) -> Weights:
         return spec.weights
     if task not in spec.presets:
         known = ", ".join(sorted(spec.presets)) or "none"
-        raise UsageError(f"--task {task}: {spec.name} has presets for {known}")
+        raise UsageError(f"--task {shown(task)}: {spec.name} has presets for {known}")
     return spec.presets[task]
 
 
 def _plausibility(text: str | None, otherwise: Plausibility | None) -> Plausibility | None:
-    from ..fusion import Plausibility
-
     if text is None or text == "off":
         return None if text else otherwise
     role, _, threshold = text.partition("=")
     try:
         return Plausibility(role, float(threshold))
     except ValueError:
-        raise UsageError(f"--plausibility: {text!r} is not ROLE=NUMBER, such as cpt=0.1") from None
+        raise UsageError(
+            f"--plausibility: {shown(text)} is not ROLE=NUMBER, such as cpt=0.1"
+        ) from None

@@ -1,0 +1,16 @@
+from .drafting import DraftFlags as DraftFlags
+from .limits import LIMITS as LIMITS
+from .limits import whole_number as whole_number
+from .models import ModelFlags as ModelFlags
+from .models import Models as Models
+from .models import find_models as find_models
+from .running import RunFlags as RunFlags
+from .running import per_role as per_role
+from .settings import SCORED_ROWS as SCORED_ROWS
+from .settings import DecodingFlags as DecodingFlags
+from .settings import SamplingFlags as SamplingFlags
+from .settings import Settings as Settings
+from .weighting import CRITERIA as CRITERIA
+from .weighting import WeightFlags as WeightFlags
+from .weighting import Weighting as Weighting
+from .weighting import parse_weighting as parse_weighting
