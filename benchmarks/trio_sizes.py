@@ -12,6 +12,7 @@ from trimix_cpp.gguf.shape import ModelShape, shape_of_config
 from trimix_cpp.pull.hub import Listing, RemoteFile
 from trimix_cpp.pull.plan import AUTOMATIC, Offer, default_profile, make_plan
 from trimix_cpp.quant.memory import estimate
+from trimix_cpp.quant.options import Options
 from trimix_cpp.quant.profiles import RoleProfile, load_profile
 from trimix_cpp.quant.sizes import planned_bytes
 from trimix_cpp.store.spec import load_spec
@@ -76,7 +77,7 @@ def main() -> None:
         for name, profile in profiles.items():
             plan = make_plan(spec, profile, offer)
             shapes = {r: shape_of(s.repositories[0].name) for r, s in spec.sources.items()}
-            needs = estimate(shapes, n_ctx=N_CTX, profile=profile)
+            needs = estimate(shapes, Options(n_ctx=N_CTX), profile=profile)
             least = next(
                 (
                     g

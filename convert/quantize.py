@@ -6,7 +6,7 @@ What llama.cpp would abort over, or pass over in silence, is refused here before
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,20 +22,16 @@ from trimix_cpp.gguf import (
     Header,
     ImportanceMatrix,
     TensorInfo,
-    file_type,
     read_header,
     read_imatrix,
-    tensor_type,
 )
-from trimix_cpp.quant import RoleProfile, pattern_of
+from trimix_cpp.quant import RoleProfile
 
 from .atomic import check_destination, replacing, system_error
 from .errors import ConvertError
 
 if TYPE_CHECKING:
     from trimix_cpp.llama import Progress, Request
-
-__all__ = ["TENSOR_TYPES", "TYPES", "Quantized", "quantize", "quantize_as"]
 
 _FLOAT_TYPES = frozenset(("F32", "F16", "BF16", "COPY"))
 _OUTPUT, _EMBEDDING = "output.weight", "token_embd.weight"
@@ -63,12 +59,8 @@ class Quantized:
 def quantize(
     src: str | Path,
     dst: str | Path,
-    type_name: str,
+    choice: RoleProfile,
     *,
-    output_tensor_type: str | None = None,
-    token_embedding_type: str | None = None,
-    tensors: Iterable[tuple[str, str]] = (),
-    imatrix: str | Path | None = None,
     threads: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
@@ -78,30 +70,19 @@ def quantize(
     Args:
         src: an F32, F16 or BF16 file (from a quantized one, llama.cpp refuses).
         dst: the file to write; it appears whole or not at all.
-        type_name: one of `TYPES`, in any case; COPY copies the tensors as they are.
-        output_tensor_type: one of `TENSOR_TYPES` for `output.weight`.
-        token_embedding_type: one of `TENSOR_TYPES` for `token_embd.weight`.
-        tensors: (regular expression, one of `TENSOR_TYPES`): of the other tensors those in whose
-            names the expression is found; the first that is found counts.
-        imatrix: an importance matrix for this model, as llama-imatrix or `imatrix` write it.
+        choice: its type and what else a profile says of a role; COPY copies the tensors as they
+            are.
         threads: all of the machine's by default.
         force: overwrite `dst`.
         progress: called with (tensors begun, tensors in all).
 
     Raises:
-        ConvertError: wrong names, wrong files, or shapes that do not suit the types.
-        ImatrixError: `imatrix` is no sound importance matrix.
+        ConvertError: wrong files, or shapes that do not suit the types.
+        ImatrixError: the importance matrix is not sound.
         ModelFileError: `src` is no sound GGUF file.
         QuantizeError: llama.cpp cannot do it; the message is its own.
     """
     src, dst = Path(src), Path(dst)
-    choice = RoleProfile(
-        file_type(type_name),
-        tensor_type(output_tensor_type) if output_tensor_type else None,
-        tensor_type(token_embedding_type) if token_embedding_type else None,
-        tuple((_pattern(pattern), tensor_type(name)) for pattern, name in tensors),
-        Path(imatrix) if imatrix is not None else None,
-    )
     header = read_header(src)
     overrides = _overrides(header, choice)
     matrix = read_imatrix(choice.imatrix) if choice.imatrix else None
@@ -122,37 +103,6 @@ def quantize(
         raise system_error(error, dst) from error
     uncovered = tuple(t.name for t in _matrices(header) if matrix and t.name not in values)
     return Quantized(dst, header.file_size, dst.stat().st_size, uncovered)
-
-
-def quantize_as(
-    src: str | Path,
-    dst: str | Path,
-    choice: RoleProfile,
-    *,
-    threads: int | None = None,
-    force: bool = False,
-    progress: Progress | None = None,
-) -> Quantized:
-    """`quantize` with everything that a profile says of a role."""
-    return quantize(
-        src,
-        dst,
-        choice.type,
-        output_tensor_type=choice.output_tensor_type,
-        token_embedding_type=choice.token_embedding_type,
-        tensors=choice.tensors,
-        imatrix=choice.imatrix,
-        threads=threads,
-        force=force,
-        progress=progress,
-    )
-
-
-def _pattern(text: str) -> str:
-    try:
-        return pattern_of(text)
-    except ValueError as error:
-        raise ConvertError(str(error)) from None
 
 
 def _matrices(header: Header) -> list[TensorInfo]:

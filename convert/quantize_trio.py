@@ -24,11 +24,10 @@ from trimix_cpp.store import RoleSpec, TrioSpec
 
 from .atomic import check_space, system_error
 from .errors import ConvertError
-from .quantize import quantize_as
+from .quantize import quantize
 
 RECORD = "quantized.json"
 TRIO_FILE = "trio.toml"
-_FLOAT_TYPES = frozenset((0, 1, 30))  # F32, F16, BF16
 
 # A bar for one file: its name -> a context that yields what `quantize` calls.
 Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
@@ -126,10 +125,8 @@ def _groups(spec: TrioSpec) -> dict[Path, tuple[str, ...]]:
 
 
 def _check_source(header: Header, choice: RoleProfile, roles: tuple[str, ...]) -> None:
-    quantized = any(t.type not in _FLOAT_TYPES for t in header.tensors if len(t.shape) > 1)
-    if quantized and not _is_done(header, choice):
-        names = {number: name for name, number in reversed(TYPES.items()) if name != "COPY"}
-        found = names.get(header.metadata.get("general.file_type", -1), "quantized otherwise")
+    if header.is_quantized and not _is_done(header, choice):
+        found = header.type_name.replace("?", "quantized otherwise")
         raise ConvertError(
             f"{header.path}: the model for {roles[0]} is {found} already, and the profile wants "
             f"{choice.type}: start from an F32, F16 or BF16 file"
@@ -138,8 +135,7 @@ def _check_source(header: Header, choice: RoleProfile, roles: tuple[str, ...]) -
 
 def _is_done(header: Header, choice: RoleProfile) -> bool:
     """Whether a file is as the profile wants it, as far as its own word goes."""
-    plain = choice == RoleProfile(choice.type)
-    return plain and header.metadata.get("general.file_type") == TYPES[choice.type]
+    return choice.plain and header.metadata.get("general.file_type") == TYPES[choice.type]
 
 
 def _wanted(source: Path, choice: RoleProfile) -> dict[str, Any]:
@@ -164,7 +160,7 @@ def _make(
     if _is_done(read_header(source), choice):
         _link(source, dst)
         return ()
-    done = quantize_as(source, dst, choice, threads=threads, force=True, progress=progress)
+    done = quantize(source, dst, choice, threads=threads, force=True, progress=progress)
     return done.uncovered
 
 

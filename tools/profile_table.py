@@ -11,6 +11,7 @@ import argparse
 
 from trimix_cpp.gguf.shape import ModelShape, shape_of_config
 from trimix_cpp.quant.memory import estimate
+from trimix_cpp.quant.options import Options
 from trimix_cpp.quant.profiles import load_profile, profile_names
 
 QWEN_MERGES = 151387
@@ -81,9 +82,11 @@ def main() -> None:
     for trio, models in trios().items():
         for name in profile_names():
             profile = load_profile(name)
-            whole = estimate(models, n_ctx=n_ctx, profile=profile)
+            whole = estimate(models, Options(n_ctx=n_ctx), profile=profile)
             two = estimate(
-                {role: models[role] for role in ("large", "cpt")}, n_ctx=n_ctx, profile=profile
+                {role: models[role] for role in ("large", "cpt")},
+                Options(n_ctx=n_ctx),
+                profile=profile,
             )
             sizes = [f"{whole.roles[role].weights / 2**30:.2f}" for role in models]
             totals = [two.private, two.total, whole.total]

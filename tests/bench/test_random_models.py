@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from trimix_cpp.bench import random_models
-from trimix_cpp.convert.quantize import quantize
 from trimix_cpp.decoding.decoder import Decoder, Sequence
 from trimix_cpp.decoding.trio import Options, Trio
 from trimix_cpp.errors import TrimixError, UsageError
 from trimix_cpp.fusion.choosers import PplChooser
 from trimix_cpp.fusion.weights import Weights
-from trimix_cpp.gguf.header import read_header
+from trimix_cpp.gguf.reader import read_header
 from trimix_cpp.llama.context import Context, Model
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
 
 from ..conftest import ROLES
+from ..support.quantized import quantize
 from ..support.tiny import write_tiny_model
 
 

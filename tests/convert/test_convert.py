@@ -16,7 +16,7 @@ from trimix_cpp.convert import OUTTYPES, convert
 from trimix_cpp.convert.checkpoint import StoredTensor
 from trimix_cpp.convert.tensors import OutputTensor
 from trimix_cpp.convert.writer import plan
-from trimix_cpp.gguf.header import read_header
+from trimix_cpp.gguf.reader import read_header
 from trimix_cpp.llama.context import Model
 
 Make = Callable[..., tuple[Path, dict[str, np.ndarray]]]

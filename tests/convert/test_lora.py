@@ -22,8 +22,8 @@ from trimix_cpp.commands.convert import command
 from trimix_cpp.convert import OUTTYPES, ConvertError, convert
 from trimix_cpp.convert.lora import convert_lora
 from trimix_cpp.errors import ModelFileError, TrimixError, UsageError
-from trimix_cpp.gguf.header import read_header
 from trimix_cpp.gguf.lora import read_adapter
+from trimix_cpp.gguf.reader import read_header
 
 from ..support.examples import examples
 from ..support.tiny import finish

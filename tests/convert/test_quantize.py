@@ -16,13 +16,14 @@ from click.testing import CliRunner
 
 from trimix_cpp.commands.quantize import command
 from trimix_cpp.convert import ConvertError, convert
-from trimix_cpp.convert.quantize import TYPES, quantize
 from trimix_cpp.errors import ModelFileError, TrimixError, UsageError
-from trimix_cpp.gguf.header import read_header
 from trimix_cpp.gguf.imatrix import Entry, ImatrixError, ImportanceMatrix, write_imatrix
-from trimix_cpp.gguf.types import NEED_IMATRIX
+from trimix_cpp.gguf.reader import read_header
+from trimix_cpp.gguf.types import NEED_IMATRIX, TYPES
 from trimix_cpp.llama.context import Model
 from trimix_cpp.llama.quantize import QuantizeError, Request, quantize_file
+
+from ..support.quantized import quantize
 
 Make = Callable[..., tuple[Path, dict[str, np.ndarray]]]
 
@@ -64,13 +65,13 @@ def test_every_type(source: Path, tmp_path: Path, name: str) -> None:
     dst = tmp_path / "out.gguf"
     if name in NEED_IMATRIX:
         with pytest.raises(ConvertError, match="needs an importance matrix"):
-            quantize(source, dst, name, threads=1)
+            quantize(source, dst, name)
         # llama.cpp agrees that it does.
         with pytest.raises(QuantizeError, match="imatrix"):
             quantize_file(Request(source, dst, TYPES[name], threads=1))
         assert files(tmp_path) == {"source.gguf"}
         return
-    done = quantize(source, dst, name.lower(), threads=1)
+    done = quantize(source, dst, name.lower())
     assert done.nbytes == dst.stat().st_size
     with Model(dst) as model:
         assert model.n_vocab == 640
@@ -78,9 +79,7 @@ def test_every_type(source: Path, tmp_path: Path, name: str) -> None:
 
 def test_a_mixture(source: Path, tmp_path: Path) -> None:
     steps: list[tuple[int, int]] = []
-    dst = quantize(
-        source, tmp_path / "m.gguf", "Q4_K_M", threads=1, progress=lambda *s: steps.append(s)
-    ).path
+    dst = quantize(source, tmp_path / "m.gguf", "Q4_K_M", progress=lambda *s: steps.append(s)).path
     found = kinds(dst)
     assert found["blk.0.attn_q.weight"] == "Q4_K"
     assert found["token_embd.weight"] == "Q6_K"  # tied: it is the output head as well
@@ -97,14 +96,14 @@ def test_chosen_types_for_two_tensors(checkpoint: Make, tmp_path: Path) -> None:
     folder, _ = checkpoint(width=256, tied=False)
     source = convert(folder, tmp_path / "source.gguf", "f32").path
     dst = tmp_path / "m.gguf"
-    quantize(source, dst, "q4_0", output_tensor_type="q8_0", token_embedding_type="bf16", threads=1)
+    quantize(source, dst, "q4_0", output_tensor_type="q8_0", token_embedding_type="bf16")
     assert kinds(dst)["output.weight"] == "Q8_0"
     assert kinds(dst)["token_embd.weight"] == "BF16"
     assert kinds(dst)["blk.1.ffn_up.weight"] == "Q4_0"
 
 
 def test_rows_that_do_not_divide_fall_back(narrow: Path, tmp_path: Path) -> None:
-    dst = quantize(narrow, tmp_path / "m.gguf", "Q4_K_M", threads=1).path
+    dst = quantize(narrow, tmp_path / "m.gguf", "Q4_K_M").path
     assert set(kinds(dst).values()) <= {"Q5_0", "Q8_0", "F32", "Q5_1"}
 
 
@@ -161,9 +160,9 @@ def test_bad_files_and_names(source: Path, tmp_path: Path) -> None:
 
 
 def test_a_quantized_source_is_refused(source: Path, tmp_path: Path) -> None:
-    small = quantize(source, tmp_path / "small.gguf", "Q8_0", threads=1).path
+    small = quantize(source, tmp_path / "small.gguf", "Q8_0").path
     with pytest.raises(QuantizeError, match="F32, F16 or BF16"):
-        quantize(small, tmp_path / "out.gguf", "Q4_0", threads=1)
+        quantize(small, tmp_path / "out.gguf", "Q4_0")
     assert files(tmp_path) == {"source.gguf", "small.gguf"}
 
 
@@ -218,9 +217,9 @@ def matrix_for(model: Path, path: Path, *, leave_out: str = "no tensor") -> Path
 @pytest.mark.parametrize("name", ["IQ2_XXS", "Q2_K_S"])
 def test_an_importance_matrix_allows_fewer_bits(source: Path, tmp_path: Path, name: str) -> None:
     matrix = matrix_for(source, tmp_path / "i.gguf")
-    done = quantize(source, tmp_path / "m.gguf", name, imatrix=matrix, threads=1)
+    done = quantize(source, tmp_path / "m.gguf", name, imatrix=matrix)
     assert done.uncovered == ()
-    assert done.nbytes < quantize(source, tmp_path / "n.gguf", "Q4_0", threads=1).nbytes
+    assert done.nbytes < quantize(source, tmp_path / "n.gguf", "Q4_0").nbytes
     metadata = read_header(done.path).metadata
     noted = {key: value for key, value in metadata.items() if key.startswith("quantize.imatrix.")}
     assert noted == {
@@ -237,15 +236,15 @@ def test_an_importance_matrix_allows_fewer_bits(source: Path, tmp_path: Path, na
 @pytest.mark.parametrize("name", sorted(NEED_IMATRIX))
 def test_every_type_with_an_importance_matrix(source: Path, tmp_path: Path, name: str) -> None:
     matrix = matrix_for(source, tmp_path / "i.gguf")
-    dst = quantize(source, tmp_path / "m.gguf", name, imatrix=matrix, threads=1).path
+    dst = quantize(source, tmp_path / "m.gguf", name, imatrix=matrix).path
     with Model(dst) as model:
         assert model.n_vocab == 640
 
 
 def test_an_importance_matrix_changes_the_rounding(source: Path, tmp_path: Path) -> None:
     matrix = matrix_for(source, tmp_path / "i.gguf")
-    plain = quantize(source, tmp_path / "a.gguf", "Q4_K_S", threads=1).path
-    weighted = quantize(source, tmp_path / "b.gguf", "Q4_K_S", imatrix=matrix, threads=1).path
+    plain = quantize(source, tmp_path / "a.gguf", "Q4_K_S").path
+    weighted = quantize(source, tmp_path / "b.gguf", "Q4_K_S", imatrix=matrix).path
     tensors = [read_header(path).tensors for path in (plain, weighted)]
     assert [t.nbytes for t in tensors[0]] == [t.nbytes for t in tensors[1]]
     assert plain.read_bytes()[-4096:] != weighted.read_bytes()[-4096:]
@@ -263,7 +262,7 @@ def test_an_importance_matrix_must_fit_the_model(
         ConvertError, match=r"no entry for blk\.0\.ffn_up\.weight, and IQ2_XS needs"
     ):
         quantize(source, dst, "IQ2_XS", imatrix=partial)
-    done = quantize(source, dst, "Q4_0", imatrix=partial, threads=1)
+    done = quantize(source, dst, "Q4_0", imatrix=partial)
     assert done.uncovered == ("blk.0.ffn_up.weight", "blk.1.ffn_up.weight")
     # A type of their own makes up for the missing entries.
     quantize(source, tmp_path / "n.gguf", "IQ2_XS", imatrix=partial, tensors=[("ffn_up", "q4_k")])
@@ -276,7 +275,7 @@ def test_an_importance_matrix_must_fit_the_model(
 
 def test_types_by_pattern(source: Path, tmp_path: Path) -> None:
     tensors = [(r"blk\.0\.ATTN_V", "q8_0"), ("attn_", "q6_k"), ("token_embd", "q5_k")]
-    done = quantize(source, tmp_path / "m.gguf", "Q4_K_S", tensors=tensors, threads=1)
+    done = quantize(source, tmp_path / "m.gguf", "Q4_K_S", tensors=tensors)
     found = kinds(done.path)
     assert found["blk.0.attn_v.weight"] == "Q8_0"
     assert found["blk.1.attn_v.weight"] == found["blk.0.attn_output.weight"] == "Q6_K"
@@ -298,7 +297,7 @@ def test_patterns_that_do_nothing_are_refused(source: Path, tmp_path: Path) -> N
             quantize(source, tmp_path / "m.gguf", name, tensors=tensors)
     # Python knows this expression and C++ does not: its own process says so.
     with pytest.raises(QuantizeError):
-        quantize(source, tmp_path / "m.gguf", "Q4_0", tensors=[("(?<=attn)_v", "q8_0")], threads=1)
+        quantize(source, tmp_path / "m.gguf", "Q4_0", tensors=[("(?<=attn)_v", "q8_0")])
     assert files(tmp_path) == {"source.gguf"}
 
 
@@ -320,7 +319,7 @@ def test_the_file_is_llama_quantizes(
     choices: dict[str, Any],
 ) -> None:
     matrix = matrix_for(source, tmp_path / "i.gguf")
-    ours = quantize(source, tmp_path / "ours.gguf", name, imatrix=matrix, threads=1, **choices)
+    ours = quantize(source, tmp_path / "ours.gguf", name, imatrix=matrix, **choices)
     tool = Path(os.environ["TRIMIX_LLAMA_CPP_BIN"]) / "llama-quantize"
     theirs = tmp_path / "theirs.gguf"
     command = [tool, "--imatrix", "i.gguf", *options, source, theirs, name, "1"]

@@ -13,15 +13,15 @@ from click.testing import CliRunner
 
 from trimix_cpp.commands.quantize import command
 from trimix_cpp.convert import ConvertError
-from trimix_cpp.convert.quantize import quantize
 from trimix_cpp.convert.quantize_trio import quantize_trio
 from trimix_cpp.decoding.decoder import Decoder
 from trimix_cpp.decoding.trio import Options, Trio
-from trimix_cpp.gguf.header import read_header
+from trimix_cpp.gguf.reader import read_header
 from trimix_cpp.gguf.types import TYPES
 from trimix_cpp.quant.profiles import Profile, load_profile
 from trimix_cpp.store.spec import TrioSpec, load_spec
 
+from ..support.quantized import quantize
 from ..support.tiny import write_lora, write_tiny_model
 
 TRIO = """
@@ -183,12 +183,12 @@ def test_a_source_that_is_quantized_already(
     spec: TrioSpec, profile: Profile, tmp_path: Path
 ) -> None:
     folder = tmp_path / "out"
-    other = quantize(tmp_path / "large.gguf", tmp_path / "l.gguf", "Q8_0", threads=1).path
+    other = quantize(tmp_path / "large.gguf", tmp_path / "l.gguf", "Q8_0").path
     other.replace(tmp_path / "large.gguf")
     with pytest.raises(ConvertError, match="large is Q8_0 already, and the profile wants Q4_0"):
         quantize_trio(spec, profile, folder, threads=1)
     assert not folder.exists()
-    same = quantize(tmp_path / "cpt.gguf", tmp_path / "c.gguf", "Q8_0", threads=1).path
+    same = quantize(tmp_path / "cpt.gguf", tmp_path / "c.gguf", "Q8_0").path
     same.replace(tmp_path / "cpt.gguf")
     write_tiny_model(tmp_path / "large.gguf")
     quantize_trio(spec, profile, folder, threads=1)

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from trimix_cpp.errors import ModelFileError
-from trimix_cpp.gguf.header import Array, read_header
+from trimix_cpp.gguf.header import Array
+from trimix_cpp.gguf.reader import read_header
 
 from ..support.tiny import tiny_vocabulary, write_tiny_model
 from ..support.vocab_files import bpe, sentencepiece

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from trimix_cpp.convert.expand import expand
-from trimix_cpp.convert.quantize import quantize
 from trimix_cpp.decoding.trio import Feed, Options, Trio
 from trimix_cpp.errors import AlignmentError, TrimixError, UsageError
 from trimix_cpp.fusion.divergences import Judge, figures, fused_rows
@@ -35,6 +34,7 @@ from trimix_cpp.impact.sides import Side, Workshop
 from trimix_cpp.quant.profiles import load_profile, profile_names
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
 
+from ..support.quantized import quantize
 from ..support.tiny import write_tiny_model
 
 ROLES = ("large", "cpt", "base")

@@ -17,7 +17,7 @@ from trimix_cpp.commands import main
 from trimix_cpp.commands.plan import size
 from trimix_cpp.errors import TrimixError, UsageError
 from trimix_cpp.fusion.weights import Weights
-from trimix_cpp.gguf.header import read_header
+from trimix_cpp.gguf.reader import read_header
 from trimix_cpp.impact.measure import Task, compare_sides, fused_name
 from trimix_cpp.impact.plan import (
     Choice,
@@ -32,6 +32,7 @@ from trimix_cpp.impact.plan import (
 from trimix_cpp.impact.rows import Evaluator
 from trimix_cpp.impact.sides import Side, Workshop
 from trimix_cpp.quant.memory import estimate
+from trimix_cpp.quant.options import Options
 from trimix_cpp.quant.profiles import load_profile
 from trimix_cpp.store.spec import TrioSpec
 
@@ -129,7 +130,7 @@ def test_the_best_choice_is_that_of_trying_all(effects: Effects, sides: dict[str
     for choice in plan.choices:
         headers = {r: read_header(sides[k].versions[r].path) for r, k in choice.types.items()}
         kv = dict.fromkeys(ROLES, choice.kv)
-        needed = estimate(headers, n_ctx=256, type_k=kv, type_v=kv)
+        needed = estimate(headers, Options(n_ctx=256, type_k=kv, type_v=kv))
         assert choice.memory == needed.total
     sizes = sorted({choice.memory for choice in plan.choices})
     before = float("inf")

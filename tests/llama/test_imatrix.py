@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 from trimix_cpp.commands.imatrix import command
 from trimix_cpp.convert import ConvertError
 from trimix_cpp.errors import ModelFileError, TrimixError, UsageError
-from trimix_cpp.gguf.header import read_header
 from trimix_cpp.gguf.imatrix import (
     Entry,
     ImatrixError,
@@ -29,6 +28,7 @@ from trimix_cpp.gguf.imatrix import (
     read_imatrix,
     write_imatrix,
 )
+from trimix_cpp.gguf.reader import read_header
 from trimix_cpp.llama.context import Model
 from trimix_cpp.llama.imatrix import collect
 

@@ -12,18 +12,18 @@ import gguf
 import numpy as np
 import pytest
 
-from trimix_cpp.convert.quantize import quantize
 from trimix_cpp.decoding.decoder import Decoder, Sequence
 from trimix_cpp.decoding.trio import Options, Trio
 from trimix_cpp.errors import ModelFileError
 from trimix_cpp.fusion.weights import Weights
-from trimix_cpp.gguf.header import read_header
 from trimix_cpp.gguf.lora import read_adapter
+from trimix_cpp.gguf.reader import read_header
 from trimix_cpp.llama.context import Context, Model
 from trimix_cpp.store.spec import load_spec
 
 from ..conftest import QUICK
 from ..support.cli import trimix
+from ..support.quantized import quantize
 from ..support.tiny import finish, write_lora, write_tiny_model
 
 ROOT = Path(__file__).parents[2]
@@ -157,7 +157,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     sizes = {"n_embd": 256, "n_ff": 512, "n_head": 4, "scale": 0.05}
     files = {"F32": write_tiny_model(folder / "F32.gguf", **sizes)}  # type: ignore[arg-type]
     for kind in ("Q8_0", "Q4_K"):
-        files[kind] = quantize(files["F32"], folder / f"{kind}.gguf", kind, threads=1).path
+        files[kind] = quantize(files["F32"], folder / f"{kind}.gguf", kind).path
     return files
 
 

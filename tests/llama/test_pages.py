@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from trimix_cpp.bench.random_models import Shape, write_model
-from trimix_cpp.gguf.header import read_header
+from trimix_cpp.gguf.reader import read_header
 from trimix_cpp.gguf.shape import shape_of_header
 from trimix_cpp.llama import model as llama_model
 from trimix_cpp.llama.backend import repacked_types

@@ -53,7 +53,8 @@ def test_the_files_are_those_of_convert_and_quantize(
     home: Path, puller: Puller, checkpoints: dict[str, Path], tmp_path: Path
 ) -> None:
     from trimix_cpp.convert import convert
-    from trimix_cpp.convert.quantize import quantize
+
+    from ..support.quantized import quantize
 
     manifest = puller()
     convert(checkpoints["base"], tmp_path / "base", "bf16")

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from trimix_cpp.decoding.trio import Feed, Options, Trio
-from trimix_cpp.gguf.header import read_header
-from trimix_cpp.llama.backend import repacked_types
+from trimix_cpp.decoding.trio import Feed, Trio
+from trimix_cpp.gguf.reader import read_header
+from trimix_cpp.llama.backend import hardware
 from trimix_cpp.quant.memory import estimate
+from trimix_cpp.quant.options import Options
 from trimix_cpp.store.spec import spec_from_files
 
 
@@ -33,7 +34,7 @@ def main() -> None:
         tokens = np.arange(min(512, n_ctx - 1), dtype=np.int32) % 250
         trio.decode({role: [Feed(0, tokens, 0, 1)] for role in trio.roles})
     headers = {role: read_header(path) for role, path in files.items()}
-    needed = estimate(headers, n_ctx=n_ctx, repacked_types=repacked_types())
+    needed = estimate(headers, Options(n_ctx=n_ctx), hardware=hardware())
     print(json.dumps({"estimate": needed.total, "peak": peak()}))
 
 

@@ -13,11 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trimix_cpp.decoding.trio import Trio
 from trimix_cpp.errors import TrimixError
-from trimix_cpp.gguf.header import Array, Header, read_header
+from trimix_cpp.gguf.header import Array, Header
+from trimix_cpp.gguf.reader import read_header
 from trimix_cpp.gguf.shape import shape_of_config, shape_of_header
-from trimix_cpp.llama.context import Context, Model, supports_gpu
+from trimix_cpp.gguf.types import FLOATS
+from trimix_cpp.llama.backend import hardware, supports_gpu
+from trimix_cpp.llama.context import Context, Model
 from trimix_cpp.quant.memory import (
+    Hardware,
     TrioEstimate,
     cache_bytes,
     check_fits,
@@ -25,7 +30,9 @@ from trimix_cpp.quant.memory import (
     estimate,
     free_memory,
 )
+from trimix_cpp.quant.options import Options
 from trimix_cpp.quant.profiles import load_profile
+from trimix_cpp.store.spec import TrioSpec
 
 from ..support.sparse import write_sparse_model
 from ..support.tiny import write_tiny_model
@@ -82,10 +89,7 @@ def test_llama_cpp_allots_what_was_estimated(
     found = reported(path, n_ctx, kind, n_parallel)
     role = estimate(
         {"cpt": read_header(path)},
-        n_ctx=n_ctx,
-        n_parallel=n_parallel,
-        type_k={"cpt": kind},
-        type_v={"cpt": kind},
+        Options(n_ctx=n_ctx, n_parallel=n_parallel, type_k={"cpt": kind}, type_v={"cpt": kind}),
     ).roles["cpt"]
     assert role.cache / 2**20 == pytest.approx(found["KV"], rel=0.01, abs=0.1)
     # The estimate includes what the CPU backend takes besides for converted rows.
@@ -134,7 +138,7 @@ def headers(files: dict[str, Path]) -> dict[str, Header]:
 def test_a_shared_file_counts_once(tiny_files: dict[str, Path]) -> None:
     found = headers(tiny_files)
     found["base"] = found["cpt"]
-    needed = estimate(found, n_ctx=512, adapters={"cpt": 1000})
+    needed = estimate(found, Options(n_ctx=512), adapters={"cpt": 1000})
     assert needed.roles["base"].weights == 0 < needed.roles["cpt"].weights
     assert needed.roles["base"].cache == needed.roles["cpt"].cache > 0
     assert needed.roles["cpt"].repacked == 1000
@@ -143,15 +147,19 @@ def test_a_shared_file_counts_once(tiny_files: dict[str, Path]) -> None:
 
 
 def test_what_is_on_a_gpu_takes_no_memory_here(tiny_files: dict[str, Path]) -> None:
-    role = estimate(headers(tiny_files), n_ctx=512, on_gpu=["large"]).roles["large"]
+    role = estimate(
+        headers(tiny_files),
+        Options(n_ctx=512, n_gpu_layers={"cpt": 0, "base": 0}),
+        hardware=Hardware(gpu=True),
+    ).roles["large"]
     assert role.weights == role.cache == role.compute == 0 < role.logits
 
 
 def test_repacked_weights_cannot_be_read_again(demo_files: dict[str, Path]) -> None:
     found = headers(demo_files)
     kinds = {tensor.type for header in found.values() for tensor in header.tensors}
-    plain = estimate(found, n_ctx=512)
-    packed = estimate(found, n_ctx=512, repacked_types=kinds - {0, 1, 30})
+    plain = estimate(found, Options(n_ctx=512))
+    packed = estimate(found, Options(n_ctx=512), hardware=Hardware(frozenset(kinds) - FLOATS))
     assert packed.total == plain.total
     assert packed.private > plain.private
     embedding = next(t for t in found["cpt"].tensors if t.name == "token_embd.weight")
@@ -160,23 +168,69 @@ def test_repacked_weights_cannot_be_read_again(demo_files: dict[str, Path]) -> N
 
 def test_what_is_left_once_the_models_are_loaded(demo_files: dict[str, Path]) -> None:
     found = headers(demo_files)
-    whole, rest = (estimate(found, n_ctx=512, loaded=loaded) for loaded in (False, True))
+    whole, rest = (estimate(found, Options(n_ctx=512), loaded=loaded) for loaded in (False, True))
     for role, one in rest.roles.items():
         assert one.private == one.cache + one.compute + one.logits
         assert one.weights == whole.roles[role].weights
     assert rest.program == 0
 
 
+def test_repacked_weights_of_loaded_models_are_not_read_again(demo_files: dict[str, Path]) -> None:
+    found = headers(demo_files)
+    kinds = frozenset(tensor.type for header in found.values() for tensor in header.tensors)
+    packing = Hardware(kinds - FLOATS)
+    whole, rest = (
+        estimate(found, Options(n_ctx=512), hardware=packing, loaded=loaded)
+        for loaded in (False, True)
+    )
+    for role, one in rest.roles.items():
+        assert one.weights == whole.roles[role].weights < found_bytes(found[role])
+        assert one.repacked == 0 < whole.roles[role].repacked
+
+
+def found_bytes(header: Header) -> int:
+    return sum(tensor.nbytes for tensor in header.tensors)
+
+
+def test_a_trio_is_not_said_to_be_read_again_for_weights_that_are_repacked(
+    demo_spec: TrioSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[TrioEstimate] = []
+    monkeypatch.setattr("trimix_cpp.decoding.trio.check_fits", lambda needed: told.append(needed))
+    with Trio(demo_spec, ["cpt"], Options(n_ctx=256, n_threads=1)) as trio:
+        header = read_header(trio.spec.roles["cpt"].path)
+    expected = estimate({"cpt": header}, Options(n_ctx=256), hardware=hardware(), loaded=True)
+    assert told[0].weights == expected.weights
+
+
+@pytest.mark.parametrize("kinds", [{}, {"large": "f16"}, {"large": "f32"}])
+def test_exact_mode_has_one_type_of_cache(
+    tiny_files: dict[str, Path], kinds: dict[str, str]
+) -> None:
+    exact = Options(n_ctx=512, exact=True, type_k=kinds, type_v=kinds)
+    q8_0 = dict.fromkeys(("large", "cpt", "base"), "q8_0")
+    plain = Options(n_ctx=512, type_k=q8_0, type_v=q8_0)
+    assert exact.cache_types("large") == ("q8_0", "q8_0")
+    assert estimate(headers(tiny_files), exact) == estimate(headers(tiny_files), plain)
+    on_cpu = estimate(headers(tiny_files), exact, hardware=Hardware(gpu=True))
+    assert on_cpu == estimate(headers(tiny_files), exact)
+
+
+def test_the_length_of_the_context_must_be_said(tiny_files: dict[str, Path]) -> None:
+    with pytest.raises(ValueError, match="length of the context"):
+        estimate(headers(tiny_files), Options())
+
+
 def test_in_a_line(demo_files: dict[str, Path]) -> None:
     assert re.fullmatch(
         r"0\.\d GiB: weights large \d+ MiB, cpt \d MiB, base \d MiB; KV caches \d+ MiB; "
         r"the rest (0\.1 GiB|\d+ MiB)",
-        describe(estimate(headers(demo_files), n_ctx=512)),
+        describe(estimate(headers(demo_files), Options(n_ctx=512))),
     )
 
 
 def needing(private: int, weights: int, tiny: Header) -> TrioEstimate:
-    role = estimate({"cpt": tiny}, n_ctx=256).roles["cpt"]
+    role = estimate({"cpt": tiny}, Options(n_ctx=256)).roles["cpt"]
     role = type(role)(weights, 0, private, 0, 0, 0)
     return TrioEstimate({"cpt": role}, program=0)
 
@@ -209,7 +263,7 @@ def test_a_config_gives_the_estimate_of_the_file(tmp_path: Path) -> None:
     profile = load_profile("laptop-8gb")
     for role in ("large", "cpt", "base"):
         here, there = (
-            estimate({role: shape}, n_ctx=4096, profile=profile).roles[role]
+            estimate({role: shape}, Options(n_ctx=4096), profile=profile).roles[role]
             for shape in (made, planned)
         )
         assert here.weights - biases == there.weights

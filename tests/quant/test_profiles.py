@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from trimix_cpp.errors import TrimixError, UsageError
-from trimix_cpp.gguf.types import KV_TYPES, NEED_IMATRIX, TENSOR_TYPES, TENSORS_NEED_IMATRIX, TYPES
+from trimix_cpp.gguf.types import (
+    KV_TYPES,
+    NEED_IMATRIX,
+    TENSORS_NEED_IMATRIX,
+    TYPES,
+)
 from trimix_cpp.quant.profiles import ROLES, Profile, load_profile, profile_names
 
 MINIMAL = '[large]\ntype = "q4_k_m"\n[cpt]\ntype = "Q8_0"\n[base]\ntype = "Q8_0"\n'
@@ -123,12 +128,3 @@ def test_no_such_profile(tmp_path: Path) -> None:
         load_profile("laptop")
     with pytest.raises(TrimixError, match="no such profile file"):
         load_profile(str(tmp_path / "none.toml"))
-
-
-def test_the_sizes_of_types_are_those_of_ggml() -> None:
-    import gguf
-
-    for name, (number, block, size) in TENSOR_TYPES.items():
-        if name in gguf.GGMLQuantizationType.__members__:
-            assert gguf.GGMLQuantizationType[name] == number
-            assert gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(number)] == (block, size)

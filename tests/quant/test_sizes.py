@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from trimix_cpp.convert.quantize import quantize_as
-from trimix_cpp.gguf.header import read_header
+from trimix_cpp.convert.quantize import quantize
+from trimix_cpp.gguf.reader import read_header
 from trimix_cpp.gguf.shape import shape_of_header
 from trimix_cpp.gguf.types import NEED_IMATRIX, TENSOR_TYPES, TYPES
 from trimix_cpp.quant.profiles import RoleProfile
@@ -20,7 +20,7 @@ REST = sorted(set(TYPES) - NEED_IMATRIX - {*QUICK, "COPY"})
 
 
 def compare(source: Path, target: Path, choice: RoleProfile) -> None:
-    quantize_as(source, target, choice, threads=1)
+    quantize(source, target, choice, threads=1)
     shape = shape_of_header(read_header(source))
     made = {tensor.name: tensor for tensor in read_header(target).tensors}
     numbers = {entry.number: name for name, entry in TENSOR_TYPES.items()}

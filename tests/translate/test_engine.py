@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from trimix_cpp.decoding.trio import Options, Trio
 from trimix_cpp.fusion.sampling import Sampler
 from trimix_cpp.fusion.weights import Weights
-from trimix_cpp.llama.context import supports_gpu
+from trimix_cpp.llama.backend import supports_gpu
 from trimix_cpp.prompts.languages import language
 from trimix_cpp.store.spec import TrioSpec
 from trimix_cpp.translate.capacity import Machine

@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -21,13 +21,7 @@ import psutil
 from .. import __version__
 from ..decoding import Trio
 from ..gguf import read_header
-from ..llama import (
-    extra_buffers_work,
-    features,
-    physical_cores,
-    repacked_types,
-    supports_gpu,
-)
+from ..llama import extra_buffers_work, features, hardware, physical_cores, supports_gpu
 from ..quant import estimate, gib
 from .measure import Plan, Sample, Samples
 
@@ -103,18 +97,7 @@ def memory(trio: Trio) -> dict[str, Any]:
     """The most that this process has had, beside what the trio needs; bytes."""
     options = trio.options
     headers = {role: read_header(trio.spec.roles[role].path) for role in trio.roles}
-    on_gpu = [r for r in trio.roles if supports_gpu() and options.n_gpu_layers.get(r, -1)]
-    needed = estimate(
-        headers,
-        n_ctx=trio.n_ctx,
-        n_parallel=options.n_parallel,
-        n_ubatch=options.n_ubatch,
-        n_outputs=options.n_outputs,
-        type_k=options.type_k,
-        type_v=options.type_v,
-        repacked_types=repacked_types(),
-        on_gpu=on_gpu,
-    )
+    needed = estimate(headers, replace(options, n_ctx=trio.n_ctx), hardware=hardware())
     roles = needed.roles.values()
     parts = sum(role.weights + role.repacked + role.cache + role.logits for role in roles)
     peak = peak_memory()

@@ -39,8 +39,9 @@ def command(sentences: tuple[str, ...], as_json: bool, threads: int, exact: bool
     if not all(sentence.strip() for sentence in sentences):
         raise UsageError("a sentence is empty")
     from ..chat import Conversation
-    from ..decoding import Options, Trio
+    from ..decoding import Trio
     from ..fusion import Weights
+    from ..quant import Options
     from ..store import find_trio
 
     spec = find_trio("demo")

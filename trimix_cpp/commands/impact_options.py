@@ -16,9 +16,9 @@ from ..errors import TrimixError, UsageError
 from .options import notice, read_text
 
 if TYPE_CHECKING:
-    from ..decoding import Options
     from ..fusion import Weights
     from ..impact import Answer, Evaluator, Side, Window, Workshop
+    from ..quant import Options
     from ..store import TrioSpec
 
 _OPTIONS = [
@@ -112,9 +112,8 @@ class Evaluation:
         trained = [1 << 31]
         for role in self.weights.roles:
             if role in self.spec.roles:
-                header = read_header(self.spec.roles[role].path)
-                own = header.metadata.get(f"{header.architecture}.context_length")
-                trained += [own] if isinstance(own, int) and own > 0 else []
+                own = read_header(self.spec.roles[role].path).number("context_length")
+                trained += [own] if own else []
         return min(trained)
 
     def bar(self, label: str, unit: str = "tensors") -> AbstractContextManager[Any]:
@@ -152,7 +151,7 @@ class Evaluation:
 
     def options(self, side: Side, n_parallel: int) -> Options:
         """How a side runs freely."""
-        from ..decoding import Options
+        from ..quant import Options
 
         layers = dict.fromkeys(side.versions, self.n_gpu_layers)
         return Options(

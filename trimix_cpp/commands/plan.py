@@ -134,7 +134,7 @@ def _plan(
 ) -> tuple[Effects, Plan]:
     from ..gguf import read_header
     from ..impact import kv_item, make_plan, measure_effects, no_effects, with_cache
-    from ..llama import repacked_types
+    from ..llama import hardware
 
     roles = evaluation.weights.roles
     workshop = evaluation.workshop(roles)
@@ -159,7 +159,7 @@ def _plan(
         n_ctx=n_ctx,
         limit=limit,
         together=[frozenset(group) for group in by_file.values()],
-        repacked_types=sorted(repacked_types()),
+        hardware=hardware(),
         adapters={r: v.lora.stat().st_size for (r, _), v in files.items() if v.lora},
     )
     _ = planned(

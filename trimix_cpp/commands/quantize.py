@@ -95,21 +95,15 @@ def _quantize_file(
     from trimix_cpp.convert.quantize import quantize
     from trimix_cpp.showing import bar
 
+    from ..quant import RoleProfile
+
     tensors = [_pattern_and_type(text) for text in choices.pop("tensor_types")]
+    choice = RoleProfile.of(type_name, tensors=tensors, **choices)
     with bar("quantizing", "tensors") as progress:
-        done = quantize(
-            src,
-            dst,
-            type_name,
-            tensors=tensors,
-            threads=threads,
-            force=force,
-            progress=progress,
-            **choices,
-        )
+        done = quantize(src, dst, choice, threads=threads, force=force, progress=progress)
     _tell_uncovered(done.uncovered)
     before, after = done.nbytes_before / 1e6, done.nbytes / 1e6
-    click.echo(f"{done.path}: {type_name.upper()}, {before:,.1f} MB -> {after:,.1f} MB")
+    click.echo(f"{done.path}: {choice.type}, {before:,.1f} MB -> {after:,.1f} MB")
 
 
 def _pattern_and_type(text: str) -> tuple[str, str]:

@@ -73,17 +73,15 @@ def _document(entry: Entry) -> dict[str, Any]:
 def _memory(entry: Entry, n_ctx: int) -> dict[str, Any]:
     """What all its roles need, and what those need that its own weights use."""
     from ..gguf import read_header
-    from ..llama import repacked_types
-    from ..quant import estimate
+    from ..llama import hardware
+    from ..quant import Options, estimate
 
     spec = entry.spec
     headers = {role: read_header(files.path) for role, files in spec.roles.items()}
     needs = estimate(
         headers,
-        n_ctx=n_ctx,
-        type_k=spec.type_k,
-        type_v=spec.type_v,
-        repacked_types=repacked_types(),
+        Options(n_ctx=n_ctx, type_k=spec.type_k, type_v=spec.type_v),
+        hardware=hardware(),
         adapters={r: f.lora.stat().st_size for r, f in spec.roles.items() if f.lora},
     )
     used = [role for role in spec.weights.roles if role in headers]

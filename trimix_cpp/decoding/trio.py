@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
@@ -22,8 +22,8 @@ from ..alignment import Alignment, align
 from ..errors import ContextFullError, TrimixError
 from ..files import Closing
 from ..fusion import ALL_ROLES
-from ..llama import Context, Model, interrupts_deferred, supports_gpu
-from ..quant import check_fits, estimate
+from ..llama import Context, Model, hardware, interrupts_deferred, supports_gpu
+from ..quant import Options, check_fits, estimate
 from ..store import RoleSpec, TrioSpec
 
 # What a user should know and no error is; the command line shows it.
@@ -33,39 +33,6 @@ DEFAULT_N_CTX = 4096
 
 T = TypeVar("T")
 Rows = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Options:
-    """How the models run; per role where llama.cpp users want it so.
-
-    Attributes:
-        n_ctx: tokens a sequence may have; 0 takes what the models were trained for, None the same
-            but at most 4096.
-        n_batch, n_ubatch: as llama.cpp's -b and -ub.
-        n_parallel: sequences that run at once.
-        n_outputs: logits rows that a role may give in a step, at least one a sequence; more than
-            that speed up what looks at whole prompts, for n_tokens * 4 bytes each.
-        n_threads: CPU threads; 0 takes the physical cores.
-        n_gpu_layers: role -> layers on the GPU, -1 for all; a role left out takes all.
-        flash_attn: None leaves it to llama.cpp.
-        type_k, type_v: role -> KV cache type; a role left out takes f16.
-        exact: the size of a batch does not change the logits.
-        mlock: keep the weights in RAM.
-    """
-
-    n_ctx: int | None = None
-    n_batch: int = 512
-    n_ubatch: int = 512
-    n_parallel: int = 1
-    n_outputs: int = 1
-    n_threads: int = 0
-    n_gpu_layers: Mapping[str, int] = field(default_factory=dict)
-    flash_attn: bool | None = None
-    type_k: Mapping[str, str] = field(default_factory=dict)
-    type_v: Mapping[str, str] = field(default_factory=dict)
-    exact: bool = False
-    mlock: bool = False
 
 
 @dataclass(frozen=True)
@@ -175,20 +142,13 @@ class Trio(Closing):
 
     def _check_memory(self, models: Mapping[str, Model], n_ctx: int) -> None:
         """Raises TrimixError where contexts would not fit; warns where weights do not."""
-        options = self.options
-        exact = dict.fromkeys(models, "q8_0") if options.exact else None
         adapters = [(role, self._role_spec(role).lora) for role in models]
         needed = estimate(
             {role: model.header for role, model in models.items()},
-            n_ctx=n_ctx,
-            n_parallel=options.n_parallel,
-            n_ubatch=options.n_ubatch,
-            n_outputs=options.n_outputs,
-            type_k=exact or options.type_k,
-            type_v=exact or options.type_v,
+            replace(self.options, n_ctx=n_ctx),
+            hardware=hardware(),
             # A missing file is told of when it is opened.
             adapters={r: path.stat().st_size for r, path in adapters if path and path.exists()},
-            on_gpu=[role for role, model in models.items() if self._is_on_gpu(model)],
             loaded=True,
         )
         if warning := check_fits(needed):
@@ -326,6 +286,7 @@ class Trio(Closing):
 
     def _context(self, role: str, model: Model, n_ctx: int) -> Context:
         options, role_spec = self.options, self._role_spec(role)
+        type_k, type_v = options.cache_types(role)
         return Context(
             model,
             n_ctx=n_ctx,
@@ -335,8 +296,8 @@ class Trio(Closing):
             n_outputs_max=max(options.n_parallel, options.n_outputs),
             n_threads=options.n_threads or None,
             flash_attn=options.flash_attn,
-            type_k=options.type_k.get(role, "f16"),
-            type_v=options.type_v.get(role, "f16"),
+            type_k=type_k,
+            type_v=type_v,
             lora=(role_spec.lora, role_spec.lora_scale) if role_spec.lora else None,
         )
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from .header import Header
+from .header import Header
+from .types import F32, I32, NOT_WEIGHTS
 
 MAX_LAYERS = 512
 MAX_EXPERTS = 1024
@@ -24,10 +23,6 @@ MAX_WINDOW = 1 << 24
 DENSE = frozenset({"llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3"})
 _WHOLE_HEAD_ROTATES = frozenset({"llama", "qwen2", "qwen3"})
 _ROPE_SCALINGS = frozenset({"none", "linear", "yarn", "longrope"})
-
-_F32, _I32 = 0, 26
-# Q8_1, Q8_K, the integers and F64: ggml has no kernel that multiplies by them.
-_NOT_WEIGHTS = frozenset({9, 15, 24, 25, 27, 28})
 
 # The tokens that llama.cpp's tokenizers take for BOS and EOS when the file names none.
 _DEFAULT_BOS = {"gpt2": 11, "hybriddna": 11, "whitespace": 11, "llama": 1, "plamo2": 1, "bert": 101}
@@ -70,12 +65,8 @@ def check_header(header: Header) -> None:
     _check_tokenizer(header)
 
 
-def _value(header: Header, name: str, default: Any) -> Any:
-    return header.metadata.get(f"{header.architecture}.{name}", default)
-
-
 def _integer(header: Header, name: str, default: int) -> int:
-    value = _value(header, name, default)
+    value = header.value(name, default)
     if not isinstance(value, int) or isinstance(value, bool):
         raise MalformedError(f"{name} is no whole number")
     return value
@@ -110,11 +101,11 @@ def _check_layers(header: Header) -> None:
         raise MalformedError(f"block_count is {layers}")
     if not 0 <= _integer(header, "nextn_predict_layers", 0) <= layers:
         raise MalformedError("nextn_predict_layers is more than block_count")
-    scaling = _value(header, "rope.scaling.type", "linear")
+    scaling = header.value("rope.scaling.type", "linear")
     if scaling not in _ROPE_SCALINGS:
         raise MalformedError(f"rope.scaling.type is {str(scaling)[:40]!r}")
     for name in ("layer_norm_rms_epsilon", "layer_norm_epsilon"):
-        epsilon = _value(header, f"attention.{name}", 0.0)
+        epsilon = header.value(f"attention.{name}", 0.0)
         if not isinstance(epsilon, float) or not 0 <= epsilon < math.inf:
             raise MalformedError(f"{name} is {str(epsilon)[:40]}")
 
@@ -161,7 +152,7 @@ def _check_attention(header: Header) -> None:
         whole = header.architecture in _WHOLE_HEAD_ROTATES
         if not 2 <= count <= key or count % 2 or (whole and count != key):
             raise MalformedError(f"{count} of {key} values of a head are rotated")
-    if _value(header, "attention.causal", True) is False:
+    if header.value("attention.causal", True) is False:
         raise MalformedError("it reads text in both directions and cannot write any")
 
 
@@ -181,13 +172,13 @@ def _check_window(header: Header) -> None:
 def _check_tensor_types(header: Header) -> None:
     dense = header.architecture in DENSE
     for tensor in header.tensors:
-        if tensor.type in _NOT_WEIGHTS or (dense and tensor.type == _I32):
+        if tensor.type in NOT_WEIGHTS or (dense and tensor.type == I32):
             raise MalformedError(
                 f"{tensor.name} has tensor type {tensor.type}, which no weights have"
             )
         # Norms, biases and scales are added and multiplied in, which ggml does in F32 alone.
         vector = all(size == 1 for size in tensor.shape[1:])
-        if dense and vector and tensor.type != _F32 and ".lora_" not in tensor.name:
+        if dense and vector and tensor.type != F32 and ".lora_" not in tensor.name:
             raise MalformedError(f"{tensor.name} is not F32")
 
 

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from ..errors import TrimixError
 from ..files import replacing
-from .header import Header, read_tables
+from .header import Header
+from .reader import read_tables
+from .types import F32
 
 _SUMS, _COUNTS = ".in_sum2", ".counts"
 _DATASETS, _CHUNKS, _CHUNK_SIZE = "imatrix.datasets", "imatrix.chunk_count", "imatrix.chunk_size"
-_F32 = 0
 # Bounds of the old format, far beyond any model, which says nothing about itself.
 _MAX_ENTRIES, _MAX_NAME, _MAX_VALUES = 1 << 17, 1 << 10, 1 << 28
 
@@ -95,7 +96,7 @@ def _read_gguf(path: Path) -> ImportanceMatrix:
     for tensor in header.tensors:
         for suffix, found in parts.items():
             if tensor.name.endswith(suffix):
-                if tensor.type != _F32:
+                if tensor.type != F32:
                     raise ImatrixError(f"{path}: {tensor.name} is not F32; make the file again")
                 found[tensor.name[: -len(suffix)]] = np.fromfile(
                     path, np.float32, tensor.nbytes // 4, offset=header.data_offset + tensor.offset

@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import ModelFileError
-from .header import Header, TensorInfo, read_header
+from .header import Header, TensorInfo
+from .reader import read_header
+from .types import I32, NVFP4
 
 EMBEDDING, OUTPUT = "token_embd.weight", "output.weight"
 _SUFFIXES = {".lora_a": 0, ".lora_b": 1}
-_I32, _NVFP4 = 26, 40
 
 
 def read_adapter(path: str | Path, model: Header) -> Header:
@@ -104,5 +105,5 @@ def _check_pair(
             f"the shapes {list(a.shape)} and {list(b.shape)} for {name} do not make up its "
             f"{list(target.shape)} in {model.path.name}: another base model?",
         )
-    if _I32 in (a.type, b.type) or target.type == _NVFP4:
+    if I32 in (a.type, b.type) or target.type == NVFP4:
         raise _unfit(adapter, f"llama.cpp cannot compute with its types for {name}")

@@ -6,12 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ..errors import TrimixError
 from .header import Header
-
-_TOKENS, _MERGES = "tokenizer.ggml.tokens", "tokenizer.ggml.merges"
 
 
 @dataclass(frozen=True)
@@ -63,44 +59,21 @@ class ModelShape:
 
 def shape_of_header(header: Header) -> ModelShape:
     """The sizes of the model with this header; 0 for what it does not tell."""
-    n_layer = _most(header, "block_count", 0)
-    n_embd, n_head = _most(header, "embedding_length", 0), _most(header, "attention.head_count", 0)
+    n_embd, n_head = header.number("embedding_length"), header.number("attention.head_count")
     head_size = n_embd // max(n_head, 1)
-    tokens, merges = (header.metadata.get(key) for key in (_TOKENS, _MERGES))
     return ModelShape(
         name=str(header.path),
         tensors={t.name: Tensor(t.shape, t.type, t.nbytes) for t in header.tensors},
-        n_vocab=getattr(tokens, "count", 0),
-        n_merges=getattr(merges, "count", 0),
+        n_vocab=header.n_vocab,
+        n_merges=getattr(header.metadata.get("tokenizer.ggml.merges"), "count", 0),
         n_embd=n_embd,
-        n_ff=_most(header, "feed_forward_length", 0),
+        n_ff=header.number("feed_forward_length"),
         n_head=n_head,
-        kv_heads=_per_layer(header, "attention.head_count_kv", n_layer, n_head),
-        key_length=_most(header, "attention.key_length", head_size),
-        value_length=_most(header, "attention.value_length", head_size),
-        windowed=_most(header, "attention.sliding_window", 0) > 0,
+        kv_heads=header.per_layer("attention.head_count_kv", n_head),
+        key_length=header.number("attention.key_length", head_size),
+        value_length=header.number("attention.value_length", head_size),
+        windowed=header.number("attention.sliding_window") > 0,
     )
-
-
-def _per_layer(header: Header, key: str, n_layer: int, otherwise: int) -> tuple[int, ...]:
-    """One number a layer, from a number for all or from an array; cut or filled up to `n_layer`."""
-    value = header.metadata.get(f"{header.architecture}.{key}")
-    numbers = header.numbers(f"{header.architecture}.{key}")
-    if numbers is not None and numbers.dtype.kind in "iub":
-        layers = [max(int(number), 0) for number in numbers[:n_layer]]
-        return tuple(layers + [0] * (n_layer - len(layers)))
-    return (max(value if isinstance(value, int) else otherwise, 0),) * n_layer
-
-
-def _most(header: Header, key: str, otherwise: int) -> int:
-    """The number under `key`, or the greatest of an array."""
-    value = header.metadata.get(f"{header.architecture}.{key}")
-    if isinstance(value, int):
-        return max(value, 0)
-    numbers = header.numbers(f"{header.architecture}.{key}")
-    if numbers is None or numbers.dtype.kind not in "iub" or not numbers.size:
-        return otherwise
-    return max(int(np.max(numbers)), 0)
 
 
 def shape_of_config(

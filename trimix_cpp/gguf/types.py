@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..errors import TrimixError
+from ..errors import UsageError
 
 # llama-quantize's names for whole files (tools/quantize/quantize.cpp) -> `llama_ftype`.
 TYPES = {
@@ -36,8 +36,8 @@ class TensorType(NamedTuple):
         return n_values // self.block * self.size
 
 
-# ggml's names for the types of tensors (ggml.c, `type_traits`), those that files are made of.
-TENSOR_TYPES = {
+# All of ggml's types by their names (ggml.c, `type_traits`); gone ones left their numbers free.
+GGML_TYPES = {
     "F32": TensorType(0, 1, 4), "F16": TensorType(1, 1, 2), "BF16": TensorType(30, 1, 2),
     "Q8_0": TensorType(8, 32, 34), "Q6_K": TensorType(14, 256, 210),
     "Q5_K": TensorType(13, 256, 176), "Q5_1": TensorType(7, 32, 24), "Q5_0": TensorType(6, 32, 22),
@@ -50,36 +50,55 @@ TENSOR_TYPES = {
     "Q2_0": TensorType(42, 64, 18), "IQ1_M": TensorType(29, 256, 56),
     "IQ1_S": TensorType(19, 256, 50), "Q1_0": TensorType(41, 128, 18),
     "TQ2_0": TensorType(35, 256, 66), "TQ1_0": TensorType(34, 256, 54),
+    "NVFP4": TensorType(40, 64, 36), "Q8_1": TensorType(9, 32, 36),
+    "Q8_K": TensorType(15, 256, 292),
+    "I8": TensorType(24, 1, 1), "I16": TensorType(25, 1, 2), "I32": TensorType(26, 1, 4),
+    "I64": TensorType(27, 1, 8), "F64": TensorType(28, 1, 8),
 }  # fmt: skip
+BY_NUMBER = {entry.number: entry for entry in GGML_TYPES.values()}
+F32, I32, NVFP4 = (GGML_TYPES[name].number for name in ("F32", "I32", "NVFP4"))
+FLOATS = frozenset(GGML_TYPES[name].number for name in ("F32", "F16", "BF16"))
+# ggml has no kernel that multiplies by them: they hold inputs, tables and indices.
+NOT_WEIGHTS = frozenset(
+    GGML_TYPES[name].number for name in ("Q8_1", "Q8_K", "I8", "I16", "I64", "F64")
+)
+# Those to which llama.cpp quantizes.
+TENSOR_TYPES = {
+    name: entry
+    for name, entry in GGML_TYPES.items()
+    if entry.number not in {*NOT_WEIGHTS, I32, NVFP4}
+}
 
 # `tensor_requires_imatrix` in llama-quant.cpp.
 TENSORS_NEED_IMATRIX = frozenset(("IQ3_XXS", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S"))
 
 
-class KVType(NamedTuple):
-    """A type of KV cache: its `ggml_type`, and bytes a value."""
-
-    ggml_type: int
-    size: float
-
-
-# What llama-cli takes (common/arg.cpp, `kv_cache_types`).
+# What llama-cli takes for a KV cache (common/arg.cpp, `kv_cache_types`).
 KV_TYPES = {
-    "f32": KVType(0, 4), "f16": KVType(1, 2), "bf16": KVType(30, 2), "q8_0": KVType(8, 34 / 32),
-    "q4_0": KVType(2, 18 / 32), "q4_1": KVType(3, 20 / 32), "iq4_nl": KVType(20, 18 / 32),
-    "q5_0": KVType(6, 22 / 32), "q5_1": KVType(7, 24 / 32),
-}  # fmt: skip
+    name.lower(): TENSOR_TYPES[name]
+    for name in ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "IQ4_NL", "Q5_0", "Q5_1")
+}
 
 
 def file_type(name: str) -> str:
-    """`name` as `TYPES` has it, whatever its case; raises TrimixError for any other."""
+    """`name` as `TYPES` has it, whatever its case; raises UsageError for any other."""
     if name.upper() not in TYPES:
-        raise TrimixError(f"unknown type {name!r}: choose one of {', '.join(TYPES)}")
+        raise UsageError(f"unknown type {name!r}: choose one of {', '.join(TYPES)}")
     return name.upper()
 
 
 def tensor_type(name: str) -> str:
-    """`name` as `TENSOR_TYPES` has it, whatever its case; raises TrimixError for any other."""
+    """`name` as `TENSOR_TYPES` has it, whatever its case; raises UsageError for any other."""
     if name.upper() not in TENSOR_TYPES:
-        raise TrimixError(f"unknown tensor type {name!r}: choose one of {', '.join(TENSOR_TYPES)}")
+        raise UsageError(f"unknown tensor type {name!r}: choose one of {', '.join(TENSOR_TYPES)}")
     return name.upper()
+
+
+def file_type_name(number: object) -> str | None:
+    """The first name of a `llama_ftype`, as `general.file_type` has it; None for no known one."""
+    return next((name for name, known in TYPES.items() if known == number), None)
+
+
+def tensor_type_name(number: int) -> str | None:
+    """Ggml's name of a `ggml_type`; None for no known one."""
+    return next((name for name, entry in GGML_TYPES.items() if entry.number == number), None)

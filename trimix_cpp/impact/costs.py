@@ -9,12 +9,11 @@ from typing import Any
 
 import psutil
 
-from ..decoding import Options
 from ..errors import TrimixError
 from ..fusion import Weights
 from ..gguf import read_header
 from ..processes import Call, ChildDiedError, Send
-from ..quant import estimate
+from ..quant import Options, estimate
 from ..store import TrioSpec
 from .sides import Side
 
@@ -59,16 +58,14 @@ class Cost:
 
 def cost(side: Side, weights: Weights, n_ctx: int, run: Run | None = None) -> Cost:
     """The cost of a side when it runs with `n_ctx` tokens of context."""
-    from ..llama import repacked_types
+    from ..llama import hardware
 
     used = {role: side.versions[role] for role in weights.roles}
     in_use = Side(side.name, used, side.types)
     needed = estimate(
         {role: read_header(version.path) for role, version in used.items()},
-        n_ctx=n_ctx,
-        type_k=in_use.type_k,
-        type_v=in_use.type_v,
-        repacked_types=repacked_types(),
+        Options(n_ctx=n_ctx, type_k=in_use.type_k, type_v=in_use.type_v),
+        hardware=hardware(),
         adapters={role: v.lora.stat().st_size for role, v in used.items() if v.lora},
     )
     return Cost(sum(in_use.files.values()), needed.total, n_ctx, run)

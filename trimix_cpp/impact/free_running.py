@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..decoding import Decoder, Options, Trio
+from ..decoding import Decoder, Trio
 from ..decoding import Sequence as Text
 from ..errors import TrimixError
 from ..fusion import Weights
+from ..quant import Options
 from ..store import TrioSpec
 from ..tuning import STOPS
 

@@ -26,7 +26,7 @@ from ..errors import TrimixError
 from ..files import replacing
 from ..fusion import BLOCK, Judge, Rows, Weights, blocks, fused_rows
 from ..gguf import Header
-from ..quant import Profile, RoleProfile, estimate, gib
+from ..quant import Hardware, Options, Profile, RoleProfile, estimate, gib
 from .cache import Cache, Measured
 from .rows import Evaluator, Version, Window, passes
 from .sides import Side
@@ -243,7 +243,7 @@ def make_plan(
     n_ctx: int,
     limit: int,
     together: Sequence[frozenset[str]] = (),
-    repacked_types: Sequence[int] = (),
+    hardware: Hardware | None = None,
     adapters: Mapping[str, int] | None = None,
 ) -> Plan:
     """Every combination of the types that were measured, with memory and expected KLD.
@@ -255,7 +255,7 @@ def make_plan(
         n_ctx: tokens of context that the trio will run with.
         limit: bytes that may be used.
         together: roles that share a file, and so a type.
-        repacked_types: as `memory.estimate`.
+        hardware: as `quant.estimate`.
         adapters: bytes of LoRA adapters by role.
     """
     roles = list(dict.fromkeys(role for role, _ in headers))
@@ -267,13 +267,12 @@ def make_plan(
             continue
         for kv in kv_types:
             items: list[Item] = [*types.items()]
+            caches = dict.fromkeys(roles, kv)
             items += [kv_item(role, kv) for role in roles if kv != "f16"]
             needed = estimate(
                 {role: headers[role, kind] for role, kind in types.items()},
-                n_ctx=n_ctx,
-                type_k=dict.fromkeys(roles, kv),
-                type_v=dict.fromkeys(roles, kv),
-                repacked_types=repacked_types,
+                Options(n_ctx=n_ctx, type_k=caches, type_v=caches),
+                hardware=hardware,
                 adapters=adapters,
             )
             found.append(Choice(types, kv, needed.total, effects.expected(items)))

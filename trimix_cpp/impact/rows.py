@@ -28,7 +28,7 @@ from ..errors import AlignmentError, TrimixError
 from ..files import Closing
 from ..gguf import read_header
 from ..llama import Context, Model
-from ..quant import estimate, free_memory, gib
+from ..quant import Options, estimate, free_memory, gib
 from ..store import RoleSpec
 
 Rows = NDArray[np.float32]
@@ -212,10 +212,13 @@ class Evaluator(Closing):
             header = read_header(version.path)
             one = estimate(
                 {version.role: header},
-                n_ctx=self.n_ctx,
-                n_outputs=self._rows_of_step(header.path),
-                type_k={version.role: version.type_k},
-                type_v={version.role: version.type_v},
+                Options(
+                    n_ctx=self.n_ctx,
+                    n_outputs=self._rows_of_step(header.path),
+                    type_k={version.role: version.type_k},
+                    type_v={version.role: version.type_v},
+                    exact=self.exact,
+                ),
             )
             weights = 0 if version.path in seen else one.weights
             total += one.private - one.program + weights
@@ -244,8 +247,7 @@ class Evaluator(Closing):
         return self._vocabularies[path]
 
     def _rows_of_step(self, path: Path) -> int:
-        tokens = read_header(path).metadata.get("tokenizer.ggml.tokens")
-        n_vocab = max(getattr(tokens, "count", 0), self.n_tokens)
+        n_vocab = max(read_header(path).n_vocab, self.n_tokens)
         return max(1, min(self.n_ctx - self.n_ctx // 2, _STEP_BYTES // (4 * n_vocab)))
 
     def _context(self, version: Version) -> Context:

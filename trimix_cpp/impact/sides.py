@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import TrimixError, UsageError
 from ..files import hashing
-from ..gguf import TENSOR_TYPES, TYPES, Header, read_header
+from ..gguf import TYPES, read_header
 from ..quant import PRECEDENCE, Profile, RoleProfile, load_profile
 from ..store import RoleSpec, TrioSpec, load_spec
 from .rows import Version
@@ -30,8 +30,6 @@ else:
     import tomli as tomllib
 
 SOURCE, AS_IS = "source", "as-is"
-_FLOAT_TYPES = frozenset((0, 1, 30))  # F32, F16, BF16
-_TYPE_NAMES = {number: name for name, number in reversed(TYPES.items()) if name != "COPY"}
 
 # A bar for one file: its name -> a context that yields what the making calls.
 Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
@@ -160,7 +158,7 @@ class Workshop:
         for role in self.roles:
             spec = self.spec.roles[role]
             sharing = [r for r, s in self.spec.roles.items() if s.path == spec.path]
-            choice = profile.roles[min(sharing, key=PRECEDENCE.index)]
+            choice = profile.choice(sharing)
             path = self._quantized(spec.path, choice)
             made = RoleSpec(path, spec.lora, spec.lora_scale)
             versions[role] = Version.of(role, made, profile.type_k, profile.type_v)
@@ -179,7 +177,7 @@ class Workshop:
                 kv[0].get(role, "f16"),
                 kv[1].get(role, "f16"),
             )
-            types[role] = type_of(read_header(path))
+            types[role] = read_header(path).type_name
         return Side(name, versions, types)
 
     def _trio(self, name: str) -> Side:
@@ -194,14 +192,14 @@ class Workshop:
                 other.type_k.get(role, "f16"),
                 other.type_v.get(role, "f16"),
             )
-            types[role] = type_of(read_header(other.roles[role].path))
+            types[role] = read_header(other.roles[role].path).type_name
         return Side(other.name, versions, types)
 
     def _source(self, path: Path) -> Path:
         """The file itself, or what its weights stand for in F32."""
         from trimix_cpp.convert.expand import expand
 
-        if not is_quantized(read_header(path)):
+        if not read_header(path).is_quantized:
             return path.resolve()
         made = self._made(path, "F32")
         if not made.exists():
@@ -210,15 +208,15 @@ class Workshop:
         return made
 
     def _quantized(self, path: Path, choice: RoleProfile) -> Path:
-        from trimix_cpp.convert.quantize import quantize_as
+        from trimix_cpp.convert.quantize import quantize
 
         source = self._source(path)
-        if choice == RoleProfile(choice.type) and type_of(read_header(source)) == choice.type:
+        if choice.plain and read_header(source).type_name == choice.type:
             return source
         made = self._made(path, choice.type, choice)
         if not made.exists():
             with self.bar(f"{path.stem} {choice.type}") as progress:
-                quantize_as(source, made, choice, force=True, progress=progress)
+                quantize(source, made, choice, force=True, progress=progress)
         return made
 
     def _made(self, path: Path, kind: str, choice: RoleProfile | None = None) -> Path:
@@ -239,21 +237,6 @@ def uniform(name: str, type_k: str = "f16", type_v: str = "f16") -> Profile:
     kind = name.upper()
     roles = dict.fromkeys(PRECEDENCE, RoleProfile(kind))
     return Profile(kind, f"{kind} for every role", roles, type_k, type_v, 0.0)
-
-
-def is_quantized(header: Header) -> bool:
-    """Whether some matrix is of another type than F32, F16 and BF16."""
-    return any(t.type not in _FLOAT_TYPES for t in header.tensors if len(t.shape) > 1)
-
-
-def type_of(header: Header) -> str:
-    """The type that a file says it is of; where it says nothing, that of all its matrices."""
-    number = header.metadata.get("general.file_type")
-    if number is not None:
-        return _TYPE_NAMES.get(number, "?")
-    found = {tensor.type for tensor in header.tensors if len(tensor.shape) > 1}
-    names = [name for name, kind in TENSOR_TYPES.items() if {kind.number} == found]
-    return names[0] if names else "?"
 
 
 def _is_trio(name: str) -> bool:

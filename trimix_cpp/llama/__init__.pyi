@@ -1,5 +1,6 @@
 from .backend import extra_buffers_work as extra_buffers_work
 from .backend import features as features
+from .backend import hardware as hardware
 from .backend import interrupts_deferred as interrupts_deferred
 from .backend import physical_cores as physical_cores
 from .backend import repacked_types as repacked_types

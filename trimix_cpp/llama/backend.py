@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from ..errors import TrimixError
 from ..files import Closing
-from ..gguf import Header, shape_of_header
-from ..quant import KV_TYPES, free_memory, repacked_bytes
+from ..gguf import KV_TYPES, Header, shape_of_header
+from ..quant import Hardware, free_memory, repacked_bytes
 from . import amx as llama_amx
 
 log = logging.getLogger("trimix_cpp.llama")
@@ -155,6 +155,11 @@ def supports_gpu() -> bool:
     return bool(lib.llama_supports_gpu_offload())
 
 
+def hardware() -> Hardware:
+    """What `quant.estimate` must know of this machine and this build."""
+    return Hardware(repacked_types(), supports_gpu())
+
+
 def require_exact() -> None:
     """Switch the tiled matrix kernels off; llama.cpp reads the switch once, at its first use."""
     if _fast_decode_done and os.environ.get(_TILED_SWITCH) != "0":
@@ -166,7 +171,7 @@ def kv_type(name: str) -> int:
     """The `ggml_type` of a name of `KV_TYPES`; raises TrimixError for any other."""
     if name not in KV_TYPES:
         raise TrimixError(f"unknown KV cache type {name!r}; known are {', '.join(KV_TYPES)}")
-    return KV_TYPES[name].ggml_type
+    return KV_TYPES[name].number
 
 
 def flash_type(wanted: bool | None, type_v: str, exact: bool) -> int:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import ContextFullError, ModelFileError, TrimixError
 from ..gguf import read_adapter
-from ..quant import KV_TYPES, check_cache_fits
+from ..quant import check_cache_fits
 from .backend import (
     Batch,
     Freed,
@@ -27,12 +27,9 @@ from .backend import (
     note_fast_decode,
     path_bytes,
     physical_cores,
-    supports_gpu,
     take_reason,
 )
-from .model import Model, has_float_matrices
-
-__all__ = ["KV_TYPES", "MAX_SEQ", "Context", "Model", "physical_cores", "supports_gpu"]
+from .model import Model
 
 MAX_SEQ = 256
 
@@ -83,7 +80,7 @@ class Context(Freed):
         # ggml multiplies a float matrix with a single column by another kernel than with several.
         # So in exact mode a companion token, in a sequence of its own, makes it always several.
         headers = [model.header] + ([read_adapter(lora[0], model.header)] if lora else [])
-        floats = [header.path for header in headers if has_float_matrices(header)]
+        floats = [header.path for header in headers if header.has_float_matrices]
         self._companion = model.exact and bool(floats)
         if self._companion and n_seq_max > 1:
             raise TrimixError(

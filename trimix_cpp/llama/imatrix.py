@@ -21,8 +21,8 @@ from llama_cpp._ggml import libggml_base_path
 from numpy.typing import NDArray
 
 from ..errors import TrimixError
-from ..gguf import Entry, ImatrixError, ImportanceMatrix
-from ..quant import estimate, free_memory, gib
+from ..gguf import F32, Entry, ImatrixError, ImportanceMatrix
+from ..quant import Options, estimate, free_memory, gib
 from .backend import (
     Batch,
     interrupts_deferred,
@@ -30,11 +30,10 @@ from .backend import (
     physical_cores,
     take_reason,
 )
-from .context import Model
+from .model import Model
 
 # llama-imatrix passes over products of fewer tokens (tools/imatrix/imatrix.cpp).
 MIN_TOKENS = 16
-_F32 = 0
 _OBJECT_SIZE = 32  # ggml.c, `struct ggml_object`, which ggml_tensor_overhead() counts too
 
 Progress = Callable[[int, int], None]
@@ -131,7 +130,8 @@ class _Run:
         self, model: Model, size: int, n_threads: int | None, collector: _Collector
     ) -> None:
         self.path, self.collector = model.path, collector
-        needed = estimate({"large": model.header}, n_ctx=size, n_outputs=size, loaded=True).private
+        options = Options(n_ctx=size, n_outputs=size)
+        needed = estimate({"large": model.header}, options, loaded=True).private
         if needed > (free := free_memory()):
             raise ImatrixError(
                 f"{model.path}: chunks of {size} tokens need {gib(needed)} and {gib(free)} are "
@@ -220,7 +220,7 @@ class _Collector:
         if tensor.op != self._mul_mat:
             return False
         inputs = tensor.src[1].contents
-        if inputs.ne[1] < MIN_TOKENS or inputs.type != _F32:
+        if inputs.ne[1] < MIN_TOKENS or inputs.type != F32:
             return False
         name = _weight_name(tensor)
         return name.startswith("blk.") or (self._process_output and name == "output.weight")
@@ -295,7 +295,7 @@ def _checked_mul_mat() -> int:
     overhead = ggml.ggml_tensor_overhead()
     context = ggml.ggml_init(_InitParams(16 * overhead, None, False))
     try:
-        a, b = (ggml.ggml_new_tensor_2d(context, _F32, 5, rows) for rows in (3, 2))
+        a, b = (ggml.ggml_new_tensor_2d(context, F32, 5, rows) for rows in (3, 2))
         product = ggml.ggml_mul_mat(context, a, b)
         view = ggml.ggml_view_tensor(context, a)
         ggml.ggml_set_name(product, b"blk.0.x")
@@ -305,7 +305,7 @@ def _checked_mul_mat() -> int:
             and list(inner.ne) == [5, 2, 1, 1]
             and list(inner.nb) == [4, 20, 40, 40]
             and list(found.ne) == [3, 2, 1, 1]
-            and found.type == _F32
+            and found.type == F32
             and _address(found.src[0]) == _address(a)
             and _address(found.src[1]) == _address(b)
             and not any(found.src[index] for index in range(2, 10))

@@ -21,8 +21,6 @@ from .backend import (
 )
 from .pages import Pages
 
-_FLOAT_TYPES = {0, 1, 30}  # F32, F16, BF16
-
 
 class Model(Freed):
     """One GGUF file, loaded.
@@ -107,7 +105,7 @@ class Model(Freed):
     @property
     def has_float_matrices(self) -> bool:
         """Whether some matrix is not quantized: its products change with the size of a batch."""
-        return has_float_matrices(self.header)
+        return self.header.has_float_matrices
 
     @property
     def chat_template(self) -> str | None:
@@ -183,8 +181,3 @@ class Model(Freed):
         if self._handle is not None:
             lib.llama_model_free(self._handle)
             self._handle = None
-
-
-def has_float_matrices(header: Header) -> bool:
-    """Whether a matrix of a model or an adapter is F32, F16 or BF16."""
-    return any(t.type in _FLOAT_TYPES and len(t.shape) > 1 for t in header.tensors)

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import TrimixError, UsageError
 from ..gguf import NEED_IMATRIX, ModelShape
-from ..quant import PRECEDENCE, Profile, RoleProfile, planned_bytes
+from ..quant import Profile, RoleProfile, planned_bytes
 from ..store import Repository, Source, TrioSpec
 from .hub import Listing, RemoteFile
 
@@ -139,7 +139,7 @@ def make_plan(spec: TrioSpec, profile: Profile, offer: Offer) -> Plan:
         if source.lora is None:
             # A base that adapters sit on is their model too.
             sharing = [role, *adapters] if role == "base" else [role]
-            wanted = profile.roles[min(sharing, key=PRECEDENCE.index)]
+            wanted = profile.choice(sharing)
             roles[role] = (_model(role, source, wanted, offer), None)
     for role in adapters:
         if "base" not in roles:
@@ -175,13 +175,11 @@ def _model(role: str, source: Source, profile: RoleProfile, offer: Offer) -> Ste
             return _explicit(listing, source.gguf.file)
         found = ready_files(listing)
         offered = sorted(found)
-        plain = profile == RoleProfile(profile.type)
+        plain = profile.plain
         if plain and profile.type in found:
             return _ready(listing, found[profile.type], profile.type)
     if source.checkpoint is None:
-        wanted = (
-            profile.type if profile == RoleProfile(profile.type) else f"a mix of {profile.type}"
-        )
+        wanted = profile.type if profile.plain else f"a mix of {profile.type}"
         raise TrimixError(
             f"{role}: {source.gguf.name if source.gguf else ''} has no file of the type that the "
             f"profile wants ({wanted}); it has {', '.join(offered) or 'no GGUF files'}"
@@ -202,7 +200,7 @@ def _checkpoint(listing: Listing, shape: ModelShape | None, profile: RoleProfile
         pickled = any(file.path.endswith((".bin", ".pt", ".pth")) for file in listing.files)
         why = "only pickle files, which can run code and are never loaded" if pickled else "none"
         raise TrimixError(f"{listing.name}: its weights are wanted as safetensors; it has {why}")
-    plain = profile == RoleProfile(profile.type)
+    plain = profile.plain
     stem = profile.type if plain else f"{profile.type}-{profile.hash()[:8]}"
     result = planned_bytes(shape, profile) if shape else weights
     direct = plain and profile.type in DIRECT

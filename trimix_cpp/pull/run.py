@@ -203,7 +203,7 @@ class _Pull:
             self.tell(f"{step.listing.name} at {commit}: {size}, {what}, {_gb(step.result)}")
 
     def _tell_memory(self, plan: Plan, offer: Offer) -> None:
-        from ..quant import estimate, gib
+        from ..quant import Options, estimate, gib
 
         shapes = {}
         for role, source in self.spec.sources.items():
@@ -211,7 +211,7 @@ class _Pull:
             if checkpoint is not None and checkpoint.key in offer.shapes:
                 shapes[role] = offer.shapes[checkpoint.key]
         if set(shapes) == set(self.spec.sources):
-            needs = estimate(shapes, n_ctx=_N_CTX, profile=plan.profile)
+            needs = estimate(shapes, Options(n_ctx=_N_CTX), profile=plan.profile)
             self.tell(
                 f"all roles need about {gib(needs.total)} of memory for {_N_CTX} tokens, "
                 f"{gib(needs.weights)} of it for weights"

@@ -122,11 +122,11 @@ def _convert_checkpoint(
 
 def quantize_role(src: Path, dst: Path, profile: RoleProfile) -> None:
     """Quantize one file as a profile says; raises as `convert.quantize.quantize`."""
-    from ..convert.quantize import quantize_as
+    from ..convert.quantize import quantize
     from ..showing import bar
 
     with bar("quantizing", "tensors") as progress:
-        quantize_as(src, dst, profile, progress=progress)
+        quantize(src, dst, profile, progress=progress)
 
 
 def _outtype(downloads: Path) -> str:

@@ -1,15 +1,15 @@
-from .memory import KV_TYPES as KV_TYPES
+from .memory import Hardware as Hardware
 from .memory import cache_bytes as cache_bytes
 from .memory import check_cache_fits as check_cache_fits
 from .memory import check_fits as check_fits
 from .memory import estimate as estimate
 from .memory import free_memory as free_memory
 from .memory import gib as gib
+from .options import Options as Options
 from .profiles import PRECEDENCE as PRECEDENCE
 from .profiles import Profile as Profile
 from .profiles import RoleProfile as RoleProfile
 from .profiles import load_profile as load_profile
-from .profiles import pattern_of as pattern_of
 from .profiles import profile_names as profile_names
 from .sizes import planned_bytes as planned_bytes
 from .sizes import planned_type as planned_type

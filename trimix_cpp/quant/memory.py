@@ -6,7 +6,7 @@ memory makes them slow. All the rest is the process's own, and too little kills 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,23 +14,10 @@ import psutil
 
 from ..errors import TrimixError
 from ..fusion import DRAFT
-from ..gguf import KV_TYPES, Header, KVType, ModelShape, shape_of_header
+from ..gguf import KV_TYPES, Header, ModelShape, shape_of_header
+from .options import Options
 from .profiles import PRECEDENCE, Profile
 from .sizes import planned_bytes, repacked_bytes
-
-__all__ = [
-    "KV_TYPES",
-    "Estimate",
-    "KVType",
-    "TrioEstimate",
-    "cache_bytes",
-    "check_cache_fits",
-    "check_fits",
-    "describe",
-    "estimate",
-    "free_memory",
-    "gib",
-]
 
 # llama.cpp rounds a context up (llama-context.cpp).
 _CELLS = 256
@@ -38,6 +25,19 @@ _CELLS = 256
 _PROGRAM = 60 << 20
 # What llama.cpp's tables and ours take for a token, and for a rule of a BPE tokenizer, measured.
 _PER_TOKEN, _PER_MERGE = 260, 250
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What llama.cpp does with weights here.
+
+    Attributes:
+        repacked_types: `ggml_type`s whose weights it copies into another order.
+        gpu: it can put layers on a GPU.
+    """
+
+    repacked_types: frozenset[int] = frozenset()
+    gpu: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,35 +110,30 @@ class TrioEstimate:
 
 def estimate(
     models: Mapping[str, ModelShape | Header],
+    options: Options,
     *,
-    n_ctx: int,
-    n_parallel: int = 1,
-    n_ubatch: int = 512,
-    n_outputs: int = 1,
-    type_k: Mapping[str, str] | None = None,
-    type_v: Mapping[str, str] | None = None,
+    hardware: Hardware | None = None,
     profile: Profile | None = None,
-    repacked_types: Collection[int] = (),
     adapters: Mapping[str, int] | None = None,
-    on_gpu: Collection[str] = (),
     loaded: bool = False,
 ) -> TrioEstimate:
     """What a trio needs of the main memory.
 
     Args:
         models: role -> its model, as a header or as a shape; roles of one file share its weights.
-        n_ctx: tokens a sequence may have.
-        n_parallel: sequences that run at once.
-        n_ubatch: most tokens that are computed at a time.
-        n_outputs: most rows of logits of one step.
-        type_k: role -> KV cache type of keys; a role left out takes the profile's, or f16.
-        type_v: the same of values.
+        options: how it runs; `n_ctx` must say so.
+        hardware: what llama.cpp does with weights on this machine.
         profile: the models as they will be once they are quantized so.
-        repacked_types: `ggml_type`s that llama.cpp repacks here (`llama_backend.repacked_types`).
         adapters: role -> bytes of its LoRA.
-        on_gpu: roles whose weights, cache and graph are on a GPU.
         loaded: the models are loaded already: only their contexts are still to be made.
+
+    Raises:
+        ValueError: `options` leave the context's length open.
     """
+    if not options.n_ctx:
+        raise ValueError("the length of the context must be said")
+    n_ctx, n_parallel, hardware = options.n_ctx, options.n_parallel, hardware or Hardware()
+    defaults = (profile.type_k, profile.type_v) if profile else ("f16", "f16")
     shapes = {
         role: shape_of_header(model) if isinstance(model, Header) else model
         for role, model in models.items()
@@ -150,24 +145,17 @@ def estimate(
         shape, shared = shapes[role], shapes[role].name in seen
         seen.add(shape.name)
         choice = profile.roles[role] if profile else None
-        here = role not in on_gpu
+        here = not (hardware.gpu and options.layers_on_gpu(role))
         size = planned_bytes(shape, choice) if choice else shape.nbytes
         fresh = here and not shared
-        copied = repacked_bytes(shape, choice, repacked_types) if fresh else 0
-        kinds = [
-            (types or {}).get(role, default)
-            for types, default in (
-                (type_k, profile.type_k if profile else "f16"),
-                (type_v, profile.type_v if profile else "f16"),
-            )
-        ]
-        rows = max(n_parallel, n_outputs)
+        copied = repacked_bytes(shape, choice, hardware.repacked_types) if fresh else 0
+        rows = max(n_parallel, options.n_outputs)
         cells = n_ctx * n_parallel
         roles[role] = Estimate(
             weights=size - copied if fresh else 0,
             repacked=(0 if loaded else copied) + (adapters or {}).get(role, 0),
-            cache=_cache(shape, cells, *kinds) if here else 0,
-            compute=_compute(shape, cells, min(n_ubatch, n_ctx), rows) if here else 0,
+            cache=_cache(shape, cells, *options.cache_types(role, defaults)) if here else 0,
+            compute=_compute(shape, cells, min(options.n_ubatch, n_ctx), rows) if here else 0,
             logits=4 * rows * shape.n_vocab,
             vocabulary=0
             if shared or loaded
@@ -195,9 +183,9 @@ def cache_bytes(header: Header, cells: int, type_k: str, type_v: str) -> int:
 
 
 def _cache(shape: ModelShape, cells: int, type_k: str, type_v: str) -> int:
-    size_k = shape.key_length * KV_TYPES[type_k].size
-    size_v = shape.value_length * KV_TYPES[type_v].size
-    return int(_padded(cells) * sum(shape.kv_heads) * (size_k + size_v))
+    heads = _padded(cells) * sum(shape.kv_heads)
+    keys = KV_TYPES[type_k].nbytes(heads * shape.key_length)
+    return keys + KV_TYPES[type_v].nbytes(heads * shape.value_length)
 
 
 def _compute(shape: ModelShape, cells: int, tokens: int, rows: int) -> int:

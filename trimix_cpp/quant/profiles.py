@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
@@ -30,7 +30,7 @@ _CACHE_KEYS = {"type_k", "type_v"}
 
 @dataclass(frozen=True)
 class RoleProfile:
-    """How one role is quantized; names as in `quant_types`.
+    """How one role is quantized; names as in `gguf.types`.
 
     Attributes:
         type: the type of the file, as llama-quantize names it.
@@ -46,6 +46,29 @@ class RoleProfile:
     token_embedding_type: str | None = None
     tensors: tuple[tuple[str, str], ...] = ()
     imatrix: Path | None = None
+
+    @classmethod
+    def of(
+        cls,
+        kind: str,
+        *,
+        output_tensor_type: str | None = None,
+        token_embedding_type: str | None = None,
+        tensors: Iterable[tuple[str, str]] = (),
+        imatrix: Path | None = None,
+    ) -> RoleProfile:
+        """The same from names as people write them, in any case.
+
+        Raises:
+            UsageError: a name means nothing, or a pattern is no regular expression.
+        """
+        return cls(
+            file_type(kind),
+            tensor_type(output_tensor_type) if output_tensor_type else None,
+            tensor_type(token_embedding_type) if token_embedding_type else None,
+            tuple((pattern_of(pattern), tensor_type(name)) for pattern, name in tensors),
+            imatrix,
+        )
 
     def as_json(self) -> dict[str, Any]:
         """What decides about the file's bytes, for manifests; an imatrix by its SHA-256.
@@ -72,6 +95,11 @@ class RoleProfile:
                 f"{self.imatrix}: the importance matrix cannot be read ({error.strerror or error})"
             ) from None
 
+    @property
+    def plain(self) -> bool:
+        """It says nothing but the type."""
+        return self == RoleProfile(self.type)
+
     def hash(self) -> str:
         """A key for caches: equal where the files made from one source are equal."""
         return _hash(self.as_json())
@@ -83,7 +111,7 @@ class Profile:
 
     Attributes:
         roles: a `RoleProfile` for every role.
-        type_k, type_v: types of the KV cache, names of `quant_types.KV_TYPES`, for every role.
+        type_k, type_v: types of the KV cache, names of `KV_TYPES`, for every role.
         memory_gib: the memory of the machine that it is meant for; 0 for any.
     """
 
@@ -93,6 +121,10 @@ class Profile:
     type_k: str
     type_v: str
     memory_gib: float
+
+    def choice(self, roles: Iterable[str]) -> RoleProfile:
+        """How a file that these roles share is quantized: for the one that bears it least."""
+        return self.roles[min(roles, key=PRECEDENCE.index)]
 
     def as_json(self) -> dict[str, Any]:
         """What decides about files and caches; without name and description."""
@@ -162,22 +194,22 @@ def _role(value: Any, role: str, folder: Path) -> RoleProfile:
     _check_keys(table, _ROLE_KEYS, f"{role}.")
     if "type" not in table:
         raise ValueError(f"[{role}] names no type")
-    special = {
-        key: tensor_type(_text(table[key], f"{role}.{key}"))
+    types = {
+        key: _text(table[key], f"{role}.{key}")
         for key in ("output_tensor_type", "token_embedding_type")
         if key in table
     }
-    tensors = tuple(
-        (pattern_of(pattern), tensor_type(_text(name, f"{role}.tensors")))
+    tensors = [
+        (pattern, _text(name, f"{role}.tensors"))
         for pattern, name in _table(table.get("tensors", {}), f"{role}.tensors").items()
-    )
+    ]
     imatrix = folder / _text(table["imatrix"], f"{role}.imatrix") if "imatrix" in table else None
-    kind = file_type(_text(table["type"], f"{role}.type"))
-    return RoleProfile(kind, **special, tensors=tensors, imatrix=imatrix)
+    kind = _text(table["type"], f"{role}.type")
+    return RoleProfile.of(kind, **types, tensors=tensors, imatrix=imatrix)
 
 
 def pattern_of(text: str) -> str:
-    """`text` as llama-quantize takes a pattern: in lower case; raises ValueError for a bad one.
+    """`text` as llama-quantize takes a pattern: in lower case; raises UsageError for a bad one.
 
     llama.cpp compiles it as an ECMAScript expression, of which Python's are nearly a superset; a
     pattern that only C++ refuses is an error of llama.cpp's.
@@ -186,9 +218,9 @@ def pattern_of(text: str) -> str:
     try:
         re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"{text!r} is no regular expression ({error})") from None
+        raise UsageError(f"{text!r} is no regular expression ({error})") from None
     if not pattern or "\0" in pattern:
-        raise ValueError("a tensor's pattern is empty or holds a NUL")
+        raise UsageError("a tensor's pattern is empty or holds a NUL")
     return pattern
 
 

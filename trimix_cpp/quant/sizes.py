@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from math import prod
 from typing import NamedTuple
 
-from ..gguf import TENSOR_TYPES, ModelShape, Tensor, TensorType
+from ..gguf import BY_NUMBER, TENSOR_TYPES, ModelShape, Tensor, TensorType
 from .profiles import RoleProfile
 
 _FLOATS = ("F32", "F16", "BF16")
@@ -119,7 +119,6 @@ _FALLBACKS = {
     "Q5_K": "Q5_1",
     "Q6_K": "Q8_0",
 }
-_BY_NUMBER = {entry.number: entry for entry in TENSOR_TYPES.values()}
 _LAYER = re.compile(r"blk\.(\d+)\.(\w+)\.weight")
 
 
@@ -154,7 +153,7 @@ def _final_type(
         return TENSOR_TYPES[planned]
     if tensor.type is None:
         return TENSOR_TYPES["F32"]
-    return _BY_NUMBER.get(tensor.type, TENSOR_TYPES["F32"])
+    return BY_NUMBER.get(tensor.type, TENSOR_TYPES["F32"])
 
 
 def planned_type(shape: ModelShape, name: str, tensor: Tensor, choice: RoleProfile) -> str | None:

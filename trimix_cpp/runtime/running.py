@@ -11,7 +11,7 @@ from ..fusion import ROLES
 from .limits import LIMITS, check_limits, shown, whole_number
 
 if TYPE_CHECKING:
-    from ..decoding import Options
+    from ..quant import Options
     from ..store import TrioSpec
 
 T = TypeVar("T")
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RunFlags:
-    """How a trio runs, as `decoding.Options` has it, in the spellings that people use.
+    """How a trio runs, as `quant.Options` has it, in the spellings that people use.
 
     Attributes:
         n_ctx, n_batch, n_ubatch, n_threads, mlock, exact: as there.
@@ -45,7 +45,7 @@ class RunFlags:
         Raises:
             UsageError: a value means nothing, or is out of its bounds.
         """
-        from ..decoding import Options
+        from ..quant import Options
 
         sizes = {name: getattr(self, name) for name in ("n_ctx", "n_batch", "n_ubatch")}
         check_limits({**sizes, "n_threads": self.n_threads, "n_parallel": n_parallel})

@@ -14,9 +14,10 @@ from .running import RunFlags
 from .weighting import WeightFlags, Weighting
 
 if TYPE_CHECKING:
-    from ..decoding import Control, Options, Sequence, Speculator
+    from ..decoding import Control, Sequence, Speculator
     from ..fusion import Sampler
     from ..prompts import Language
+    from ..quant import Options
     from ..store import TrioSpec
 
 # Logits rows of a step where whole prompts are looked at: 39 MB a role at Qwen2.5's vocabulary.

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..decoding import Options
 from ..fusion import ROLES
 from ..gguf import Header, read_header
 from ..llama import MAX_SEQ, Model, physical_cores, supports_gpu
-from ..quant import cache_bytes, free_memory
+from ..quant import Options, cache_bytes, free_memory
 from ..store import TrioSpec
 from .task import Task
 from .units import Unit
@@ -46,7 +45,7 @@ class Machine:
 
         At most what the models were trained for.
         """
-        trained = min((_number(h, "context_length") for h in self._headers.values()), default=0)
+        trained = min((h.number("context_length") for h in self._headers.values()), default=0)
         if self._options.n_ctx is not None:
             return self._options.n_ctx or trained
         with Model(self._spec.roles[self._roles[0]].path, vocab_only=True) as model:
@@ -87,13 +86,13 @@ class Machine:
         """
         options = self._options
         floats = all(
-            types.get(role, "f16") in ("f32", "f16", "bf16")
-            for types in (options.type_k, options.type_v)
+            kind in ("f32", "f16", "bf16")
             for role in self._roles
+            for kind in options.cache_types(role)
         )
         if options.flash_attn is not None or options.exact or supports_gpu() or not floats:
             return options.flash_attn
-        heads = max(_number(header, "attention.head_count") for header in self._headers.values())
+        heads = max(header.number("attention.head_count") for header in self._headers.values())
         scores = 4 * n_ctx * places * min(options.n_ubatch, options.n_batch) * heads
         return False if 0 < scores <= _MOST_SCORES else None
 
@@ -109,10 +108,8 @@ class Machine:
 
     def _sequence_bytes(self, role: str, n_ctx: int) -> int:
         """KV cache and logits row of one sequence."""
-        options, header = self._options, self._headers[role]
-        type_k = "q8_0" if options.exact else options.type_k.get(role, "f16")
-        type_v = "q8_0" if options.exact else options.type_v.get(role, "f16")
-        return cache_bytes(header, n_ctx, type_k, type_v) + 4 * _rows(header)
+        header = self._headers[role]
+        return cache_bytes(header, n_ctx, *self._options.cache_types(role)) + 4 * _rows(header)
 
     def _free(self) -> int:
         weights = sum(path.stat().st_size for path in self._files())
@@ -120,12 +117,6 @@ class Machine:
 
     def _files(self) -> set[Path]:
         return {self._spec.roles[role].path for role in self._roles}
-
-
-def _number(header: Header, key: str) -> int:
-    """A number of the architecture, 0 where there is none."""
-    value = header.metadata.get(f"{header.architecture}.{key}")
-    return value if isinstance(value, int) else 0
 
 
 def _rows(header: Header) -> int:

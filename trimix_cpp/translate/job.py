@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import Any
 
 from .. import __version__
-from ..decoding import Options
+from ..quant import Options
 from ..store import TrioSpec, sha256
 from .engine import Translator
 from .journal import Journal

@@ -1,0 +1,56 @@
+"""How models run: what llama.cpp is told, and what their memory depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_F16 = ("f16", "f16")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the models run; per role where llama.cpp users want it so.
+
+    Attributes:
+        n_ctx: tokens a sequence may have; 0 takes what the models were trained for, None the same
+            but at most 4096.
+        n_batch, n_ubatch: as llama.cpp's -b and -ub.
+        n_parallel: sequences that run at once.
+        n_outputs: logits rows that a role may give in a step, at least one a sequence; more than
+            that speed up what looks at whole prompts, for n_tokens * 4 bytes each.
+        n_threads: CPU threads; 0 takes the physical cores.
+        n_gpu_layers: role -> layers on the GPU, -1 for all; a role left out takes all.
+        flash_attn: None leaves it to llama.cpp.
+        type_k, type_v: role -> KV cache type, names of `KV_TYPES`; `cache_types` has the defaults.
+        exact: the size of a batch does not change the logits.
+        mlock: keep the weights in RAM.
+    """
+
+    n_ctx: int | None = None
+    n_batch: int = 512
+    n_ubatch: int = 512
+    n_parallel: int = 1
+    n_outputs: int = 1
+    n_threads: int = 0
+    n_gpu_layers: Mapping[str, int] = field(default_factory=dict)
+    flash_attn: bool | None = None
+    type_k: Mapping[str, str] = field(default_factory=dict)
+    type_v: Mapping[str, str] = field(default_factory=dict)
+    exact: bool = False
+    mlock: bool = False
+
+    def cache_types(
+        self, role: str, otherwise: tuple[str, str] = ("f16", "f16")
+    ) -> tuple[str, str]:
+        """The types of the role's keys and values; `otherwise` where none are said.
+
+        Exact mode takes q8_0: flash attention treats an F16 cache by the size of the batch.
+        """
+        if self.exact:
+            return "q8_0", "q8_0"
+        return self.type_k.get(role, otherwise[0]), self.type_v.get(role, otherwise[1])
+
+    def layers_on_gpu(self, role: str) -> int:
+        """Layers of the role that go to a GPU if there is one; -1 for all, 0 in exact mode."""
+        return 0 if self.exact else self.n_gpu_layers.get(role, -1)
