@@ -18,8 +18,9 @@ from typing import Any
 import tomlkit
 
 from trimix_cpp.files import replacing
+from trimix_cpp.fusion import PRECEDENCE
 from trimix_cpp.gguf import TYPES, Header, read_header
-from trimix_cpp.quant import PRECEDENCE, Profile, RoleProfile
+from trimix_cpp.quant import Profile, RoleProfile
 from trimix_cpp.store import RoleSpec, TrioSpec
 
 from .atomic import check_space, system_error

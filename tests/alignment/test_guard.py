@@ -22,7 +22,7 @@ from trimix_cpp.alignment.report import Report, RoleReport
 from trimix_cpp.alignment.vocabulary import Vocabulary
 from trimix_cpp.commands import main
 from trimix_cpp.errors import AlignmentError, ModelFileError, TrimixError
-from trimix_cpp.llama.context import Model
+from trimix_cpp.llama.model import Model
 
 from ..support.examples import examples
 from ..support.vocab_files import (

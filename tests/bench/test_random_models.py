@@ -15,7 +15,8 @@ from trimix_cpp.errors import TrimixError, UsageError
 from trimix_cpp.fusion.choosers import PplChooser
 from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.gguf.reader import read_header
-from trimix_cpp.llama.context import Context, Model
+from trimix_cpp.llama.context import Context
+from trimix_cpp.llama.model import Model
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
 
 from ..conftest import ROLES

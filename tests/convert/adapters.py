@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from trimix_cpp.llama.context import Context, Model
+from trimix_cpp.llama.context import Context
+from trimix_cpp.llama.model import Model
 
 from .qwen2_checkpoints import bfloat16, save_bfloat16
 

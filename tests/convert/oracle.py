@@ -17,7 +17,8 @@ import gguf
 import numpy as np
 import pytest
 
-from trimix_cpp.llama.context import Context, Model
+from trimix_cpp.llama.context import Context
+from trimix_cpp.llama.model import Model
 
 SOURCES = os.environ.get("TRIMIX_LLAMA_CPP")
 # The converter knows published vocabularies only; the switch tells it what ours is.

@@ -17,7 +17,7 @@ from trimix_cpp.convert.checkpoint import StoredTensor
 from trimix_cpp.convert.tensors import OutputTensor
 from trimix_cpp.convert.writer import plan
 from trimix_cpp.gguf.reader import read_header
-from trimix_cpp.llama.context import Model
+from trimix_cpp.llama.model import Model
 
 Make = Callable[..., tuple[Path, dict[str, np.ndarray]]]
 F16, F32 = gguf.GGMLQuantizationType.F16, gguf.GGMLQuantizationType.F32

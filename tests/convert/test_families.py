@@ -14,7 +14,8 @@ from tokenizers import Tokenizer
 
 from trimix_cpp.convert import ConvertError, convert
 from trimix_cpp.convert.tensors import interleave_halves
-from trimix_cpp.llama.context import Context, Model
+from trimix_cpp.llama.context import Context
+from trimix_cpp.llama.model import Model
 
 from .families import FAMILIES, LLAMA3_ROPE, ROWS
 from .languages import TEXTS

@@ -16,7 +16,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from trimix_cpp.convert import OUTTYPES, convert
-from trimix_cpp.llama.context import Model
+from trimix_cpp.llama.model import Model
 
 from .families import LLAMA3_ROPE, ROWS, write_tokenizer_of
 from .languages import TEXTS

@@ -20,7 +20,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from trimix_cpp.convert import convert
-from trimix_cpp.llama.context import Model
+from trimix_cpp.llama.model import Model
 
 from .languages import TEXTS
 from .oracle import differences, official

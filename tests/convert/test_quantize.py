@@ -20,7 +20,7 @@ from trimix_cpp.errors import ModelFileError, TrimixError, UsageError
 from trimix_cpp.gguf.imatrix import Entry, ImatrixError, ImportanceMatrix, write_imatrix
 from trimix_cpp.gguf.reader import read_header
 from trimix_cpp.gguf.types import NEED_IMATRIX, TYPES
-from trimix_cpp.llama.context import Model
+from trimix_cpp.llama.model import Model
 from trimix_cpp.llama.quantize import QuantizeError, Request, quantize_file
 
 from ..support.quantized import quantize

@@ -15,7 +15,8 @@ from trimix_cpp.decoding.trio import Trio
 from trimix_cpp.errors import ContextFullError, TrimixError
 from trimix_cpp.fusion.sampling import Sampler
 from trimix_cpp.fusion.weights import Weights
-from trimix_cpp.llama.context import Context, Model
+from trimix_cpp.llama.context import Context
+from trimix_cpp.llama.model import Model
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
 
 from ..conftest import QUICK, ROLES

@@ -20,8 +20,8 @@ from trimix_cpp.decoding.draft_costs import Costs
 from trimix_cpp.decoding.draft_guesses import Acceptance, Lookup, Offset
 from trimix_cpp.decoding.speculation import DEPTHS, Speculator, expected_tokens
 from trimix_cpp.decoding.trio import Trio
+from trimix_cpp.fusion.arrays import Row
 from trimix_cpp.fusion.choosers import Chooser, EntChooser, PplChooser
-from trimix_cpp.fusion.rows import Row
 from trimix_cpp.fusion.sampling import Sampler
 from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.store.spec import RoleSpec, TrioSpec

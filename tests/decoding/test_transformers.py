@@ -16,7 +16,8 @@ from trimix_cpp.convert import convert
 from trimix_cpp.decoding.decoder import Decoder, Sequence
 from trimix_cpp.decoding.trio import Options, Trio
 from trimix_cpp.fusion.weights import Weights
-from trimix_cpp.llama.context import Context, Model
+from trimix_cpp.llama.context import Context
+from trimix_cpp.llama.model import Model
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
 
 from ..conftest import ROLES

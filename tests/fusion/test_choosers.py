@@ -30,7 +30,8 @@ from trimix_cpp.fusion.choosers import (
 )
 from trimix_cpp.fusion.roles import ROLES as ALL_ROLES
 from trimix_cpp.fusion.weights import Weights
-from trimix_cpp.llama.context import Context, Model
+from trimix_cpp.llama.context import Context
+from trimix_cpp.llama.model import Model
 
 from ..conftest import ROLES
 from ..support.examples import examples

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,9 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from trimix_cpp.errors import TrimixError
-from trimix_cpp.fusion.control import control_from_large
+from trimix_cpp.fusion.control import control_from_large, keep_plausible
 from trimix_cpp.fusion.roles import ROLES
 from trimix_cpp.fusion.rows import fuse, log_softmax
+from trimix_cpp.fusion.sampling import Sampler
 from trimix_cpp.fusion.weights import Weights, parse_weights
 
 N = 17
@@ -83,6 +87,58 @@ def test_weights_that_are_no_numbers(text: str) -> None:
 @given(st.floats(-5, 5), st.floats(-5, 5))
 def test_weights_round_trip(alpha: float, beta: float) -> None:
     assert parse_weights(f"{alpha!r},{beta!r}") == Weights(alpha, beta)
+
+
+numbers = st.floats(-5, 5)
+
+
+@given(numbers, numbers, st.none() | numbers)
+def test_weights_come_back_as_they_were_written(
+    alpha: float, beta: float, gamma: float | None
+) -> None:
+    weights = Weights(alpha, beta, gamma)
+    for written in (weights.as_json(), list(weights.numbers), weights.numbers):
+        assert Weights.of(json.loads(json.dumps(written))) == weights
+    assert parse_weights(",".join(map(repr, weights.numbers))) == weights
+
+
+@pytest.mark.parametrize(
+    "written",
+    [None, 1, "0.1,0.9", [], [0.1], [1, 2, 3, 4], [0.1, "0.9"], [True, 0], [0.1, math.nan],
+     [10**400, 0], {}, {"alpha": 1}, {"alpha": 1, "beta": 0, "delta": 2}, {"alpha": 1, "beta": []}],
+)  # fmt: skip
+def test_what_is_no_weights_is_refused(written: object) -> None:
+    with pytest.raises(ValueError, match="weights"):
+        Weights.of(written)
+
+
+@given(rows, st.integers(1, N - 1))
+def test_penalties_act_on_logits_whoever_has_the_control_tokens(
+    rows: dict[str, np.ndarray], n_control: int
+) -> None:
+    """Ordinary tokens keep the fused logits, bit for bit; on log-probabilities penalties slip."""
+    control = np.arange(N) < n_control
+    fused = fuse(rows, Weights(0.3, 0.9).coefficients)
+    given_out = control_from_large(fused, rows["large"], control, out())
+    assert given_out[~control].tobytes() == fused[~control].tobytes()
+
+
+def test_a_penalty_chooses_alike_under_both_policies() -> None:
+    row = np.array([10, 8, -20], np.float32)
+    control = np.array([False, False, True])
+    sampler = Sampler(repeat_penalty=1.3)
+    assert sampler.pick(row, [0], 1) == 1
+    assert sampler.pick(control_from_large(row, row, control, out=row.copy()), [0], 1) == 1
+
+
+def test_a_mask_that_leaves_a_control_token_alone_ends_the_text() -> None:
+    """cpt is sure that the text ends; it was log(0) of the others, and token 0 was taken."""
+    large = np.array([3, 0, 1, 2], np.float32)
+    control = np.array([False, False, True, True])
+    fused = keep_plausible(large.copy(), np.array([0, 0, 90, 0], np.float32), 0.1)
+    row = control_from_large(fused, large, control, out=fused)
+    assert not np.isnan(row).any()
+    assert int(np.argmax(row)) == 3  # the end that large likes better: the mask does not bind it
 
 
 @given(rows, arrays(np.bool_, N))

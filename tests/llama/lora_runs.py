@@ -12,7 +12,8 @@ import numpy as np
 
 from trimix_cpp.errors import ModelFileError
 from trimix_cpp.gguf.reader import read_header
-from trimix_cpp.llama.context import Context, Model
+from trimix_cpp.llama.context import Context
+from trimix_cpp.llama.model import Model
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
 from trimix_cpp.store.trios import find_trio
 

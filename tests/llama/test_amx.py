@@ -12,7 +12,8 @@ import pytest
 
 from trimix_cpp.llama import amx as llama_amx
 from trimix_cpp.llama.backend import extra_buffers_work, features, repacked_types
-from trimix_cpp.llama.context import Context, Model
+from trimix_cpp.llama.context import Context
+from trimix_cpp.llama.model import Model
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux permits AMX or not")
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from trimix_cpp.errors import ContextFullError, ModelFileError, TrimixError
-from trimix_cpp.llama.context import Context, Model
+from trimix_cpp.llama import backend
+from trimix_cpp.llama.context import Context
+from trimix_cpp.llama.model import Model
 
 from ..support.tiny import write_lora, write_tiny_model
 
@@ -147,6 +153,89 @@ def test_close_in_any_order_twice_and_after_errors(tiny_files: dict[str, Path]) 
         context.clear()
     del context, model
     gc.collect()
+
+
+class Freed:
+    """What llama.cpp freed, in order; Ctrl-C may come on the return from the next call."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.log: list[str] = []
+        self.interrupts = 0
+        for name in ("llama_free", "llama_model_free"):
+            monkeypatch.setattr(backend.lib, name, partial(self, name, getattr(backend.lib, name)))
+
+    def __call__(self, name: str, free: Callable[[object], None], handle: object) -> None:
+        free(handle)
+        self.log.append(name)
+        if self.interrupts:
+            self.interrupts -= 1
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def freed(monkeypatch: pytest.MonkeyPatch) -> Freed:
+    return Freed(monkeypatch)
+
+
+def test_ctrl_c_in_close_frees_nothing_twice(freed: Freed, tiny_files: dict[str, Path]) -> None:
+    """The process died of it: freed first, forgotten after."""
+    model = Model(tiny_files["base"])
+    context = Context(model, n_ctx=256)
+    for closing in (context, model):
+        freed.interrupts = 1
+        with pytest.raises(KeyboardInterrupt):
+            closing.close()
+            gc.collect()
+        closing.close()
+    del context, model, closing
+    gc.collect()
+    assert freed.log == ["llama_free", "llama_model_free"]
+
+
+def test_ctrl_c_while_a_context_is_made_frees_it_before_its_model(
+    freed: Freed, tiny_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = backend.lib.llama_init_from_model
+
+    def interrupted(*arguments: object) -> object:
+        os.kill(os.getpid(), signal.SIGINT)
+        return plain(*arguments)
+
+    monkeypatch.setattr(backend.lib, "llama_init_from_model", interrupted)
+    model = Model(tiny_files["base"])
+    kept = None
+    try:
+        Context(model, n_ctx=256)
+    except KeyboardInterrupt as error:
+        kept = error  # its traceback keeps the half-made context
+    assert kept is not None
+    model.close()
+    assert freed.log == []
+    del kept
+    gc.collect()
+    assert freed.log == ["llama_free", "llama_model_free"]
+
+
+def test_a_model_in_a_cycle_with_its_context_outlives_it(
+    freed: Freed, tiny_files: dict[str, Path]
+) -> None:
+    context = Context(Model(tiny_files["base"]), n_ctx=256)
+    context.model.mine = context  # type: ignore[attr-defined]
+    del context
+    gc.collect()
+    assert freed.log == ["llama_free", "llama_model_free"]
+
+
+def test_an_exact_model_takes_one_type_of_cache(tiny_files: dict[str, Path]) -> None:
+    code = (
+        "from trimix_cpp.llama import *; from trimix_cpp.errors import TrimixError\n"
+        f"m = Model({str(tiny_files['base'])!r}, exact=True)\n"
+        "print(Context(m, n_ctx=256).type_k, Context(m, n_ctx=256, type_v='q8_0').type_v)\n"
+        "try: Context(m, n_ctx=256, type_k='f16')\n"
+        "except TrimixError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "q8_0 q8_0\nexact mode needs KV caches of the type q8_0\n"
 
 
 @pytest.mark.parametrize(

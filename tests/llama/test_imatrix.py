@@ -29,8 +29,8 @@ from trimix_cpp.gguf.imatrix import (
     write_imatrix,
 )
 from trimix_cpp.gguf.reader import read_header
-from trimix_cpp.llama.context import Model
 from trimix_cpp.llama.imatrix import collect
+from trimix_cpp.llama.model import Model
 
 from ..support.examples import examples
 from ..support.tiny import write_tiny_model

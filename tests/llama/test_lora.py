@@ -18,7 +18,8 @@ from trimix_cpp.errors import ModelFileError
 from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.gguf.lora import read_adapter
 from trimix_cpp.gguf.reader import read_header
-from trimix_cpp.llama.context import Context, Model
+from trimix_cpp.llama.context import Context
+from trimix_cpp.llama.model import Model
 from trimix_cpp.store.spec import load_spec
 
 from ..conftest import QUICK

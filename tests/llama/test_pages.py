@@ -16,7 +16,8 @@ from trimix_cpp.gguf.reader import read_header
 from trimix_cpp.gguf.shape import shape_of_header
 from trimix_cpp.llama import model as llama_model
 from trimix_cpp.llama.backend import repacked_types
-from trimix_cpp.llama.context import Context, Model
+from trimix_cpp.llama.context import Context
+from trimix_cpp.llama.model import Model
 from trimix_cpp.llama.pages import Pages
 from trimix_cpp.quant.sizes import repacked_bytes
 

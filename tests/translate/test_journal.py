@@ -27,9 +27,13 @@ from ..support.examples import examples
 
 SETTINGS = {"models": {"large": "5e1f"}, "weights": "alpha 0.9, beta 0.3", "exact": True}
 DONE = {
-    Unit("Open file"): Outcome("ھۆججەت ئاچ", (), 5, (0.9, 0.3)),
-    Unit("Save %s", frozenset({"c-format"}), True): Outcome("", ("is empty",), 2, (0.9, 0.3), True),
-    Unit("བོད་ཡིག།"): Outcome("a \u2028 b\t", ("loses %s", "is odd"), 400, (1 / 3, 0.1), False, 5),
+    Unit("Open file"): Outcome("ھۆججەت ئاچ", (), 5, Weights(0.9, 0.3)),
+    Unit("Save %s", frozenset({"c-format"}), True): Outcome(
+        "", ("is empty",), 2, Weights(0.9, 0.3), True
+    ),
+    Unit("བོད་ཡིག།"): Outcome(
+        "a \u2028 b\t", ("loses %s", "is odd"), 400, Weights(1 / 3, 0.1), False, 5
+    ),
     Unit("too long"): Outcome(None, ("is too long for a context of 64 tokens",)),
 }
 

@@ -30,10 +30,11 @@ from sacrebleu.metrics import CHRF
 
 from trimix_cpp.decoding import decoder as decoding
 from trimix_cpp.decoding.trio import Options, Rows, Trio
+from trimix_cpp.fusion.arrays import Row
 from trimix_cpp.fusion.choosers import Chooser, EntChooser, PplChooser, PplOptChooser
 from trimix_cpp.fusion.control import Plausibility
 from trimix_cpp.fusion.grid import DEFAULT_GRID
-from trimix_cpp.fusion.rows import Row, log_softmax
+from trimix_cpp.fusion.rows import log_softmax
 from trimix_cpp.fusion.weights import Weights, method_weights
 from trimix_cpp.prompts.languages import language
 from trimix_cpp.prompts.paper import translation_prompt

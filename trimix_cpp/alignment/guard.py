@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AlignmentError, TrimixError
+from ..fusion import ROLES, Ids, Mask
 from . import probes
 from .report import (
     DIFFERENT,
@@ -38,11 +39,6 @@ from .vocabulary import NORMAL, Vocabulary, readable
 
 if TYPE_CHECKING:
     from ..llama import Model
-
-Ids = NDArray[np.int32]
-
-# Whose ids the others are held against: the first of these that is in use.
-REFERENCES = ("large", "cpt", "base", "large_base")
 
 # Most names of special tokens that are probed (Llama 3 and Gemma reserve hundreds), and most tokens
 # that are special in one file and ordinary in another.
@@ -82,7 +78,7 @@ class Alignment:
     roles: tuple[str, ...]
     n_tokens: int
     columns: Mapping[str, Ids | None]
-    control: NDArray[np.bool_]
+    control: Mask
     end_of_generation: frozenset[int]
     report: Report
     _inverse: Mapping[str, Ids] = field(repr=False)
@@ -127,7 +123,7 @@ def align(models: Mapping[str, Model], *, reference: str | None = None) -> Align
     """Compare the vocabularies of all `models` (role -> model) and align them.
 
     `reference` names the role whose order of tokens is the canonical one; by default the first of
-    `REFERENCES` that is there.
+    `ROLES` that is there.
 
     Raises:
         MismatchError: they may not be fused.
@@ -179,7 +175,7 @@ def _reference(models: Iterable[str]) -> str:
     roles = tuple(models)
     if not roles:
         raise ValueError("no role to compare")
-    return next((role for role in REFERENCES if role in roles), roles[0])
+    return next((role for role in ROLES if role in roles), roles[0])
 
 
 @dataclass(frozen=True)

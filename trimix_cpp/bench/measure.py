@@ -15,9 +15,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ..decoding import MOST_DRAFTS, Decoder, Event, Feed, Rows, Share, Speculator, Trio
+from ..decoding import MOST_DRAFTS, Decoder, Event, Feed, Share, Speculator, Trio
 from ..decoding import Sequence as Text
-from ..fusion import Row, Sampler, Weights
+from ..fusion import Row, Rows, Sampler, Weights
 
 # Steps of a batch, as a part of the tokens of other tests; and at least.
 _BATCH_PART, _BATCH_LEAST = 4, 4

@@ -163,7 +163,7 @@ def document(samples: Samples, plan: Plan, trio: Trio, about: Mapping[str, Any])
     return {
         **about,
         "models": {role: _model(trio, role) for role in trio.roles},
-        "weights": {"alpha": plan.weights.alpha, "beta": plan.weights.beta},
+        "weights": plan.weights.as_json(),
         "acceptance": {
             "simulated": plan.acceptance,
             "measured": {name: round(rate, 4) for name, rate in acceptance(samples).items()},

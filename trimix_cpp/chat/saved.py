@@ -84,9 +84,6 @@ def read_chat(path: Path) -> SavedChat:
 
 
 def _document(chat: SavedChat) -> dict[str, Any]:
-    weights = {"alpha": chat.weights.alpha, "beta": chat.weights.beta}
-    if chat.weights.gamma is not None:
-        weights["gamma"] = chat.weights.gamma
     messages = [] if chat.system is None else [{"role": "system", "content": chat.system}]
     for turn in chat.turns:
         messages.append({"role": "user", "content": turn.user})
@@ -96,7 +93,7 @@ def _document(chat: SavedChat) -> dict[str, Any]:
         "version": _VERSION,
         "program": f"trimix-cpp {__version__}",
         "trio": chat.trio,
-        "weights": weights,
+        "weights": chat.weights.as_json(),
         "messages": messages,
     }
 
@@ -110,16 +107,7 @@ def _checked(document: Any) -> SavedChat:
     trio = document.get("trio")
     if not isinstance(trio, str):
         raise ValueError('"trio" is not a name')
-    return SavedChat(trio, _weights(document.get("weights")), system, turns)
-
-
-def _weights(table: Any) -> Weights:
-    names = ("alpha", "beta", "gamma")
-    if not isinstance(table, dict) or not {"alpha", "beta"} <= set(table) <= set(names):
-        raise ValueError('"weights" does not hold alpha and beta')
-    if not all(type(value) in (int, float) for value in table.values()):
-        raise ValueError("weights are numbers")
-    return Weights(*(float(table[name]) for name in names if name in table))
+    return SavedChat(trio, Weights.of(document.get("weights")), system, turns)
 
 
 def _turns(messages: Any) -> tuple[str | None, list[Turn]]:

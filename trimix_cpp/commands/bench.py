@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import TrimixError, UsageError
+from ..fusion import TRIO_ROLES
 from ..runtime import ModelFlags, RunFlags, find_models, parse_weighting, per_role
 from .options import notice, read_text, running_options
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from ..prompts import Language
     from ..store import TrioSpec
 
-ROLES = ("large", "cpt", "base")
 # The rate that random models are given where none is: about what the bundled trio's cpt reaches.
 ACCEPTANCE = 0.9
 # Above it figures are too low.
@@ -188,14 +188,16 @@ def _types(flags: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
     from ..bench import DEFAULT_TYPE
     from ..quant import load_profile
 
-    types, cache = dict.fromkeys(ROLES, DEFAULT_TYPE), dict[str, Any]()
+    types, cache = dict.fromkeys(TRIO_ROLES, DEFAULT_TYPE), dict[str, Any]()
     if flags["profile"]:
         profile = load_profile(flags["profile"])
-        types = {role: profile.roles[role].type for role in ROLES}
-        cache = {key: dict.fromkeys(ROLES, getattr(profile, key)) for key in ("type_k", "type_v")}
+        types = {role: profile.roles[role].type for role in TRIO_ROLES}
+        cache = {
+            key: dict.fromkeys(TRIO_ROLES, getattr(profile, key)) for key in ("type_k", "type_v")
+        }
     if flags["types"]:
         chosen = per_role(flags["types"], _file_type, "--types")
-        types |= {role: kind for role, kind in chosen.items() if role in ROLES}
+        types |= {role: kind for role, kind in chosen.items() if role in TRIO_ROLES}
     return types, cache
 
 

@@ -208,7 +208,7 @@ class Repl:
         document = {
             "text": conversation.turns[-1].reply,
             "tokens": stats.reply_tokens,
-            "weights": {"alpha": stats.weights.alpha, "beta": stats.weights.beta},
+            "weights": stats.weights.as_json(),
             "stop": conversation.stop,
             "prompt_tokens": stats.new_tokens + stats.cached_tokens,
             "seed": stats.seed,

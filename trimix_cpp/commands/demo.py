@@ -78,7 +78,7 @@ def translate(conversation: Conversation, weights: Weights, sentence: str) -> di
         "text": text.strip(),
         "tokens": stats.reply_tokens,
         "stop": conversation.stop,
-        "weights": {"alpha": weights.alpha, "beta": weights.beta},
+        "weights": weights.as_json(),
         "seconds": round(stats.reply_seconds, 3),
     }
 

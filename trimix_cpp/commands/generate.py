@@ -74,13 +74,10 @@ def argument_text(text: str) -> str:
 def result(sequence: Sequence, decoder: Decoder, load_seconds: float) -> dict[str, Any]:
     """The JSON document of one completion; seconds, and tokens a second."""
     timings = decoder.timings
-    weights = {"alpha": sequence.weights.alpha, "beta": sequence.weights.beta}
-    if sequence.weights.gamma is not None:
-        weights["gamma"] = sequence.weights.gamma
     return {
         "text": sequence.text,
         "tokens": len(sequence.generated),
-        "weights": weights,
+        "weights": sequence.weights.as_json(),
         "stop": sequence.stop,
         "prompt_tokens": sequence.n_prompt,
         "seed": sequence.sampler.seed,

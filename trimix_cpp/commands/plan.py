@@ -85,7 +85,7 @@ def command(ram: str, reserve: str | None, as_json: bool, models: ModelFlags, **
         write_profile(profile, output)
     if as_json:
         document = _document(effects, plan, measured) | {"n_ctx": n_ctx}
-        document["weights"] = {"alpha": evaluation.weights.alpha, "beta": evaluation.weights.beta}
+        document["weights"] = evaluation.weights.as_json()
         document["written"] = str(output) if output else None
         click.echo(json.dumps(document, ensure_ascii=False, indent=2))
         return

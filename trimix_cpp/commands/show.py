@@ -57,8 +57,8 @@ def _document(entry: Entry) -> dict[str, Any]:
         "installed": entry.installed,
         "unfinished": entry.unfinished,
         "toml": str(spec.path),
-        "weights": _pair(spec.weights),
-        "presets": {task: _pair(weights) for task, weights in spec.presets.items()},
+        "weights": list(spec.weights.numbers),
+        "presets": {task: list(weights.numbers) for task, weights in spec.presets.items()},
         "sources": {role: asdict(source) for role, source in spec.sources.items()},
         "files": {
             role: {"path": str(r.path), "lora": str(r.lora) if r.lora else None}
@@ -107,11 +107,6 @@ def _memory_lines(memory: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _size(nbytes: int) -> str:
     return f"{nbytes / 2**30:.1f} GiB" if nbytes >= 2**30 else f"{nbytes / 2**20:.1f} MiB"
-
-
-def _pair(weights: Any) -> list[float]:
-    pair = [weights.alpha, weights.beta]
-    return pair if weights.gamma is None else [*pair, weights.gamma]
 
 
 def _lines(document: dict[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import TrimixError, UsageError
+from ..fusion import TRIO_ROLES
 from ..runtime import SCORED_ROWS, ModelFlags, RunFlags, find_models
 from .options import notice, read_text, running_options
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from ..fusion import Grid
     from ..store import TrioSpec
     from ..tuning import Example, Format, Progress, Report, UpperBound
-
-ROLES = ("large", "cpt", "base")
 
 
 @click.command("tune", short_help="alpha and beta for a task, from sample prompts.")
@@ -123,7 +122,7 @@ def command(
     target = _save_target(flags["task"], models.trio, spec) if flags["task"] else None
     from ..decoding import Trio
 
-    with Trio(spec, ROLES, options) as trio:
+    with Trio(spec, TRIO_ROLES, options) as trio:
         report = _tune(trio, examples, grid, flags, quiet)
     saved = None
     try:

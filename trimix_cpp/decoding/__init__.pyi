@@ -7,5 +7,4 @@ from .shares import Share as Share
 from .speculation import Speculator as Speculator
 from .trio import DEFAULT_N_CTX as DEFAULT_N_CTX
 from .trio import Feed as Feed
-from .trio import Rows as Rows
 from .trio import Trio as Trio

@@ -15,13 +15,13 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ..errors import TrimixError
-from ..fusion import Row, Weights, control_from_large, fuse, keep_plausible
+from ..fusion import Row, Rows, Weights, control_from_large, fuse, keep_plausible
 from .draft_costs import Costs
 from .draft_guesses import Offset
 from .sequence import Control, Event, Sequence, Stop, Timings
 from .shares import Share, share_of, slot_of
 from .speculation import Draft, Speculator
-from .trio import Feed, Rows, Trio
+from .trio import Feed, Trio
 
 __all__ = ["Control", "Decoder", "Event", "Sequence", "Stop", "Timings"]
 

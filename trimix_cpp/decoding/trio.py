@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..alignment import Alignment, align
 from ..errors import ContextFullError, TrimixError
 from ..files import Closing
-from ..fusion import ALL_ROLES
+from ..fusion import ALL_ROLES, Rows
 from ..llama import Context, Model, hardware, interrupts_deferred, supports_gpu
 from ..quant import Options, check_fits, estimate
 from ..store import RoleSpec, TrioSpec
@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 DEFAULT_N_CTX = 4096
 
 T = TypeVar("T")
-Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -143,10 +142,13 @@ class Trio(Closing):
     def _check_memory(self, models: Mapping[str, Model], n_ctx: int) -> None:
         """Raises TrimixError where contexts would not fit; warns where weights do not."""
         adapters = [(role, self._role_spec(role).lora) for role in models]
+        machine = hardware()
+        if not all(model.repacks for model in models.values()):
+            machine = replace(machine, repacked_types=frozenset())
         needed = estimate(
             {role: model.header for role, model in models.items()},
             replace(self.options, n_ctx=n_ctx),
-            hardware=hardware(),
+            hardware=machine,
             # A missing file is told of when it is opened.
             adapters={r: path.stat().st_size for r, path in adapters if path and path.exists()},
             loaded=True,

@@ -1,3 +1,8 @@
+from .arrays import Doubles as Doubles
+from .arrays import Ids as Ids
+from .arrays import Mask as Mask
+from .arrays import Row as Row
+from .arrays import Rows as Rows
 from .choosers import NO_SCALING as NO_SCALING
 from .choosers import NO_TASK as NO_TASK
 from .choosers import TRIMIX as TRIMIX
@@ -13,10 +18,8 @@ from .divergences import BLOCK as BLOCK
 from .divergences import Figure as Figure
 from .divergences import Judge as Judge
 from .divergences import Positions as Positions
-from .divergences import Rows as Rows
 from .divergences import blocks as blocks
 from .divergences import figures as figures
-from .divergences import fused_rows as fused_rows
 from .grid import DEFAULT_GRID as DEFAULT_GRID
 from .grid import DEFAULT_VALUES as DEFAULT_VALUES
 from .grid import TIE as TIE
@@ -26,8 +29,9 @@ from .optimum import FINE_VALUES as FINE_VALUES
 from .optimum import minimise_grid as minimise_grid
 from .roles import ALL_ROLES as ALL_ROLES
 from .roles import DRAFT as DRAFT
+from .roles import PRECEDENCE as PRECEDENCE
 from .roles import ROLES as ROLES
-from .rows import Row as Row
+from .roles import TRIO_ROLES as TRIO_ROLES
 from .rows import fuse as fuse
 from .sampling import Sampler as Sampler
 from .weights import METHODS as METHODS

@@ -11,25 +11,22 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .arrays import Doubles, Ids, Row, Rows
 from .grid import (
     DEFAULT_GRID,
     NO_SCALING,
     NO_TASK,
     TRIMIX,
-    Doubles,
     Grid,
     GridScore,
     Plane,
-    Rows,
     affine,
-    check_finite,
     log_partition,
     require_tokens,
 )
 from .optimum import Optimum
-from .rows import Row, log_softmax
+from .rows import check_finite, log_softmax
 from .weights import Weights
 
 __all__ = [
@@ -62,7 +59,7 @@ class Chooser(Protocol):
     def every_position(self) -> bool:
         """False where the last position's rows are enough: `add` need not be called."""
 
-    def add(self, rows: Mapping[str, Rows], targets: NDArray[np.int32]) -> None:
+    def add(self, rows: Mapping[str, Rows], targets: Ids) -> None:
         """A chunk: rows[role][i] (float32 [n, n_tokens]) predict targets[i]; views, valid now only.
 
         Raises:
@@ -86,7 +83,7 @@ class PplChooser:
         self.score = GridScore(grid)
         self.roles = grid.roles
 
-    def add(self, rows: Mapping[str, Rows], targets: NDArray[np.int32]) -> None:
+    def add(self, rows: Mapping[str, Rows], targets: Ids) -> None:
         """See `Chooser`."""
         self.score.add(rows, targets)
 
@@ -104,7 +101,7 @@ class PplOptChooser:
         self.optimum = Optimum(plane)
         self.roles = self.optimum.grid.roles
 
-    def add(self, rows: Mapping[str, Rows], targets: NDArray[np.int32]) -> None:
+    def add(self, rows: Mapping[str, Rows], targets: Ids) -> None:
         """See `Chooser`."""
         self.optimum.add(rows, targets)
 
@@ -124,7 +121,7 @@ class EntChooser:
         self.grid = grid
         self.roles = grid.roles
 
-    def add(self, rows: Mapping[str, Rows], targets: NDArray[np.int32]) -> None:
+    def add(self, rows: Mapping[str, Rows], targets: Ids) -> None:
         """See `Chooser`; the prompt itself does not count."""
 
     def choose(self, last: Mapping[str, Row]) -> Weights:
@@ -140,15 +137,13 @@ def grid_entropies(last: Mapping[str, Row], grid: Grid = DEFAULT_GRID) -> Double
     Raises:
         TrimixError: a logit is NaN or infinite; the role is named.
     """
-    check_finite({role: last[role] for role in grid.roles})
+    check_finite(last, grid.roles)
     offset, u, w = affine(last, grid)
     result = np.empty(grid.shape)
     for i, j in np.ndindex(grid.shape):
         logits = offset + grid.alphas[i] * u + grid.betas[j] * w
-        logits -= logits.max()
-        p = np.exp(logits)
-        total = p.sum()
-        result[i, j] = np.log(total) - p @ logits / total
+        log_p = log_softmax(logits)
+        result[i, j] = -np.exp(log_p) @ log_p
     return result
 
 
@@ -160,6 +155,7 @@ def divergence(row: Row, reference: Row) -> float:
     Raises:
         TrimixError: a logit is NaN or infinite.
     """
-    check_finite({"the row": row, "the reference": reference})
+    rows = {"the row": row, "the reference": reference}
+    check_finite(rows, rows)
     log_p, log_q = log_softmax(row), log_softmax(reference)
     return max(0.0, float(np.exp(log_p) @ (log_p - log_q)))

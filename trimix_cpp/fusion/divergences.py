@@ -9,16 +9,14 @@ come as float32 logits and everything after is float64, where llama-perplexity k
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .roles import ROLES
-
-Rows = NDArray[np.float32]
-Doubles = NDArray[np.float64]
+from .arrays import Doubles, Ids, Mask, Rows
+from .rows import log_softmax
 
 _QUANTILES = (99.9, 99.0, 95.0, 90.0, 50.0, 10.0, 5.0, 1.0, 0.1)
 _P_QUANTILES = (99.9, 99.0, 95.0, 90.0, 75.0, 50.0, 25.0, 10.0, 5.0, 1.0, 0.1)
@@ -43,7 +41,7 @@ class Positions:
     nll: Doubles
     kld: Doubles
     p_diff: Doubles
-    same_top: NDArray[np.bool_]
+    same_top: Mask
     n_bytes: NDArray[np.int64]
     n_bad: int = 0
 
@@ -68,9 +66,9 @@ class Judge:
         n_bytes: its bytes, [n].
     """
 
-    def __init__(self, base: Rows, targets: NDArray[np.int32], n_bytes: NDArray[np.int64]) -> None:
+    def __init__(self, base: Rows, targets: Ids, n_bytes: NDArray[np.int64]) -> None:
         self.targets, self.n_bytes = targets, n_bytes
-        self.finite: NDArray[np.bool_] = np.asarray(np.isfinite(base).all(axis=1))
+        self.finite: Mask = np.asarray(np.isfinite(base).all(axis=1))
         self.log_p = log_softmax(np.where(self.finite[:, None], base, np.float32(0)))
         self.p = np.exp(self.log_p)
         self.top = base.argmax(axis=1)
@@ -95,31 +93,10 @@ class Judge:
         )
 
 
-def log_softmax(rows: Rows) -> Doubles:
-    """Log-probabilities of rows [n, n_tokens], float64."""
-    wide = rows.astype(np.float64)
-    wide -= wide.max(axis=1, keepdims=True)
-    wide -= np.log(np.exp(wide).sum(axis=1, keepdims=True))
-    return wide
-
-
 def blocks(n_rows: int, n_tokens: int) -> list[slice]:
     """Slices of `n_rows` rows, each of which holds about `BLOCK` entries."""
     height = max(1, BLOCK // n_tokens)
     return [slice(top, top + height) for top in range(0, n_rows, height)]
-
-
-def fused_rows(rows: Mapping[str, Rows], coefficients: Mapping[str, float]) -> Rows:
-    """Fused logits of many positions, [n, n_tokens]: bit for bit what `fusion.fuse` gives.
-
-    Logits that are not finite stay so, for the caller to count.
-    """
-    roles = [role for role in ROLES if role in coefficients]
-    with np.errstate(over="ignore", invalid="ignore"):
-        total: Rows = rows[roles[0]] * np.float32(coefficients[roles[0]])
-        for role in roles[1:]:
-            total += rows[role] * np.float32(coefficients[role])
-    return total
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import TrimixError
+from .arrays import Doubles, Ids, Mask, Rows
 from .roles import ROLES
+from .rows import check_finite
 from .weights import Weights
-
-Rows = NDArray[np.float32]
-Doubles = NDArray[np.float64]
 
 DEFAULT_VALUES = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 # Nats a token; means that are closer than this are a tie. The float32 products' noise is 1e-7.
@@ -146,7 +144,7 @@ def affine(rows: Mapping[str, Rows], grid: Grid) -> tuple[Doubles, Doubles, Doub
     return offset, u, w
 
 
-def check_chunk(rows: Mapping[str, Rows], targets: NDArray[np.int32], grid: Grid) -> None:
+def check_chunk(rows: Mapping[str, Rows], targets: Ids, grid: Grid) -> None:
     """Raises ValueError where rows and targets do not go together."""
     shapes = {rows[role].shape for role in grid.roles}
     if len(shapes) != 1:
@@ -156,15 +154,6 @@ def check_chunk(rows: Mapping[str, Rows], targets: NDArray[np.int32], grid: Grid
         raise ValueError(f"{n} rows, and targets of the shape {targets.shape}")
     if n and not 0 <= int(targets.min()) <= int(targets.max()) < n_tokens:
         raise ValueError(f"a target is not among the {n_tokens} columns")
-
-
-def check_finite(rows: Mapping[str, Rows]) -> None:
-    """Raises TrimixError where a logit is NaN or infinite; the role is named."""
-    for role, row in rows.items():
-        if bad := int(np.count_nonzero(~np.isfinite(row))):
-            raise TrimixError(
-                f"{bad} logits of {role} are not finite numbers: its file or its type is broken"
-            )
 
 
 class GridScore:
@@ -181,7 +170,7 @@ class GridScore:
         self.nll: Doubles = np.zeros(grid.shape)
         self.n_tokens = 0
 
-    def add(self, rows: Mapping[str, Rows], targets: NDArray[np.int32]) -> None:
+    def add(self, rows: Mapping[str, Rows], targets: Ids) -> None:
         """Score a chunk: rows[role][i] (float32 [n, n_tokens]) predict targets[i].
 
         Raises:
@@ -271,13 +260,13 @@ def _block(rows: Mapping[str, Rows], columns: list[slice], factors: _Factors) ->
         parts += extremes[:, :, 0, None, None]
     for number, i in np.argwhere(~certain.all(axis=(2, 3))):
         position = {role: row[i] for role, row in rows.items()}
-        check_finite(position)
+        check_finite(position, position)
         tile = {role: row[columns[number]] for role, row in position.items()}
         _direct(tile, grid, ~certain[number, i], out=parts[number, i])
     return np.asarray(np.logaddexp.reduce(parts, axis=0))
 
 
-def _certain(sums: Doubles, extremes: Doubles, grid: Grid, width: int) -> NDArray[np.bool_]:
+def _certain(sums: Doubles, extremes: Doubles, grid: Grid, width: int) -> Mask:
     """Which sums are right to about 1e-5 of their size; shape of `sums`, False where one is NaN."""
     top, bottom, *ends = np.moveaxis(extremes, -1, 0)
     size_u, size_w = np.abs(ends[:2]).max(axis=0), np.abs(ends[2:]).max(axis=0)
@@ -348,7 +337,7 @@ class _Factors:
         return np.asarray(sums.sum(axis=1, dtype=np.float64))
 
 
-def _direct(rows: Mapping[str, Rows], grid: Grid, cells: NDArray[np.bool_], out: Doubles) -> None:
+def _direct(rows: Mapping[str, Rows], grid: Grid, cells: Mask, out: Doubles) -> None:
     """The `cells` of one position, softmax by softmax in float64, into `out`; rows [n_tokens]."""
     offset, u, w = affine(rows, grid)
     for i, j in np.argwhere(cells):

@@ -16,19 +16,10 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .grid import (
-    TIE,
-    TRIMIX,
-    Doubles,
-    Grid,
-    GridScore,
-    Plane,
-    Rows,
-    check_chunk,
-    check_finite,
-)
+from .arrays import Doubles, Ids, Rows
+from .grid import TIE, TRIMIX, Grid, GridScore, Plane, check_chunk
+from .rows import check_finite, log_softmax
 
 BUDGET = 64 << 20
 STEP = 0.05
@@ -142,10 +133,10 @@ class Optimum:
         self.n_tokens = 0
         self.exact = True
         self._room = budget
-        self._kept: list[tuple[dict[str, Rows], NDArray[np.int32]]] = []
+        self._kept: list[tuple[dict[str, Rows], Ids]] = []
         self._score = GridScore(self.grid)
 
-    def add(self, rows: Mapping[str, Rows], targets: NDArray[np.int32]) -> None:
+    def add(self, rows: Mapping[str, Rows], targets: Ids) -> None:
         """Score a chunk: rows[role][i] (float32 [n, n_tokens]) predict targets[i].
 
         Raises:
@@ -156,7 +147,7 @@ class Optimum:
         self._room -= sum(rows[role].nbytes for role in self.grid.roles)
         if self.exact and self._room >= 0:
             copies = {role: rows[role].copy() for role in self.grid.roles}
-            check_finite(copies)
+            check_finite(copies, copies)
             self._kept.append((copies, targets.copy()))
         else:
             self.exact = False
@@ -194,17 +185,12 @@ def _point(rows: Mapping[str, Rows], target: int, x: Doubles, plane: Plane) -> P
     directions = np.stack(
         [unit[roles.index(plus)] - unit[roles.index(minus)] for plus, minus in (plane.u, plane.w)]
     )
-    fused = (unit[roles.index(plane.offset)] + x @ directions) @ logits
-    top, own = fused.max(), fused[target]
-    p = np.exp(fused - top)
-    total = p.sum()
-    p /= total
+    log_p = log_softmax((unit[roles.index(plane.offset)] + x @ directions) @ logits)
+    p = np.exp(log_p)
     logits -= logits[:, target, None]  # small numbers, so that the covariance loses no digits
     mean = logits @ p
     covariance = (logits * p) @ logits.T - np.outer(mean, mean)
-    return Point(
-        float(top + np.log(total) - own), directions @ mean, directions @ covariance @ directions.T
-    )
+    return Point(-float(log_p[target]), directions @ mean, directions @ covariance @ directions.T)
 
 
 def minimise_grid(values: Doubles) -> tuple[Doubles, float]:

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TrimixError
+from .arrays import Doubles, Row
+from .rows import log_softmax
 
-Row = NDArray[np.float32]
 _MASK = 2**64 - 1
 
 
@@ -110,8 +111,7 @@ def top_p(sorted_logits: Row, p: float) -> slice:
     """How much of descending logits to keep so that their probabilities reach `p`; at least one."""
     if p >= 1:
         return slice(None)
-    probabilities = _softmax(sorted_logits)
-    reached = int(np.searchsorted(np.cumsum(probabilities), p))
+    reached = int(np.searchsorted(np.cumsum(np.exp(log_softmax(sorted_logits))), p))
     return slice(min(reached, len(sorted_logits) - 1) + 1)
 
 
@@ -123,12 +123,7 @@ def min_p(sorted_logits: Row, p: float) -> slice:
     return slice(max(1, int(np.count_nonzero(sorted_logits >= least))))
 
 
-def _softmax(logits: Row) -> NDArray[np.float64]:
-    exps = np.exp(logits.astype(np.float64) - float(logits.max()))
-    return np.asarray(exps / exps.sum())
-
-
-def gumbel_noise(seed: int, position: int, tokens: NDArray[np.integer]) -> NDArray[np.float64]:
+def gumbel_noise(seed: int, position: int, tokens: NDArray[np.integer]) -> Doubles:
     """Standard Gumbel noise, one value a token: a pure function of (seed, position, token).
 
     Counter-based: the finalizer of SplitMix64 (Steele, Lea & Flood 2014) on a key of seed and

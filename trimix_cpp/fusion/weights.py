@@ -8,6 +8,7 @@ The general formula is Eq. 1 of the paper with a free gamma; with gamma = alpha 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +17,8 @@ from .roles import ROLES
 
 # Coefficients come from decimal fractions: 1 - 0.1 - 0.9 is 0 for a user, not 2.8e-17.
 _DECIMALS = 12
+_NAMES = ("alpha", "beta", "gamma")
+_HUGE = 1e300  # infinite, or an integer that float() would refuse
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Weights:
     gamma: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("alpha", "beta", "gamma"):
+        for name in _NAMES:
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
                 raise TrimixError(f"{name} is {value}: weights are finite numbers")
@@ -53,6 +56,33 @@ class Weights:
     def roles(self) -> tuple[str, ...]:
         """The roles in use, in the order of `ROLES`."""
         return tuple(self.coefficients)
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """alpha, beta, and gamma where it is not alpha: what a file keeps in a list."""
+        pair = (self.alpha, self.beta)
+        return pair if self.gamma is None else (*pair, self.gamma)
+
+    def as_json(self) -> dict[str, float]:
+        """The same by name."""
+        return dict(zip(_NAMES, self.numbers, strict=False))
+
+    @classmethod
+    def of(cls, numbers: object) -> Weights:
+        """From what `numbers` or `as_json` gave, as a file or a document brings it.
+
+        Raises:
+            ValueError: not two or three finite numbers, alpha and beta among them.
+        """
+        if isinstance(numbers, Mapping):
+            if not {"alpha", "beta"} <= numbers.keys() <= set(_NAMES):
+                raise ValueError("weights hold alpha and beta")
+            numbers = [numbers[name] for name in _NAMES if name in numbers]
+        if not isinstance(numbers, (list, tuple)) or len(numbers) not in (2, 3):
+            raise ValueError("weights are [alpha, beta]")
+        if not all(type(number) in (int, float) and abs(number) < _HUGE for number in numbers):
+            raise ValueError("weights are finite numbers")
+        return cls(*map(float, numbers))
 
     def __str__(self) -> str:
         gamma = "" if self.gamma is None else f", gamma {self.gamma:g}"
@@ -121,9 +151,7 @@ def parse_weights(text: str) -> Weights:
         TrimixError: not two or three finite numbers.
     """
     try:
-        numbers = [float(part) for part in text.split(",")]
+        return Weights.of([float(part) for part in text.split(",")])
     except ValueError:
-        numbers = []
-    if not 2 <= len(numbers) <= 3 or not all(map(math.isfinite, numbers)):
-        raise TrimixError(f"weights are two numbers, alpha,beta (such as 0.1,0.9), not {text!r}")
-    return Weights(*numbers)
+        message = f"weights are two numbers, alpha,beta (such as 0.1,0.9), not {text!r}"
+        raise TrimixError(message) from None

@@ -27,7 +27,7 @@ from ..fusion import (
     Rows,
     Weights,
     blocks,
-    fused_rows,
+    fuse,
 )
 from .cache import Cache, Measured
 from .rows import Evaluator, Version, Window, passes
@@ -144,12 +144,12 @@ def _compare(
     for role in base:
         yield alone_name(role), Judge(base[role], targets, n_bytes).compare(quantized[role])
     roles, coefficients = task.weights.roles, task.weights.coefficients
-    judge = Judge(fused_rows(base, coefficients), targets, n_bytes)
+    judge = Judge(fuse(base, coefficients, check=False), targets, n_bytes)
     for chosen in subsets(roles):
         yield fused_name(chosen), judge.compare(_mixed(base, quantized, chosen, coefficients))
     for line, value, weights in task.points():
         coefficients = weights.coefficients
-        judge = Judge(fused_rows(base, coefficients), targets, n_bytes)
+        judge = Judge(fuse(base, coefficients, check=False), targets, n_bytes)
         for role in coefficients:
             rows = _mixed(base, quantized, (role,), coefficients)
             yield sweep_name(line, value, role), judge.compare(rows)
@@ -163,7 +163,7 @@ def _mixed(
 ) -> Rows:
     """The fused rows with the roles `chosen` quantized."""
     rows = {role: (quantized if role in chosen else base)[role] for role in coefficients}
-    return fused_rows(rows, coefficients)
+    return fuse(rows, coefficients, check=False)
 
 
 @dataclass(frozen=True)

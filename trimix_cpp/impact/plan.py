@@ -20,11 +20,10 @@ from typing import Any
 
 import numpy as np
 import tomlkit
-from numpy.typing import NDArray
 
 from ..errors import TrimixError
 from ..files import replacing
-from ..fusion import BLOCK, Judge, Rows, Weights, blocks, fused_rows
+from ..fusion import BLOCK, Doubles, Judge, Rows, Weights, blocks, fuse
 from ..gguf import Header
 from ..quant import Hardware, Options, Profile, RoleProfile, estimate, gib
 from .cache import Cache, Measured
@@ -32,7 +31,6 @@ from .rows import Evaluator, Version, Window, passes
 from .sides import Side
 
 Progress = Callable[[int, int], None] | None
-Doubles = NDArray[np.float64]
 Item = tuple[str, str]  # a role, and what is done to it: a type of its file, or "kv TYPE"
 
 TYPES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
@@ -142,11 +140,11 @@ def _measure(
         finite = [np.isfinite(rows).all(axis=1) for rows in (*here.values(), *there.values())]
         good = np.all(finite, axis=0)
         here = {role: rows[good] for role, rows in here.items()}
-        fused = fused_rows(here, coefficients)
+        fused = fuse(here, coefficients, check=False)
         judge = Judge(fused, window.targets[at][good], window.n_bytes[at][good])
         root, errors = np.sqrt(judge.p), []
         for i, ((role, _), rows) in enumerate(there.items()):
-            mixed = fused_rows({**here, role: rows[good]}, coefficients)
+            mixed = fuse({**here, role: rows[good]}, coefficients, check=False)
             main[i] += judge.compare(mixed).kld.sum()
             error = mixed.astype(np.float64) - fused
             error -= np.einsum("ij,ij->i", judge.p, error)[:, None]

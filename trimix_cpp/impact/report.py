@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..fusion import Figure, Weights, figures
+from ..fusion import Figure, figures
 from .costs import Cost
 from .free_running import Difference
 from .measure import (
@@ -127,7 +127,7 @@ class Report:
         windows = self.found[0].comparison.windows
         return {
             "trio": self.trio,
-            "weights": _pair(self.task.weights),
+            "weights": self.task.weights.as_json(),
             "coefficients": self.task.weights.coefficients,
             "reference": {"name": self.reference.name, "types": dict(self.reference.types)},
             "positions": self.rule,
@@ -153,7 +153,7 @@ class Report:
         }
         if self.task.sweep:
             document["sweep"] = [
-                {"line": line, "coefficient": value, "weights": _pair(weights), "mean KLD": {
+                {"line": line, "coefficient": value, "weights": weights.as_json(), "mean KLD": {
                     role: _number(comparison.mean_kld(sweep_name(line, value, role)))
                     for role in weights.roles
                 }}
@@ -388,13 +388,9 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _pair(weights: Weights) -> dict[str, float]:
-    return {"alpha": weights.alpha, "beta": weights.beta}
-
-
 def _regret(own: Regret) -> dict[str, Any]:
     return {
-        "best of the reference": _pair(own.before),
-        "best after": _pair(own.after),
+        "best of the reference": own.before.as_json(),
+        "best after": own.after.as_json(),
         "regret, nats a token": own.nats,
     }

@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 from ..alignment import align
 from ..errors import AlignmentError, TrimixError
 from ..files import Closing
+from ..fusion import Rows
 from ..gguf import read_header
 from ..llama import Context, Model
 from ..quant import Options, estimate, free_memory, gib
 from ..store import RoleSpec
 
-Rows = NDArray[np.float32]
 Progress = Callable[[int, int], None] | None
 
 # Logits that one evaluation of llama.cpp gives at most, in bytes.
@@ -266,8 +266,9 @@ class Evaluator(Closing):
                 n_ubatch=n_batch,
                 n_outputs_max=self._rows_of_step(version.path),
                 n_threads=self._n_threads or None,
-                type_k=version.type_k,
-                type_v=version.type_v,
+                # Exact mode has one type; what a version asks for would be refused.
+                type_k=None if self.exact else version.type_k,
+                type_v=None if self.exact else version.type_v,
                 lora=(version.lora, version.lora_scale) if version.lora else None,
             )
         return self._contexts[version]

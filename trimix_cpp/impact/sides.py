@@ -19,8 +19,9 @@ from typing import Any
 
 from ..errors import TrimixError, UsageError
 from ..files import hashing
+from ..fusion import PRECEDENCE
 from ..gguf import TYPES, read_header
-from ..quant import PRECEDENCE, Profile, RoleProfile, load_profile
+from ..quant import Profile, RoleProfile, load_profile
 from ..store import RoleSpec, TrioSpec, load_spec
 from .rows import Version
 

@@ -12,7 +12,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import metadata
@@ -26,7 +27,6 @@ import psutil
 from numpy.typing import NDArray
 
 from ..errors import TrimixError
-from ..files import Closing
 from ..gguf import KV_TYPES, Header, shape_of_header
 from ..quant import Hardware, free_memory, repacked_bytes
 from . import amx as llama_amx
@@ -80,6 +80,24 @@ def interrupts_deferred() -> Iterator[list[Any]]:
         signal.signal(signal.SIGINT, before)
         if caught:
             before(*caught[0])
+
+
+def freed_once(
+    owner: object, free: Callable[[object], None], handle: object, *alive: object
+) -> Callable[[], object]:
+    """What frees a handle of llama.cpp: called, or left to run when `owner` is forgotten.
+
+    It runs once, whatever interrupts it: Ctrl-C on the way leaves memory behind, never a pointer
+    that is freed again. What is in `alive` outlives the handle. To be made with Ctrl-C deferred,
+    together with the handle. At the interpreter's end the system frees.
+    """
+    done = weakref.finalize(owner, _free, free, handle, *alive)
+    done.atexit = False
+    return done
+
+
+def _free(free: Callable[[object], None], handle: object, *_alive: object) -> None:
+    free(handle)
 
 
 def _start_backend() -> None:
@@ -189,14 +207,6 @@ def flash_type(wanted: bool | None, type_v: str, exact: bool) -> int:
 def path_bytes(path: Path) -> bytes:
     """A path for the C library: UTF-8 on Windows, the file system's own bytes elsewhere."""
     return str(path).encode("utf-8") if sys.platform == "win32" else os.fsencode(path)
-
-
-class Freed(Closing):
-    """Closes also when it is forgotten, except at the interpreter's end."""
-
-    def __del__(self) -> None:
-        if not sys.is_finalizing():
-            self.close()
 
 
 class Batch:

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ContextFullError, ModelFileError, TrimixError
+from ..files import Closing
 from ..gguf import read_adapter
-from ..quant import check_cache_fits
+from ..quant import EXACT_CACHE, check_cache_fits
 from .backend import (
     Batch,
-    Freed,
     flash_type,
     get_logits,
     interrupts_deferred,
@@ -34,7 +34,7 @@ from .model import Model
 MAX_SEQ = 256
 
 
-class Context(Freed):
+class Context(Closing):
     """One KV cache and one place for logits, on a `Model`.
 
     Args:
@@ -45,8 +45,8 @@ class Context(Freed):
         n_outputs_max: most logits rows of one `decode`; bounds the logits buffer.
         n_threads: CPU threads; the physical cores by default.
         flash_attn: None leaves it to llama.cpp; a quantized V cache and `exact` need it.
-        type_k, type_v: types of the KV cache, names of `KV_TYPES`; an exact model takes q8_0,
-            because flash attention treats an F16 cache by the size of the batch.
+        type_k, type_v: types of the KV cache, names of `KV_TYPES`; by default F16, and
+            `EXACT_CACHE`, the only one that an exact model takes.
         lora: a GGUF adapter for this context alone, with its scale.
 
     Raises:
@@ -64,19 +64,20 @@ class Context(Freed):
         n_outputs_max: int | None = None,
         n_threads: int | None = None,
         flash_attn: bool | None = None,
-        type_k: str = "f16",
-        type_v: str = "f16",
+        type_k: str | None = None,
+        type_v: str | None = None,
         lora: tuple[str | Path, float] | None = None,
     ) -> None:
-        self._handle: object | None = None
         if model.vocab_only:
             raise TrimixError(f"{model.path}: was loaded without its weights")
         if not 1 <= n_seq_max <= MAX_SEQ:
             raise TrimixError(f"at most {MAX_SEQ} sequences run at once, not {n_seq_max}")
         if n_ctx < 1 or n_batch < 1 or n_ubatch < 1:
             raise TrimixError("context, batch and micro-batch must be at least 1 token")
-        if model.exact:
-            type_k = type_v = "q8_0"
+        usual = EXACT_CACHE if model.exact else "f16"
+        self.type_k, self.type_v = type_k or usual, type_v or usual
+        if model.exact and {self.type_k, self.type_v} != {EXACT_CACHE}:
+            raise TrimixError(f"exact mode needs KV caches of the type {EXACT_CACHE}")
         # ggml multiplies a float matrix with a single column by another kernel than with several.
         # So in exact mode a companion token, in a sequence of its own, makes it always several.
         headers = [model.header] + ([read_adapter(lora[0], model.header)] if lora else [])
@@ -90,22 +91,24 @@ class Context(Freed):
         # One cache for all sequences can share prefixes. In exact mode each has its own, so that
         # its cells stay in the order of its positions whoever came and went before.
         self.kv_unified = not model.exact or n_seq_max == 1
-        self.model, self.type_k, self.type_v = model, type_k, type_v
+        self.model = model
         self.n_threads = n_threads or physical_cores()
         self.n_ctx, self.n_seq_max = n_ctx, n_seq_max
         params = self._params(n_batch, n_ubatch, n_outputs_max or n_seq_max, flash_attn)
         check_cache_fits(model.header, params.n_ctx, self.type_k, self.type_v)
         take_reason()
         with interrupts_deferred():
-            self._handle = lib.llama_init_from_model(model.handle, params)
-        if not self._handle:
+            handle = lib.llama_init_from_model(model.handle, params)
+            if handle and model.loaded:
+                self._free = model.loaded.context(self, handle)
+        if not handle:
             raise TrimixError(
                 f"{model.path}: no context of {n_ctx} tokens could be made ({take_reason()}); "
                 "a smaller -c, or -ctk and -ctv q8_0, needs less memory"
             )
-        model.contexts.add(self)
-        self._memory = lib.llama_get_memory(self._handle)
-        self.n_batch = int(lib.llama_n_batch(self._handle)) - self._companion
+        self._handle: object | None = handle
+        self._memory = lib.llama_get_memory(handle)
+        self.n_batch = int(lib.llama_n_batch(handle)) - self._companion
         self.n_outputs_max = int(params.n_outputs_max) - self._companion
         self.n_outputs = 0
         # Where the last rows were, and the view of them.
@@ -135,8 +138,8 @@ class Context(Freed):
 
     @property
     def handle(self) -> object:
-        """The `llama_context *`; raises ValueError when the context is closed."""
-        if self._handle is None:
+        """The `llama_context *`; raises ValueError when the context or its model is closed."""
+        if self._handle is None or self.model.loaded is None:
             raise ValueError("the context is closed")
         return self._handle
 
@@ -266,6 +269,5 @@ class Context(Freed):
 
     def close(self) -> None:
         """Free the cache; harmless when done twice. Views of the logits die with it."""
-        if self._handle is not None:
-            lib.llama_free(self._handle)
-            self._handle = None
+        self._handle = None
+        self._free()

@@ -147,6 +147,8 @@ class _Run:
         take_reason()
         with interrupts_deferred():
             self.handle = lib.llama_init_from_model(model.handle, params)
+            if self.handle and model.loaded:
+                self._free = model.loaded.context(self, self.handle, self.callback)
         if not self.handle:
             raise TrimixError(f"{model.path}: no context could be made ({take_reason()})")
         self.memory, self.batch = lib.llama_get_memory(self.handle), Batch(size)
@@ -160,7 +162,7 @@ class _Run:
     def __exit__(self, *_: object) -> None:
         self.collector.stopped = True
         self.thread.shutdown()
-        lib.llama_free(self.handle)
+        self._free()
 
     def decode(self, tokens: NDArray[np.int32]) -> None:
         """Evaluate one chunk from an empty cache."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import llama_cpp.llama_cpp as lib
@@ -12,7 +12,7 @@ from ..errors import ModelFileError, TrimixError
 from ..files import Closing
 from ..gguf import Header, read_header
 from .backend import (
-    Freed,
+    freed_once,
     interrupts_deferred,
     may_repack,
     path_bytes,
@@ -22,7 +22,29 @@ from .backend import (
 from .pages import Pages
 
 
-class Model(Freed):
+class Loaded:
+    """A `llama_model *`, which is freed after the contexts on it.
+
+    `free` is for who closes: what frees when it is forgotten swallows a Ctrl-C.
+    """
+
+    def __init__(self, handle: object) -> None:
+        self.handle, self.contexts = handle, 0
+        self.free = freed_once(self, lib.llama_model_free, handle)
+
+    def context(self, owner: object, handle: object, *alive: object) -> Callable[[], object]:
+        """What frees a `llama_context *` of `owner` on this model; see `freed_once`."""
+        self.contexts += 1
+        return freed_once(owner, self._free_context, handle, *alive)
+
+    def _free_context(self, handle: object) -> None:
+        try:
+            lib.llama_free(handle)
+        finally:
+            self.contexts -= 1
+
+
+class Model(Closing):
     """One GGUF file, loaded.
 
     Args:
@@ -47,8 +69,6 @@ class Model(Freed):
         exact: bool = False,
         mlock: bool = False,
     ) -> None:
-        self._handle: object | None = None
-        self.contexts: weakref.WeakSet[Closing] = weakref.WeakSet()
         self.path = Path(path)
         self.header: Header = read_header(self.path)
         self.exact, self.vocab_only = exact, vocab_only
@@ -58,7 +78,9 @@ class Model(Freed):
         params = lib.llama_model_default_params()
         params.n_gpu_layers = self.n_gpu_layers
         params.vocab_only = vocab_only
-        params.use_extra_bufts = not exact and may_repack(self.header)
+        # Whether llama.cpp may copy weights into the order that its kernels want.
+        self.repacks = not exact and may_repack(self.header)
+        params.use_extra_bufts = self.repacks
         if mlock:
             params.load_mode = lib.LLAMA_LOAD_MODE_MMAP_MLOCK
         take_reason()
@@ -67,30 +89,31 @@ class Model(Freed):
 
             @lib.llama_progress_callback  # type: ignore[untyped-decorator]
             def goes_on(_progress: float, _user_data: object) -> bool:
-                if params.use_extra_bufts and not mlock:
+                if self.repacks and not mlock:
                     pages.drop()
                 return not interrupts
 
             params.progress_callback = goes_on
-            self._handle = lib.llama_model_load_from_file(path_bytes(self.path), params)
-        if not self._handle:
+            handle = lib.llama_model_load_from_file(path_bytes(self.path), params)
+            self.loaded: Loaded | None = Loaded(handle) if handle else None
+        if self.loaded is None:
             raise ModelFileError(
                 f"{self.path}: llama.cpp cannot load this {self.header.architecture} model "
                 f"({take_reason()})"
             )
-        self._vocab = lib.llama_model_get_vocab(self._handle)
+        self._vocab = lib.llama_model_get_vocab(handle)
         self.n_vocab = int(lib.llama_vocab_n_tokens(self._vocab))
         if self.n_vocab == 0:
             self.close()
             raise ModelFileError(f"{self.path}: holds no vocabulary")
-        self.n_ctx_train = 0 if vocab_only else int(lib.llama_model_n_ctx_train(self._handle))
+        self.n_ctx_train = 0 if vocab_only else int(lib.llama_model_n_ctx_train(handle))
 
     @property
     def handle(self) -> object:
         """The `llama_model *`; raises ValueError when the model is closed."""
-        if self._handle is None:
+        if self.loaded is None:
             raise ValueError("the model is closed")
-        return self._handle
+        return self.loaded.handle
 
     @property
     def n_bytes(self) -> int:
@@ -175,9 +198,7 @@ class Model(Freed):
         return buffer.raw[: max(count, 0)]
 
     def close(self) -> None:
-        """Free the contexts, then the model; harmless when done twice."""
-        for context in list(self.contexts):
-            context.close()
-        if self._handle is not None:
-            lib.llama_model_free(self._handle)
-            self._handle = None
+        """Free the model, once the last of its contexts is; harmless when done twice."""
+        loaded, self.loaded = self.loaded, None
+        if loaded and not loaded.contexts:
+            loaded.free()

@@ -5,8 +5,8 @@ from .memory import check_fits as check_fits
 from .memory import estimate as estimate
 from .memory import free_memory as free_memory
 from .memory import gib as gib
+from .options import EXACT_CACHE as EXACT_CACHE
 from .options import Options as Options
-from .profiles import PRECEDENCE as PRECEDENCE
 from .profiles import Profile as Profile
 from .profiles import RoleProfile as RoleProfile
 from .profiles import load_profile as load_profile

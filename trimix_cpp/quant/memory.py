@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 
 from ..errors import TrimixError
-from ..fusion import DRAFT
+from ..fusion import DRAFT, PRECEDENCE
 from ..gguf import KV_TYPES, Header, ModelShape, shape_of_header
 from .options import Options
-from .profiles import PRECEDENCE, Profile
+from .profiles import Profile
 from .sizes import planned_bytes, repacked_bytes
 
 # llama.cpp rounds a context up (llama-context.cpp).

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-_F16 = ("f16", "f16")
+# The one type of cache in exact mode: flash attention treats an F16 one by the size of a batch.
+EXACT_CACHE = "q8_0"
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,12 @@ class Options:
     def cache_types(
         self, role: str, otherwise: tuple[str, str] = ("f16", "f16")
     ) -> tuple[str, str]:
-        """The types of the role's keys and values; `otherwise` where none are said.
+        """The types of the role's keys and values, `EXACT_CACHE` in exact mode.
 
-        Exact mode takes q8_0: flash attention treats an F16 cache by the size of the batch.
+        `otherwise` where none are said.
         """
         if self.exact:
-            return "q8_0", "q8_0"
+            return EXACT_CACHE, EXACT_CACHE
         return self.type_k.get(role, otherwise[0]), self.type_v.get(role, otherwise[1])
 
     def layers_on_gpu(self, role: str) -> int:

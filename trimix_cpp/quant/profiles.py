@@ -18,11 +18,9 @@ from typing import Any
 
 from ..errors import TrimixError, UsageError
 from ..files import read_toml
+from ..fusion import PRECEDENCE, ROLES
 from ..gguf import KV_TYPES, file_type, tensor_type
 
-ROLES = ("large", "cpt", "base", "large_base")
-# A file that several roles share is quantized for the one that bears quantization least.
-PRECEDENCE = ("cpt", "base", "large", "large_base")
 _KEYS = {"description", "memory_gib", "cache", *ROLES}
 _ROLE_KEYS = {"type", "output_tensor_type", "token_embedding_type", "tensors", "imatrix"}
 _CACHE_KEYS = {"type_k", "type_v"}

@@ -11,7 +11,6 @@ import sys
 from collections.abc import MutableMapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from ..errors import TrimixError, UsageError
@@ -91,8 +90,7 @@ def _write(path: Path, task: str, weights: Weights) -> None:
     table = document.setdefault("presets", tomlkit.table())
     if not isinstance(table, MutableMapping):
         raise TrimixError(f"{path}: presets is not a table; make it a [presets] table")
-    pair = [weights.alpha, weights.beta]
-    table[task] = pair if weights.gamma is None else [*pair, weights.gamma]
+    table[task] = list(weights.numbers)
     text = tomlkit.dumps(document)
     # A layout that the writer gets wrong must not reach the file.
     if tomllib.loads(text)["presets"][task] != table[task]:
@@ -104,14 +102,8 @@ def _write(path: Path, task: str, weights: Weights) -> None:
 def _read(path: Path) -> dict[str, Weights]:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-        return {task: _pair(pair) for task, pair in data.get("presets", {}).items()}
+        return {task: Weights.of(pair) for task, pair in data.get("presets", {}).items()}
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (UnicodeDecodeError, ValueError, TypeError, AttributeError) as error:
         raise TrimixError(f"{path}: no readable presets ({error}); mend or remove it") from None
-
-
-def _pair(value: Any) -> Weights:
-    if not isinstance(value, list) or len(value) not in (2, 3):
-        raise ValueError("weights are [alpha, beta]")
-    return Weights(*(float(number) for number in value))

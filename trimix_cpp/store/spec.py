@@ -126,8 +126,8 @@ def _from_table(data: dict[str, Any], path: Path) -> TrioSpec:
         name=str(data.get("name", path.stem)),
         roles={role: _role(value, files, path.parent) for role, value in files.items()},
         languages=tuple(str(code) for code in data.get("languages", ())),
-        weights=_weights(data["weights"]) if "weights" in data else DEFAULT_WEIGHTS,
-        presets={task: _weights(pair) for task, pair in data.get("presets", {}).items()},
+        weights=Weights.of(data["weights"]) if "weights" in data else DEFAULT_WEIGHTS,
+        presets={task: Weights.of(pair) for task, pair in data.get("presets", {}).items()},
         stops=tuple(str(stop) for stop in data.get("stops", ())),
         description=str(data.get("description", "")),
         bundled=bool(data.get("bundled", False)),
@@ -172,9 +172,3 @@ def _role(value: Any, models: Mapping[str, Any], folder: Path) -> RoleSpec:
         raise ValueError("a LoRA adapter needs a path, or a base to sit on")
     lora = folder / str(value["lora"]) if "lora" in value else None
     return RoleSpec(folder / path, lora, float(value.get("scale", 1.0)))
-
-
-def _weights(pair: Any) -> Weights:
-    if not isinstance(pair, list) or len(pair) not in (2, 3):
-        raise ValueError("weights are [alpha, beta]")
-    return Weights(*(float(number) for number in pair))

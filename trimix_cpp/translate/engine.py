@@ -148,7 +148,7 @@ class Translator:
             text,
             (*broken, *flags(unit.text, text, cut)),
             len(sequence.generated),
-            (sequence.weights.alpha, sequence.weights.beta),
+            sequence.weights,
             shots=attempt.shots,
         )
         if first is None and broken and self._task.retry:

@@ -60,8 +60,8 @@ def settings_of(
         "retry": task.retry,
         "ctx_size": options.n_ctx,
         "exact": options.exact,
-        "cache_type_k": {role: options.type_k.get(role, "f16") for role in used},
-        "cache_type_v": {role: options.type_v.get(role, "f16") for role in used},
+        "cache_type_k": {role: options.cache_types(role)[0] for role in used},
+        "cache_type_v": {role: options.cache_types(role)[1] for role in used},
         "flash_attn": options.flash_attn,
     }
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from ..errors import TrimixError
 from ..files import Closing
+from ..fusion import Weights
 from .units import Outcome, Unit
 
 _MAGIC = b'{"trimix-cpp translate": 1'
@@ -198,19 +199,18 @@ def _record(outcome: Outcome) -> dict[str, Any]:
         "text": outcome.text,
         "reasons": list(outcome.reasons),
         "tokens": outcome.tokens,
-        "weights": outcome.weights and list(outcome.weights),
+        "weights": outcome.weights and outcome.weights.numbers,
         "retried": outcome.retried,
         "shots": outcome.shots,
     }
 
 
 def _outcome(record: Mapping[str, Any]) -> Outcome:
-    weights = record["weights"]
     return Outcome(
         text=record["text"],
         reasons=tuple(record["reasons"]),
         tokens=record["tokens"],
-        weights=(weights[0], weights[1]) if weights else None,
+        weights=None if record["weights"] is None else Weights.of(record["weights"]),
         retried=record["retried"],
         shots=record["shots"],
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..fusion import Weights
 from .segments import Result
 from .units import Layout, Outcome, Unit, reasons_of
 
@@ -39,7 +40,7 @@ class Report:
         dropped_shots: prompts from which exemplars were left out for want of room.
         tokens: generated.
         seconds: of this run.
-        weights: alpha and beta; with a chooser their mean. None where nothing was generated.
+        weights: with a chooser their mean. None where nothing was generated.
     """
 
     segments: int
@@ -53,11 +54,10 @@ class Report:
     dropped_shots: int
     tokens: int
     seconds: float
-    weights: tuple[float, float] | None
+    weights: Weights | None
 
     def document(self) -> dict[str, Any]:
         """The JSON document."""
-        weights = self.weights and {"alpha": self.weights[0], "beta": self.weights[1]}
         return {
             "segments": self.segments,
             "translated": self.translated,
@@ -78,7 +78,7 @@ class Report:
             "dropped_shots": self.dropped_shots,
             "tokens": self.tokens,
             "seconds": round(self.seconds, 3),
-            "weights": weights,
+            "weights": self.weights and self.weights.as_json(),
         }
 
     def lines(self) -> list[str]:
@@ -133,7 +133,6 @@ def make_report(
         if result.flagged:
             segment = layout.segment
             flagged.append(Flagged(segment.where, result.reasons, segment.text, result.text))
-    pairs = [outcome.weights for outcome in outcomes.values() if outcome.weights]
     return Report(
         segments=len(layouts),
         translated=translated,
@@ -146,19 +145,15 @@ def make_report(
         dropped_shots=sum(o.shots < n_shots for o in outcomes.values() if o.text is not None),
         tokens=sum(outcome.tokens for outcome in outcomes.values()),
         seconds=seconds,
-        weights=_mean(pairs),
+        weights=_mean([outcome.weights for outcome in outcomes.values() if outcome.weights]),
     )
 
 
-def _mean(pairs: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
-    if not pairs:
-        return None
-    if len(set(pairs)) == 1:
-        return pairs[0]
-    return (
-        round(sum(alpha for alpha, _ in pairs) / len(pairs), 6),
-        round(sum(beta for _, beta in pairs) / len(pairs), 6),
-    )
+def _mean(weights: Sequence[Weights]) -> Weights | None:
+    if len(set(weights)) <= 1:
+        return weights[0] if weights else None
+    columns = zip(*(own.numbers for own in weights), strict=True)
+    return Weights.of([round(sum(column) / len(weights), 6) for column in columns])
 
 
 def _excerpt(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ..fusion import Weights
 from .placeholders import accelerator, append_accelerator, lost_or_invented, passes_through
 from .segments import Result, Segment
 from .sentences import Piece, join, split
@@ -51,7 +52,7 @@ class Outcome:
         text: its translation; None: it could not be translated at all.
         reasons: why somebody should look at it.
         tokens: tokens generated, of both attempts.
-        weights: (alpha, beta) of the attempt that was taken; None without one.
+        weights: of the attempt that was taken; None without one.
         retried: there was a second attempt.
         shots: exemplars in its prompt.
     """
@@ -59,7 +60,7 @@ class Outcome:
     text: str | None
     reasons: tuple[str, ...] = ()
     tokens: int = 0
-    weights: tuple[float, float] | None = None
+    weights: Weights | None = None
     retried: bool = False
     shots: int = 0
 

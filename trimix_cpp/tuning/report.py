@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..fusion import Weights
+from ..fusion import Doubles, Weights
 from ..showing import HeatMap
-from .samples import Average, Criterion, Doubles, Scores
+from .samples import Average, Criterion, Scores
 
 # chrF++ is the score that the demo's model card has, too.
 SCORE_NAMES = {"chrf": "chrF++", "accuracy": "accuracy"}
@@ -59,13 +59,15 @@ class Report:
         nll, entropy = scores.mean_nll(self.average), scores.mean_entropy()
         cells = []
         for i, j in np.ndindex(grid.shape):
-            cell = _pair(grid.weights(i, j)) | _nll(nll[i, j]) | {"entropy": float(entropy[i, j])}
+            cell = (
+                grid.weights(i, j).as_json() | _nll(nll[i, j]) | {"entropy": float(entropy[i, j])}
+            )
             if self.upper_bound:
                 cell["score"] = float(self.upper_bound.scores[i, j])
             cells.append(cell)
         weights, least = self.best
         document: dict[str, Any] = {
-            "best": _pair(weights) | {"ppl": perplexity(least)},
+            "best": weights.as_json() | {"ppl": perplexity(least)},
             "grid": cells,
             "criterion": self.criterion,
             "average": self.average,
@@ -79,7 +81,7 @@ class Report:
             document["divergence"] = self._divergence()
         if self.upper_bound:
             at = grid.best(-self.upper_bound.scores)
-            document["upper_bound"] = _pair(grid.weights(*at)) | {
+            document["upper_bound"] = grid.weights(*at).as_json() | {
                 "score": float(self.upper_bound.scores[at]),
                 "metric": self.upper_bound.metric,
             }
@@ -87,7 +89,7 @@ class Report:
 
     def _choice(self, criterion: Criterion) -> dict[str, Any]:
         weights, nll = self.scores.best(criterion, self.average)
-        return _pair(weights) | _nll(nll)
+        return weights.as_json() | _nll(nll)
 
     def singles(self) -> dict[str, float]:
         """Role -> its own mean negative log-likelihood, on the pairs' footing."""
@@ -213,10 +215,6 @@ def perplexity(nll: float) -> float | None:
 
 def _show(weights: Weights) -> str:
     return f"alpha {weights.alpha:.4g}, beta {weights.beta:.4g}"
-
-
-def _pair(weights: Weights) -> dict[str, Any]:
-    return {"alpha": weights.alpha, "beta": weights.beta}
 
 
 def _nll(nll: float) -> dict[str, Any]:

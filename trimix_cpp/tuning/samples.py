@@ -16,14 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..characters import starts
-from ..decoding import Rows, Trio
+from ..decoding import Trio
 from ..decoding import decoder as decoding
 from ..files import Closing
 from ..fusion import (
     FINE_VALUES,
+    Doubles,
     Grid,
     GridScore,
     Row,
+    Rows,
     Weights,
     divergence,
     grid_entropies,
@@ -33,7 +35,7 @@ from ..fusion import (
 Average = Literal["prompts", "tokens"]
 Criterion = Literal["ppl", "ppl-opt", "ent"]
 Progress = Callable[[int, int], None] | None
-Doubles = NDArray[np.float64]
+
 
 SINGLES = {"large": (1.0, 0.0), "cpt": (0.0, 1.0), "base": (0.0, 0.0)}
 
