@@ -7,6 +7,7 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 SOURCES := build/llama-cpp-python
 TOKENIZERS := build/tokenizers
+MERGEKIT := build/mergekit
 
 .PHONY: demo test test-slow package lint types clean
 
@@ -22,9 +23,9 @@ test: lint types
 # What needs PyTorch or takes long: equality with transformers and with llama.cpp's own converter,
 # real vocabularies, fuzzing; hypothesis draws at random, and says how to draw the same again.
 # A torch that is already in .venv stays.
-test-slow: $(INSTALLED_DEV) $(SOURCES) $(TOKENIZERS)
+test-slow: $(INSTALLED_DEV) $(SOURCES) $(TOKENIZERS) $(MERGEKIT)
 	$(BIN)/python -m pip install -q -e '.[dev,train]'
-	TRIMIX_LLAMA_CPP=$(SOURCES)/vendor/llama.cpp TRIMIX_TOKENIZERS=$(TOKENIZERS) $(BIN)/python -m pytest --hypothesis-profile=explore -m 'slow or not slow'
+	TRIMIX_LLAMA_CPP=$(SOURCES)/vendor/llama.cpp TRIMIX_TOKENIZERS=$(TOKENIZERS) TRIMIX_MERGEKIT=$(abspath $(MERGEKIT))/bin/python $(BIN)/python -m pytest --hypothesis-profile=explore -m 'slow or not slow'
 
 # llama.cpp's sources as the installed llama-cpp-python had them: the tests' oracle.
 $(SOURCES): | $(INSTALLED_DEV)
@@ -33,6 +34,11 @@ $(SOURCES): | $(INSTALLED_DEV)
 	$(BIN)/python -m pip download -q --no-deps --no-binary llama-cpp-python -d build llama-cpp-python==$$version; \
 	tar -xzf build/llama_cpp_python-$$version.tar.gz -C build; \
 	mv build/llama_cpp_python-$$version $@
+
+# mergekit pins what it needs, so it gets a Python of its own: the oracle of merging.
+$(MERGEKIT):
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install -q mergekit==0.1.5 || { rm -rf $@; exit 1; }
 
 # The published tokenizers, for tests only: they keep their models' licences. Without npm, what
 # needs them is skipped.

@@ -25,7 +25,7 @@ from .errors import ConvertError
 from .tensors import OutputTensor, Transform
 
 # Buffers that old checkpoints saved beside their weights.
-_SKIPPED = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
+SKIPPED = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
 
 
 class Vocabulary(Protocol):
@@ -161,7 +161,7 @@ class Architecture:
             )
         output = self.generated()
         for name, tensor in present.items():
-            if name is None or name.endswith(_SKIPPED):
+            if name is None or name.endswith(SKIPPED):
                 continue
             if name not in known:
                 raise ConvertError(f"{tensor.path}: {name} has no place in a {self.name} model")

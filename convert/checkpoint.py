@@ -39,8 +39,10 @@ class StoredTensor:
     path: Path
     offset: int
 
-    def chunks(self, rows: int = 1) -> Iterator[npt.NDArray[Any]]:
+    def chunks(self, rows: int = 1, elements: int = CHUNK_ELEMENTS) -> Iterator[npt.NDArray[Any]]:
         """Yield the tensor in pieces [n, ...], n a multiple of `rows`, float16 or float32.
+
+        A piece has at most `elements` numbers, or `rows` rows if they are more.
 
         float16 stays as it is; everything else becomes float32 (bfloat16 exactly).
 
@@ -50,7 +52,7 @@ class StoredTensor:
         kind = np.dtype(DTYPES[self.dtype])
         left, row = math.prod(self.shape), math.prod(self.shape[1:])
         block = max(1, rows * row)
-        step = max(1, CHUNK_ELEMENTS // block) * block
+        step = max(1, elements // block) * block
         with open(self.path, "rb") as file:
             file.seek(self.offset)
             while left:

@@ -25,6 +25,7 @@ NAMES = (
     "tune",
     "check",
     "convert",
+    "merge",
     "quantize",
     "imatrix",
     "impact",

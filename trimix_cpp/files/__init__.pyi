@@ -1,3 +1,4 @@
+from .atomic import new_folder as new_folder
 from .atomic import replacing as replacing
 from .closing import Closing as Closing
 from .hashing import read_sha256 as read_sha256

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,4 +32,30 @@ def replacing(dst: Path, *, private: bool = False) -> Iterator[Path]:
     except BaseException:  # KeyboardInterrupt too: nothing half-written may stay behind
         with suppress(OSError):
             temporary.unlink()
+        raise
+
+
+@contextmanager
+def new_folder(dst: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `dst`; on success it becomes `dst`, else it is removed.
+
+    Its files are flushed to the disk before it gets its name.
+
+    Raises:
+        OSError: `dst` is there already, or the system refused to write.
+    """
+    dst = dst.absolute()
+    temporary = dst.with_name(f".{dst.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        temporary.mkdir()
+        yield temporary
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                with open(path, "rb+") as file:
+                    os.fsync(file.fileno())
+        if dst.exists():  # a rename would replace an empty folder
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(dst))
+        os.rename(temporary, dst)
+    except BaseException:  # KeyboardInterrupt too: nothing half-written may stay behind
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
