@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from trimix_cpp.chat.conversation import Conversation
+from trimix_cpp.decoding import Decoder
 from trimix_cpp.decoding.trio import Options, Trio
 from trimix_cpp.errors import ContextFullError, TrimixError
 from trimix_cpp.fusion.sampling import Sampler
@@ -46,7 +47,7 @@ def make(folder: Path) -> Iterator[Make]:
         trio = Trio(spec, weights.roles, Options(n_ctx=n_ctx, n_batch=64, n_threads=1))
         opened.append(trio)
         settings.setdefault("max_tokens", 12)
-        conversation = Conversation(trio, **settings)
+        conversation = Conversation(Decoder(trio), **settings)
         opened.append(conversation)
         return conversation
 
@@ -408,7 +409,9 @@ def test_a_template_that_refuses_changes_nothing(folder: Path, tmp_path: Path) -
     spec = TrioSpec("refusing", {"large": RoleSpec(file)})
     with (
         Trio(spec, ("large",), Options(n_ctx=256, n_threads=1)) as trio,
-        Conversation(trio, weights=Weights(1, 0), system="s", max_tokens=4) as conversation,
+        Conversation(
+            Decoder(trio), weights=Weights(1, 0), system="s", max_tokens=4
+        ) as conversation,
     ):
         with pytest.raises(TrimixError, match="no system"):
             conversation.send(UYGHUR)
@@ -421,7 +424,7 @@ def test_models_without_a_template_get_paragraphs(folder: Path) -> None:
     spec = TrioSpec("plain", {"large": RoleSpec(folder / "plain.gguf")})
     with (
         Trio(spec, ("large",), Options(n_ctx=512, n_threads=1)) as trio,
-        Conversation(trio, weights=Weights(1, 0), max_tokens=8) as conversation,
+        Conversation(Decoder(trio), weights=Weights(1, 0), max_tokens=8) as conversation,
     ):
         say(conversation, UYGHUR)
         say(conversation, TIBETAN)

@@ -19,6 +19,7 @@ import pytest
 
 from trimix_cpp.chat.conversation import Conversation
 from trimix_cpp.commands.chat import _UNSAFE, Repl, piped_lines, read_turn
+from trimix_cpp.decoding import Decoder
 from trimix_cpp.decoding.trio import Options, Trio
 from trimix_cpp.errors import TrimixError
 from trimix_cpp.fusion.weights import Weights
@@ -223,7 +224,7 @@ def test_ctrl_c_stops_a_reply_and_a_second_one_leaves(models: list[str]) -> None
     options = Options(n_ctx=2048, n_threads=1)
     with (
         Trio(TrioSpec("tiny", files), weights.roles, options) as trio,
-        Conversation(trio, weights=weights) as conversation,
+        Conversation(Decoder(trio), weights=weights) as conversation,
     ):
         out = Presser(1)
         assert Repl(conversation, lines_of(UYGHUR, "/exit"), out).run() == 0

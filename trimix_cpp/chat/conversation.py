@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..decoding import Control, Decoder, Sequence, Speculator, Trio
+from ..decoding import Control, Decoder, Sequence, Trio
 from ..errors import ContextFullError, ModelFileError, TrimixError
 from ..files import Closing
 from ..fusion import Plausibility, Sampler, Weights
@@ -67,17 +67,17 @@ class Stats:
 
 
 class Conversation(Closing):
-    """Turns of a user and a trio; a context manager. The trio stays open, and the caller's.
+    """Turns of a user and a trio; a context manager. The decoder stays, and is the caller's.
 
     Without a chat template in the models, every message is a paragraph of plain text, and so is
     the reply. When the context is full the oldest turns leave it, until half of it is free: every
     cut moves the rest, so that it must be evaluated anew. `turns` and saved files keep them.
 
     Args:
-        trio: its roles in use are those of `weights`; others are loaded as they become needed.
+        decoder: its trio loads the roles that `weights` need, as they become needed.
         weights, chooser, plausibility, sampler, control, max_tokens, stops: as in `Sequence`.
         system: the system message, None for none.
-        speculator: as in `Decoder`.
+        template: the trio's chat template, the caller's; None makes one that is closed with this.
 
     Attributes:
         turns: everything said, the oldest first.
@@ -92,7 +92,7 @@ class Conversation(Closing):
 
     def __init__(
         self,
-        trio: Trio,
+        decoder: Decoder,
         *,
         weights: Weights,
         chooser: Callable[[], Chooser] | None = None,
@@ -102,21 +102,21 @@ class Conversation(Closing):
         max_tokens: int | None = None,
         stops: tuple[str, ...] = (),
         system: str | None = None,
-        speculator: Speculator | None = None,
+        template: ChatTemplate | None = None,
     ) -> None:
+        trio = decoder.trio
         trio.require(chooser().roles if chooser else weights.roles)
         self.trio, self.weights, self.sampler = trio, weights, sampler or Sampler()
         self.chooser, self.plausibility = chooser, plausibility
-        self.decoder = Decoder(trio, speculator)
+        self.decoder = decoder
         self.system = None if system is None else _checked(system)
         self.turns: list[Turn] = []
         self.dropped = 0
         self.stop: Stop | None = None
-        source = _template_source(trio)
-        self._settings = (control, max_tokens, stops if source else (*stops, PLAIN_STOP))
-        self.template = ChatTemplate(
-            source or PLAIN_TEMPLATE, trio.special_text("bos"), trio.special_text("eos")
-        )
+        self.template = template or template_of(trio)
+        self._own_template = None if template else self.template
+        plain = self.template.source == PLAIN_TEMPLATE
+        self._settings = (control, max_tokens, (*stops, PLAIN_STOP) if plain else stops)
         self._names = _control_names(trio)
         self._sequence: Sequence | None = None
         self._rendered = ""  # the text of the last prompt
@@ -150,6 +150,11 @@ class Conversation(Closing):
     def cancel(self) -> None:
         """Stop the reply at the next token; may be called by a signal handler or a thread."""
         self._cancelled = True
+
+    @property
+    def text(self) -> Sequence | None:
+        """The last reply in the decoder, its prompt first; None before the first."""
+        return self._sequence
 
     def clear(self) -> None:
         """Forget the turns; the system message stays."""
@@ -225,7 +230,7 @@ class Conversation(Closing):
         try:
             while sequence.stop is None and not self._cancelled:
                 for event in self.decoder.step():
-                    if event.text:
+                    if event.sequence is sequence and event.text:
                         yield event.text
             if sequence.stop is None and (rest := sequence.stream.finish()):
                 yield rest
@@ -356,7 +361,8 @@ class Conversation(Closing):
 
     def close(self) -> None:
         """Free the place in the trio and stop the template's process."""
-        self.template.close()
+        if self._own_template:
+            self._own_template.close()
         if self._sequence is not None:
             self.decoder.remove(self._sequence)
             self._sequence = None
@@ -369,6 +375,16 @@ def _checked(text: str) -> str:
     except UnicodeEncodeError:
         raise TrimixError("the text holds half a surrogate pair: it is not valid UTF-8") from None
     return text.replace(_MARK, "")
+
+
+def template_of(trio: Trio) -> ChatTemplate:
+    """The chat template of a trio, started; plain paragraphs where its models have none.
+
+    Raises:
+        TrimixError: it is too long to be read.
+    """
+    source = _template_source(trio) or PLAIN_TEMPLATE
+    return ChatTemplate(source, trio.special_text("bos"), trio.special_text("eos"))
 
 
 def _template_source(trio: Trio) -> str | None:

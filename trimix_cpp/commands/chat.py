@@ -60,26 +60,14 @@ def command(system: str | None, as_json: bool, decoding: DecodingFlags) -> None:
     text, tokens, weights {alpha, beta}, stop (end, stop, length, context or cancelled),
     prompt_tokens, seed, dropped (turns that no longer fit the context), timings.
     """
-    settings = decoding.resolve(may_score=True)
-    from ..chat import Conversation
-    from ..decoding import Trio
+    from ..api import TriMix
 
     terminal = sys.stdin.isatty()
     with (
-        Trio(settings.spec, settings.weighting.roles, settings.options) as trio,
-        Conversation(
-            trio,
-            weights=settings.weighting.weights,
-            chooser=settings.weighting.chooser,
-            plausibility=settings.weighting.plausibility,
-            sampler=settings.sampler,
-            control=settings.control,
-            max_tokens=settings.max_tokens,
-            stops=(*settings.stops, *settings.spec.stops),
-            system=system,
-            speculator=settings.speculator,
-        ) as conversation,
+        TriMix(decoding, may_score=True) as trio,
+        trio.conversation(trio.settings, system) as conversation,
     ):
+        settings = trio.settings
         if terminal:
             weighting = settings.weighting
             how = decoding.weights.weights if weighting.chooser else weighting.weights

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
+from .options import bounded
 
 if TYPE_CHECKING:
     from ..chat import Conversation
@@ -28,7 +29,7 @@ MAX_TOKENS = 64
 @click.command("demo", short_help="The bundled trio at work, beside its parts.")
 @click.argument("sentences", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="JSON lines: one a translation.")
-@click.option("-t", "--threads", type=click.IntRange(0), default=0, help="0: physical cores.")
+@click.option("-t", "--threads", type=bounded("n_threads"), default=0, help="0: physical cores.")
 @click.option("--exact", is_flag=True, help="The same numbers whatever the size of a batch.")
 def command(sentences: tuple[str, ...], as_json: bool, threads: int, exact: bool) -> None:
     """Translate English to Uyghur by large alone, cpt alone, and the three models fused.
@@ -38,22 +39,17 @@ def command(sentences: tuple[str, ...], as_json: bool, threads: int, exact: bool
     """
     if not all(sentence.strip() for sentence in sentences):
         raise UsageError("a sentence is empty")
-    from ..chat import Conversation
-    from ..decoding import Trio
+    from ..api import TriMix
     from ..fusion import Weights
-    from ..quant import Options
-    from ..store import find_trio
+    from ..runtime import DecodingFlags, ModelFlags, RunFlags, SamplingFlags
 
-    spec = find_trio("demo")
-    methods = {"large alone": Weights(1, 0), "cpt alone": Weights(0, 1), "TriMix": spec.weights}
-    roles = {role for weights in methods.values() for role in weights.roles}
-    options = Options(n_ctx=0, n_threads=threads, exact=exact)
-    with (
-        Trio(spec, roles, options) as trio,
-        Conversation(
-            trio, weights=spec.weights, max_tokens=MAX_TOKENS, stops=spec.stops
-        ) as conversation,
-    ):
+    flags = DecodingFlags(
+        ModelFlags(trio="demo"),
+        RunFlags(n_ctx=0, n_threads=threads, exact=exact),
+        sampling=SamplingFlags(max_tokens=MAX_TOKENS, control="large"),
+    )
+    with TriMix(flags) as trio, trio.conversation(trio.settings) as conversation:
+        methods = {"large alone": Weights(1, 0), "cpt alone": Weights(0, 1), "TriMix": trio.weights}
         rows = []
         for sentence in sentences or SENTENCES:
             if not as_json:
@@ -64,7 +60,7 @@ def command(sentences: tuple[str, ...], as_json: bool, threads: int, exact: bool
             if not as_json:
                 click.echo()
     if not as_json:
-        click.echo(f"TriMix: {spec.weights}. Tokens a second: {_speeds(rows)}.")
+        click.echo(f"TriMix: {trio.weights}. Tokens a second: {_speeds(rows)}.")
 
 
 def translate(conversation: Conversation, weights: Weights, sentence: str) -> dict[str, Any]:

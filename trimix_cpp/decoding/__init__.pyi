@@ -3,6 +3,7 @@ from .draft_guesses import MOST_DRAFTS as MOST_DRAFTS
 from .sequence import Control as Control
 from .sequence import Event as Event
 from .sequence import Sequence as Sequence
+from .sequence import Timings as Timings
 from .shares import Share as Share
 from .speculation import Speculator as Speculator
 from .trio import DEFAULT_N_CTX as DEFAULT_N_CTX

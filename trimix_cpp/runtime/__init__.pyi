@@ -4,6 +4,7 @@ from .limits import whole_number as whole_number
 from .models import ModelFlags as ModelFlags
 from .models import Models as Models
 from .models import find_models as find_models
+from .models import named_models as named_models
 from .running import RunFlags as RunFlags
 from .running import per_role as per_role
 from .settings import SCORED_ROWS as SCORED_ROWS

@@ -24,12 +24,12 @@ class ModelFlags:
 
     Attributes:
         lang: a code of the language.
-        trio: the name of a trio, or its TOML file.
+        trio: the name of a trio, its TOML file, or what is known of it.
         large, cpt, base, large_base: GGUF files, by role.
     """
 
     lang: str | None = None
-    trio: str | None = None
+    trio: str | TrioSpec | None = None
     large: Path | None = None
     cpt: Path | None = None
     base: Path | None = None
@@ -54,6 +54,23 @@ class Models(NamedTuple):
     language: Language | None
 
 
+def named_models(name: str | Path | TrioSpec) -> ModelFlags:
+    """What one name stands for: a trio or its TOML file, else a language.
+
+    Raises:
+        UsageError: neither a trio nor a language is called so.
+    """
+    from ..prompts import language
+    from ..store import TrioSpec, entries, names_file
+
+    if isinstance(name, TrioSpec):
+        return ModelFlags(trio=name)
+    text = str(name)
+    if isinstance(name, Path) or names_file(text) or text in {e.spec.name for e in entries()}:
+        return ModelFlags(trio=text)
+    return ModelFlags(lang=language(text).code)
+
+
 def find_models(flags: ModelFlags) -> Models:
     """The trio that `flags` name.
 
@@ -72,8 +89,10 @@ def find_models(flags: ModelFlags) -> Models:
         raise UsageError("give either --trio or the files of the roles, not both")
     if files:
         return Models(spec_from_files(files), language)
-    if flags.trio:
+    if isinstance(flags.trio, str):
         spec = find_trio(flags.trio)
+    elif flags.trio:
+        spec = flags.trio
     elif language:
         spec = trio_for_language(language.code, language.name)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import TrimixError, UsageError
@@ -82,8 +82,8 @@ class DecodingFlags:
     sampling: SamplingFlags = field(default_factory=SamplingFlags)
     drafting: DraftFlags = field(default_factory=DraftFlags)
 
-    def resolve(self, *, may_score: bool = False) -> Settings:
-        """What they mean.
+    def resolve(self, *, n_parallel: int = 1, may_score: bool = False) -> Settings:
+        """What they mean, for `n_parallel` texts at once.
 
         `may_score`: weights may be chosen by prompts later, even if `weights` names fixed ones.
 
@@ -98,7 +98,7 @@ class DecodingFlags:
         drafted = 1 + speculator.most if speculator else 1
         return Settings(
             spec=spec,
-            options=self.run.options(spec, n_outputs=max(scored, drafted)),
+            options=self.run.options(spec, n_parallel=n_parallel, n_outputs=max(scored, drafted)),
             weighting=weighting,
             sampler=self.sampling.sampler(),
             control=self.sampling.control,
@@ -122,6 +122,17 @@ class Settings:
     stops: tuple[str, ...]
     language: Language | None
     speculator: Speculator | None
+
+    def changed(self, weights: WeightFlags, sampling: SamplingFlags) -> Settings:
+        """The same trio for another text; raises UsageError where a value means nothing."""
+        return replace(
+            self,
+            weighting=weights.resolve(self.spec),
+            sampler=sampling.sampler(),
+            control=sampling.control,
+            max_tokens=sampling.limit,
+            stops=sampling.stops,
+        )
 
     def sequence(self, tokens: list[int]) -> Sequence:
         """A text that begins with `tokens`."""

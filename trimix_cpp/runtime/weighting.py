@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -78,6 +78,11 @@ class WeightFlags:
             raise
         except TrimixError as error:
             raise UsageError(f"--weights: {error}") from None
+
+    def preferring(self, task: str, spec: TrioSpec) -> WeightFlags:
+        """The same with the preset of `task`, where nothing is said and `spec` has it."""
+        silent = (self.weights, self.task) == ("preset", None)
+        return replace(self, task=task) if silent and task in spec.presets else self
 
 
 def parse_weighting(

@@ -12,7 +12,10 @@ from .job import with_seed as with_seed
 from .journal import Journal as Journal
 from .report import Report as Report
 from .report import make_report as make_report
+from .segments import CUT as CUT
 from .segments import FormatOptions as FormatOptions
+from .segments import Result as Result
+from .segments import Segment as Segment
 from .task import MAX_SHOTS as MAX_SHOTS
 from .task import Task as Task
 from .task import read_shots as read_shots
@@ -20,3 +23,4 @@ from .units import Layout as Layout
 from .units import Outcome as Outcome
 from .units import Unit as Unit
 from .units import lay_out as lay_out
+from .units import reasons_of as reasons_of

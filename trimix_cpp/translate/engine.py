@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..decoding import Decoder, Sequence, Trio
+from ..files import Closing
 from .quality import flags
 from .task import Task
 from .units import Outcome, Unit
@@ -30,8 +31,8 @@ class _Attempt:
     shots: int = 0
 
 
-class Translator:
-    """Translates units with a loaded trio.
+class Translator(Closing):
+    """Translates units with a loaded trio; a context manager. The trio stays open.
 
     The beginning that all prompts share (instruction and exemplars) is evaluated once, if the
     trio has a place for it: it takes one of `n_parallel`.
@@ -51,6 +52,10 @@ class Translator:
         prefix = self._shared_beginning()
         if trio.n_parallel > 1 and not (task.chooser and task.score_shots):
             self._decoder.share(prefix, self._sequence(prefix, "", 0).roles)
+
+    def close(self) -> None:
+        """Free the place of the shared beginning; harmless when done twice."""
+        self._decoder.unshare()
 
     def run(self, units: Iterable[Unit]) -> Iterator[tuple[Unit, Outcome]]:
         """Translate units; each with its outcome, in the order in which they end."""

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+# Lines of more characters are cut at sentence ends where nothing else is said.
+CUT = 320
+
 
 @dataclass(frozen=True)
 class Segment:

@@ -1,0 +1,62 @@
+"""Flags of a command, or arguments of a call, as a task of the room `translate`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..errors import UsageError
+from ..prompts import Language, language
+from ..runtime import DecodingFlags, Settings
+from ..translate import Task
+
+
+def languages(source: str, target: str) -> tuple[Language, Language]:
+    """The two languages with these codes.
+
+    Raises:
+        UsageError: an unknown code, or twice the same language.
+    """
+    pair = language(source), language(target)
+    if pair[0] == pair[1]:
+        raise UsageError(f"--from and --to are both {pair[0].name}")
+    return pair
+
+
+def translation_task(
+    flags: DecodingFlags,
+    settings: Settings,
+    source: Language,
+    target: Language,
+    *,
+    shots: Sequence[tuple[str, str]] = (),
+    retry: bool = True,
+    score_shots: bool = False,
+) -> tuple[Settings, Task]:
+    """What is asked of the models, and `settings` with the weights of the pair of languages.
+
+    Without weights in `flags` the preset translation.SOURCE-TARGET holds if the trio has it.
+
+    Raises:
+        UsageError: the weights mean nothing.
+    """
+    preset = f"translation.{source.code}-{target.code}"
+    weighting = flags.weights.preferring(preset, settings.spec).resolve(settings.spec)
+    settings = replace(settings, weighting=weighting)
+    sampler = settings.sampler
+    if flags.sampling.seed in (None, -1) and sampler.temperature == 0:
+        sampler = replace(sampler, seed=0)  # only second attempts draw: the same in every run
+    return settings, Task(
+        source,
+        target,
+        weighting.weights,
+        shots=tuple(shots),
+        sampler=sampler,
+        max_tokens=settings.max_tokens,
+        control=settings.control,
+        chooser=weighting.chooser,
+        plausibility=weighting.plausibility,
+        stops=settings.stops,
+        retry=retry,
+        score_shots=score_shots,
+    )

@@ -1,0 +1,296 @@
+"""`load` a trio and talk to it: `TriMix`, its streams and its chats."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from ..chat import Conversation, template_of
+from ..decoding import Decoder, Trio
+from ..errors import UsageError
+from ..files import Closing
+from ..runtime import (
+    DecodingFlags,
+    DraftFlags,
+    ModelFlags,
+    RunFlags,
+    Settings,
+    WeightFlags,
+    named_models,
+)
+from ..translate import CUT, Segment, Translator, lay_out, reasons_of, results_of, units_of
+from .results import Completion, Translation
+from .texts import Chat, Stream
+from .translation import languages, translation_task
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ..decoding import Control
+    from ..fusion import Weights
+    from ..prompts import ChatTemplate
+    from ..store import TrioSpec
+    from ..translate import Layout, Outcome, Result, Unit
+
+
+class TextOptions(TypedDict, total=False):
+    """What may be said of one text, or of a chat; what is left out is as `load` was told.
+
+    Attributes:
+        weights: "0.1,0.9", `Weights`, "preset", "ppl", "ppl-opt" or "ent".
+        max_tokens: most tokens to generate; None for as many as the context holds.
+        temperature, top_k, top_p, min_p, repeat_penalty, repeat_last_n: as llama.cpp's; a
+            temperature of 0, the default, is greedy.
+        seed: None draws one; the result names it.
+        stops: strings that end the text.
+        control: whose probabilities control tokens have: "large" ends chats.
+    """
+
+    weights: str | Weights
+    max_tokens: int | None
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    repeat_penalty: float
+    repeat_last_n: int
+    seed: int | None
+    stops: str | Sequence[str]
+    control: Control
+
+
+def load(
+    trio: str | Path | TrioSpec | None = None,
+    *,
+    large: str | Path | None = None,
+    cpt: str | Path | None = None,
+    base: str | Path | None = None,
+    large_base: str | Path | None = None,
+    weights: str | Weights = "preset",
+    task: str | None = None,
+    method: str = "trimix",
+    strength: float = 0.5,
+    plausibility: str | None = None,
+    n_ctx: int | None = None,
+    n_batch: int = 512,
+    n_ubatch: int = 512,
+    n_parallel: int = 2,
+    n_threads: int = 0,
+    n_gpu_layers: int | str | Mapping[str, int] = "all",
+    flash_attn: bool | None = None,
+    type_k: str | Mapping[str, str] | None = None,
+    type_v: str | Mapping[str, str] | None = None,
+    mlock: bool = False,
+    exact: bool = False,
+    draft: str | int = "off",
+    draft_model: str | Path | None = None,
+) -> TriMix:
+    """Load a trio: a language ("uig"), a trio's name ("demo"), its TOML file, or a `TrioSpec`.
+
+    The other arguments are the flags of the commands:
+
+    - large, cpt, base, large_base: GGUF files by role, in place of `trio`.
+    - weights, task, method, strength, plausibility: what decides the weights.
+    - n_ctx: tokens a text may have; 0: what the models were trained for; None: at most 4096.
+    - n_batch, n_ubatch, n_threads, flash_attn, mlock: as llama.cpp's.
+    - n_parallel: texts at once, chats that are open among them; each needs a context.
+    - n_gpu_layers, type_k, type_v: one value, or role -> value.
+    - exact: the same numbers whatever the size of a batch; slower.
+    - draft, draft_model: tokens that cpt, or that model, drafts ahead: "auto" or a number.
+
+    Raises:
+        UsageError: a value means nothing, or nothing is named.
+        ModelFileError: a file is missing or broken.
+        AlignmentError: the models may not be fused.
+        TrimixError: no trio for the language, no memory.
+    """
+    models = ModelFlags() if trio is None else named_models(trio)
+    large, cpt, base, large_base, draft_model = map(
+        _path, (large, cpt, base, large_base, draft_model)
+    )
+    flags = DecodingFlags(
+        replace(models, large=large, cpt=cpt, base=base, large_base=large_base),
+        RunFlags(
+            n_ctx, n_batch, n_ubatch, n_threads, n_gpu_layers, flash_attn, type_k, type_v,
+            mlock, exact,
+        ),
+        WeightFlags(weights, task, method, strength, plausibility),
+        drafting=DraftFlags(draft, draft_model),
+    )  # fmt: skip
+    return TriMix(flags, n_parallel=n_parallel, may_score=True)
+
+
+def _path(name: str | Path | None) -> Path | None:
+    return None if name is None else Path(name)
+
+
+class TriMix(Closing):
+    """A loaded trio; a context manager. One thread at a time may use it.
+
+    Args:
+        flags: everything that it is told.
+        n_parallel: texts at once.
+        may_score: whole prompts will be looked at, which more memory makes quicker.
+
+    Attributes:
+        flags: as given.
+        settings: what they mean.
+        trio, decoder: what does the work, for those who need more than is here.
+        load_seconds: what loading took.
+    """
+
+    def __init__(
+        self, flags: DecodingFlags, *, n_parallel: int = 1, may_score: bool = False
+    ) -> None:
+        began = time.perf_counter()
+        self.flags = flags
+        self.settings = flags.resolve(n_parallel=n_parallel, may_score=may_score)
+        self._template: ChatTemplate | None = None
+        self._closing = ExitStack()
+        with ExitStack() as opened:
+            self.trio = opened.enter_context(
+                Trio(self.settings.spec, self.settings.weighting.roles, self.settings.options)
+            )
+            self.decoder = Decoder(self.trio, self.settings.speculator)
+            self._closing = opened.pop_all()
+        self.load_seconds = time.perf_counter() - began
+
+    @property
+    def spec(self) -> TrioSpec:
+        """Which files play which roles, and what else is known of the trio."""
+        return self.settings.spec
+
+    @property
+    def weights(self) -> Weights:
+        """The weights where a text names none."""
+        return self.settings.weighting.weights
+
+    @property
+    def n_ctx(self) -> int:
+        """Tokens that a text may have."""
+        return self.trio.n_ctx
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens that all roles share: the columns of `logits`."""
+        return self.trio.n_tokens
+
+    def tokenize(self, text: str) -> list[int]:
+        """Ids of a prompt; names of control tokens in it are read as these tokens."""
+        return self.trio.tokenize(text, add_special=True, parse_special=True)
+
+    def generate(self, prompt: str, **options: Unpack[TextOptions]) -> Completion:
+        """Go on with a prompt, which goes to the models as it is, without a chat template.
+
+        Raises:
+            UsageError: an option means nothing.
+            ContextFullError: the prompt does not fit.
+        """
+        return self.stream(prompt, **options).finish()
+
+    def stream(self, prompt: str, **options: Unpack[TextOptions]) -> Stream:
+        """Go on with a prompt; the text as it comes, in whole characters.
+
+        Raises:
+            UsageError: an option means nothing.
+            ContextFullError: the prompt does not fit.
+        """
+        return Stream(self.decoder, self._settings(options).sequence(self.tokenize(prompt)))
+
+    def chat(self, *, system: str | None = None, **options: Unpack[TextOptions]) -> Chat:
+        """A conversation, in the form that the models were trained on; close it after use.
+
+        If nothing else is said control tokens are `large`'s here: the small models hardly know
+        them, and replies would not end.
+
+        Raises:
+            UsageError: an option means nothing.
+        """
+        given: TextOptions = {"control": "large", **options}
+        return Chat(self.conversation(self._settings(given), system))
+
+    def conversation(self, settings: Settings, system: str | None = None) -> Conversation:
+        """The conversation that `chat` wraps, with everything that `settings` say."""
+        if self._template is None:
+            self._template = self._closing.enter_context(template_of(self.trio))
+        weighting = settings.weighting
+        return Conversation(
+            self.decoder,
+            weights=weighting.weights,
+            chooser=weighting.chooser,
+            plausibility=weighting.plausibility,
+            sampler=settings.sampler,
+            control=settings.control,
+            max_tokens=settings.max_tokens,
+            stops=(*settings.stops, *settings.spec.stops),
+            system=system,
+            template=self._template,
+        )
+
+    def translate(
+        self,
+        texts: Sequence[str],
+        *,
+        source: str,
+        target: str,
+        shots: Sequence[tuple[str, str]] = (),
+        **options: Unpack[TextOptions],
+    ) -> list[Translation]:
+        """Translate texts as the command `translate` does; in their order.
+
+        Line breaks stay, long lines are cut at sentence ends, and what stands for a value (`%s`,
+        `{name}`) is looked for in the result: what is lost is told by its `flags`. A text that
+        could not be translated at all comes back empty, and its flags say why.
+
+        `source` and `target` are codes of languages, `shots` exemplars (text, translation).
+        Without weights the preset translation.SOURCE-TARGET holds if the trio has it.
+
+        Raises:
+            UsageError: an unknown language, or an option means nothing.
+        """
+        if isinstance(texts, str):
+            raise UsageError("translate takes a list of texts, not one text")
+        flags = self._flags(options)
+        settings, task = translation_task(
+            flags, self._settings(options), *languages(source, target), shots=shots
+        )
+        segments = [Segment(i, text, f"text {i + 1}") for i, text in enumerate(texts)]
+        layouts = lay_out(segments, cut=CUT, labels=False)
+        self.trio.require(settings.weighting.roles)
+        with Translator(self.trio, task) as translator:
+            outcomes = dict(translator.run(units_of(layouts)))
+        results = results_of(layouts, outcomes)
+        return [_translation(layout, results.get(i), outcomes) for i, layout in enumerate(layouts)]
+
+    def _flags(self, options: TextOptions) -> DecodingFlags:
+        """What it was told, with the options of one text over it."""
+        given: dict[str, Any] = dict(options)
+        weights = self.flags.weights
+        if "weights" in given:
+            weights = replace(weights, weights=given.pop("weights"), task=None)
+        if "stops" in given:
+            given["stops"] = (
+                (given["stops"],) if isinstance(given["stops"], str) else given["stops"]
+            )
+            given["stops"] = tuple(given["stops"])
+        return replace(self.flags, weights=weights, sampling=replace(self.flags.sampling, **given))
+
+    def _settings(self, options: TextOptions) -> Settings:
+        flags = self._flags(options)
+        return self.settings.changed(flags.weights, flags.sampling)
+
+    def close(self) -> None:
+        """Free the models; harmless when done twice."""
+        self._closing.close()
+
+
+def _translation(
+    layout: Layout, result: Result | None, outcomes: Mapping[Unit, Outcome]
+) -> Translation:
+    if result is not None:
+        return Translation(result.text, result.reasons)
+    return Translation("", reasons_of(outcomes[unit] for unit in layout.asked))
