@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..fusion import Weights
-from .placeholders import accelerator, append_accelerator, lost_or_invented, passes_through
+from .accelerators import accelerator, append_accelerator
+from .checks import lost
+from .placeholders import passes_through
 from .segments import Result, Segment
 from .sentences import Piece, join, split
 from .task import size
@@ -40,8 +42,8 @@ class Unit:
         return append_accelerator(answer, found)
 
     def broken(self, translation: str) -> tuple[str, ...]:
-        """What is wrong with the placeholders of a translation."""
-        return lost_or_invented(self.text, translation, self.syntax)
+        """What a translation loses or invents."""
+        return lost(self.text, translation, self.syntax)
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,9 @@ def lay_out(segments: Iterable[Segment], *, cut: int, labels: bool) -> list[Layo
         limit = cut or max(size(segment.text), 1)
         pieces = tuple(split(segment.text, limit, size))
         units = tuple(
-            None if passes_through(piece.text) else Unit(piece.text, segment.syntax, labels)
+            None
+            if passes_through(piece.text, segment.syntax)
+            else Unit(piece.text, segment.syntax, labels)
             for piece in pieces
         )
         layouts.append(Layout(segment, pieces, units))

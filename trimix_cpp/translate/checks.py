@@ -1,0 +1,77 @@
+"""What a translation must carry over though it is no placeholder: numbers, options, answer keys."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+
+from . import icu
+from .arguments import lost_or_invented
+from .placeholders import find
+
+# Digits of any script, grouped by threes with spaces, or with points and commas.
+_NUMBER = re.compile(r"\d{1,3}(?:[ \u00a0\u2009\u202f]\d{3})+(?!\d)|\d+(?:[.,'’٫٬]\d+)*")
+# What a text may say in a word where its source has none, or the other way about: "two", "hundred".
+_WORDS = frozenset({*map(str, range(13)), "100", "1000"})
+# "-k" and "-name" behind a space or a bracket. At the beginning of a text a dash may be a speaker's
+# ("-I know."), unless columns, a value or a comma follow.
+_OPTION = re.compile(
+    r"(?:(?<=[\s(\[{\"'|,/«“‘])|^(?=-\S+(?:\s\s|\t|[,=\[<]|$)|--))"
+    r"(?:--[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?|-[A-Za-z](?![A-Za-z])|-[a-z][a-z0-9-]*[a-z0-9])"
+)
+# Keys that a program reads: [y/n], (Y/n/q), [yes/no]. "(n/a)" and "(s/he)" are words.
+_ANSWERS = re.compile(
+    r"\[[A-Za-z?](?:[/|][A-Za-z?])+\]|\((?![Nn]/[Aa]\))[A-Za-z?](?:/[A-Za-z?])+\)"
+    r"|[\[(][Yy]es/[Nn]o(?:/\w+)*[\])]"
+)
+
+
+def lost(source: str, translation: str, syntax: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """What `translation` loses or invents of `source`, each a phrase; () if nothing.
+
+    Placeholders as `arguments.lost_or_invented` has it; numbers, in the digits of any script and
+    grouped in any way; options ("-k", "--keep"); answers that a program expects ("[y/n]").
+    """
+    rest, ours = _without_placeholders(source, syntax), _without_placeholders(translation, syntax)
+    reasons = list(lost_or_invented(source, translation, syntax))
+    for pattern in (_OPTION, _ANSWERS):
+        want, have = Counter(pattern.findall(rest)), Counter(pattern.findall(ours))
+        for word, gone, come in (("loses", want, have), ("invents", have, want)):
+            reasons += [f"{word} {', '.join(gone - come)}"] if gone - come else []
+    if not icu.arguments(source):  # its cases are each language's own
+        reasons += _numbers(rest, ours)
+    return tuple(reasons)
+
+
+def _without_placeholders(text: str, syntax: frozenset[str]) -> str:
+    parts, at = [], 0
+    for item in find(text, syntax):
+        # A Qt translation may have "%50" for "50%".
+        kept = item.token[1:] if re.fullmatch(r"%\d+", item.token) else ""
+        parts += [text[at : item.start], f"\ufffc{kept}"]
+        at = item.end
+    return "".join([*parts, text[at:]])
+
+
+def _numbers(source: str, translation: str) -> list[str]:
+    want, have = _NUMBER.findall(source), _NUMBER.findall(translation)
+    if _runs(source) == _runs(translation) or _digits(" ".join(want)) == _digits(" ".join(have)):
+        return []
+    gone = Counter(map(_digits, want)) - Counter(map(_digits, have))
+    made = Counter(map(_digits, have)) - Counter(map(_digits, want))
+    made = Counter({digits: n for digits, n in made.items() if digits not in _WORDS})
+    reasons = []
+    for word, numbers, spelled in (("loses", gone, want), ("invents", made, have)):
+        shown = [number for number in dict.fromkeys(spelled) if _digits(number) in numbers]
+        reasons += [f"{word} the number {', '.join(shown[:5])}"] if shown else []
+    return reasons
+
+
+def _runs(text: str) -> Counter[str]:
+    return Counter(map(_digits, re.findall(r"\d+", text)))
+
+
+def _digits(text: str) -> str:
+    """The digits of `text`, as 0 to 9."""
+    return "".join(str(unicodedata.digit(char)) for char in text if char.isdecimal())
