@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from .families import FAMILIES, Family
 from .header import Header
 from .types import F32, I32, NOT_WEIGHTS
 
@@ -18,11 +19,9 @@ MAX_EXPERTS = 1024
 MAX_TOKENS = 1 << 22
 MAX_WINDOW = 1 << 24
 
-# Plain decoders whose graphs have been read: every layer is alike, and every tensor is computed
-# with. Of other architectures only that is checked which llama.cpp asserts for all of them.
-DENSE = frozenset({"llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3"})
-_WHOLE_HEAD_ROTATES = frozenset({"llama", "qwen2", "qwen3"})
 _ROPE_SCALINGS = frozenset({"none", "linear", "yarn", "longrope"})
+# Streams beside the text (images), which the graph adds to its layers.
+_FOREIGN = ("deepstack_mapping",)
 
 # The tokens that llama.cpp's tokenizers take for BOS and EOS when the file names none.
 _DEFAULT_BOS = {"gpt2": 11, "hybriddna": 11, "whitespace": 11, "llama": 1, "plamo2": 1, "bert": 101}
@@ -52,17 +51,50 @@ class MalformedError(Exception):
     """The file is not what llama.cpp takes it for; `str` says where, for a longer message."""
 
 
+class UnsupportedError(Exception):
+    """A sound file that is no model for this program; `str` says why."""
+
+
 def check_header(header: Header) -> None:
-    """Raise `MalformedError` where llama.cpp would take the process down with this file."""
+    """Raise where llama.cpp would take the process down with this file.
+
+    Without tensors a file holds a tokenizer alone, of whatever architecture.
+
+    Raises:
+        MalformedError: the file is damaged.
+        UnsupportedError: it is an adapter, or a model of an architecture that is not run.
+    """
     _check_text(header)
-    if f"{header.architecture}.block_count" in header.metadata:
-        _check_layers(header)
-        _check_experts(header)
-        if header.architecture in DENSE:
-            _check_attention(header)
-            _check_window(header)
-    _check_tensor_types(header)
+    if header.tensors:
+        _check_model(header)
     _check_tokenizer(header)
+
+
+def check_adapter(header: Header) -> None:
+    """The same for a LoRA adapter; raises MalformedError."""
+    _check_text(header)
+    for tensor in header.tensors:
+        if tensor.type in NOT_WEIGHTS:
+            raise MalformedError(f"{tensor.name} has tensor type {tensor.type}")
+
+
+def _check_model(header: Header) -> None:
+    if header.metadata.get("general.type") == "adapter":
+        raise UnsupportedError("is a LoRA adapter, not a model")
+    family = FAMILIES.get(header.architecture)
+    if family is None:
+        raise UnsupportedError(
+            f"is a model of the architecture {header.architecture[:40]!r}, which is not among "
+            f"those that can be run: {', '.join(FAMILIES)}"
+        )
+    _check_layers(header)
+    _check_experts(header, family)
+    _check_attention(header, family)
+    _check_window(header, family)
+    for name in _FOREIGN:
+        if header.value(name) is not None:
+            raise UnsupportedError(f"is a model that also reads images ({name})")
+    _check_tensors(header)
 
 
 def _integer(header: Header, name: str, default: int) -> int:
@@ -91,7 +123,8 @@ def _check_text(header: Header) -> None:
         value = header.metadata.get(key)
         if isinstance(value, str) and "\0" in value:
             raise MalformedError(f"{key} holds a NUL")
-    if not header.architecture:
+    name = header.metadata.get("general.architecture")
+    if not name or not isinstance(name, str):
         raise MalformedError("it does not name its architecture")
 
 
@@ -99,8 +132,8 @@ def _check_layers(header: Header) -> None:
     layers = _integer(header, "block_count", 0)
     if not 0 < layers <= MAX_LAYERS:
         raise MalformedError(f"block_count is {layers}")
-    if not 0 <= _integer(header, "nextn_predict_layers", 0) <= layers:
-        raise MalformedError("nextn_predict_layers is more than block_count")
+    if not 0 <= _integer(header, "nextn_predict_layers", 0) < layers:
+        raise MalformedError("nextn_predict_layers leaves no layer of block_count")
     scaling = header.value("rope.scaling.type", "linear")
     if scaling not in _ROPE_SCALINGS:
         raise MalformedError(f"rope.scaling.type is {str(scaling)[:40]!r}")
@@ -110,24 +143,20 @@ def _check_layers(header: Header) -> None:
             raise MalformedError(f"{name} is {str(epsilon)[:40]}")
 
 
-def _check_experts(header: Header) -> None:
-    experts = _integer(header, "expert_count", 0)
-    used = max(_per_layer(header, "expert_used_count", [0]))
-    groups = _integer(header, "expert_group_count", 0)
-    if header.architecture.startswith("hunyuan") and experts <= 1:
-        return
-    if experts == 0:
-        good = used == 0 and groups == 0
+def _check_experts(header: Header, family: Family) -> None:
+    """Experts of a mixture: every layer takes as many, and they stand in no groups."""
+    count = _integer(header, "expert_count", 0)
+    used = _per_layer(header, "expert_used_count", [0])
+    if count == 0:
+        good = used == [0] and family.experts != "always"
     else:
-        good = experts <= MAX_EXPERTS and 0 < used <= experts and 0 <= groups < experts
-        if good and groups > 1:
-            used_groups = _integer(header, "expert_group_used_count", 0)
-            good = experts % groups == 0 and 0 < used_groups < groups
-    if not good:
-        raise MalformedError(f"it uses {used} of {experts} experts in {groups} groups")
+        good = family.experts != "never" and count <= MAX_EXPERTS
+        good = good and len(used) == 1 and 0 < used[0] <= count
+    if not good or _integer(header, "expert_group_count", 0):
+        raise MalformedError(f"it uses {max(used)} of {count} experts, in groups or by layer")
 
 
-def _check_attention(header: Header) -> None:
+def _check_attention(header: Header, family: Family) -> None:
     """Heads, their size and how much of it rotates, which the graphs divide by and assert."""
     heads = _per_layer(header, "attention.head_count", [0])
     kv_heads = _per_layer(header, "attention.head_count_kv", heads)
@@ -135,7 +164,8 @@ def _check_attention(header: Header) -> None:
         raise MalformedError("its layers have different numbers of heads")
     if heads[0] < 1 or kv_heads[0] < 1 or heads[0] % kv_heads[0]:
         raise MalformedError(f"it has {heads[0]} heads and {kv_heads[0]} KV heads")
-    size = _integer(header, "embedding_length", 0) // heads[0]
+    width = _integer(header, "embedding_length", 0)
+    size = width // heads[0]
     key = _integer(header, "attention.key_length", size)
     others = {
         _integer(header, f"attention.{name}", default)
@@ -147,21 +177,23 @@ def _check_attention(header: Header) -> None:
     }
     if others != {key}:
         raise MalformedError(f"its heads have {key} values in keys and another number elsewhere")
+    if family.heads_fill_width and key * heads[0] != width:
+        raise MalformedError(f"{heads[0]} heads of {key} values are not {width} wide")
     rotated = _integer(header, "rope.dimension_count", key)
     for count in (rotated, _integer(header, "rope.dimension_count_swa", rotated)):
-        whole = header.architecture in _WHOLE_HEAD_ROTATES
+        whole = family.whole_head_rotates
         if not 2 <= count <= key or count % 2 or (whole and count != key):
             raise MalformedError(f"{count} of {key} values of a head are rotated")
     if header.value("attention.causal", True) is False:
         raise MalformedError("it reads text in both directions and cannot write any")
 
 
-def _check_window(header: Header) -> None:
+def _check_window(header: Header, family: Family) -> None:
     window = _integer(header, "attention.sliding_window", 0)
     if not 0 <= window <= MAX_WINDOW:
         raise MalformedError(f"sliding_window is {window}")
     key = f"{header.architecture}.attention.sliding_window_pattern"
-    if window == 0 or key not in header.metadata:
+    if key not in header.metadata or not (window or family.always_windowed):
         return
     pattern = header.numbers(key)
     # One layer in 1 without the window, or a list without a mark: llama.cpp wants one with it.
@@ -169,17 +201,23 @@ def _check_window(header: Header) -> None:
         raise MalformedError("no layer has the sliding window")
 
 
-def _check_tensor_types(header: Header) -> None:
-    dense = header.architecture in DENSE
+def _check_tensors(header: Header) -> None:
+    """Types that the graphs can compute with, and matrices that llama.cpp does not ask for."""
+    names = set()
     for tensor in header.tensors:
-        if tensor.type in NOT_WEIGHTS or (dense and tensor.type == I32):
+        names.add(tensor.name)
+        if tensor.type in {*NOT_WEIGHTS, I32}:
             raise MalformedError(
                 f"{tensor.name} has tensor type {tensor.type}, which no weights have"
             )
         # Norms, biases and scales are added and multiplied in, which ggml does in F32 alone.
         vector = all(size == 1 for size in tensor.shape[1:])
-        if dense and vector and tensor.type != F32 and ".lora_" not in tensor.name:
+        if vector and tensor.type != F32 and not tensor.name.endswith((".lora_a", ".lora_b")):
             raise MalformedError(f"{tensor.name} is not F32")
+    for block in (f"blk.{layer}.attn_" for layer in range(header.number("block_count"))):
+        parts = {f"{block}{part}.weight" for part in "qkv"}
+        if f"{block}qkv.weight" not in names and not parts <= names:
+            raise MalformedError(f"{min(parts - names)} is missing")
 
 
 def _check_tokenizer(header: Header) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ..errors import ModelFileError
 from .header import Header, TensorInfo
-from .reader import read_header
+from .parser import printable
+from .reader import read_adapter_header
 from .types import I32, NVFP4
 
 EMBEDDING, OUTPUT = "token_embd.weight", "output.weight"
@@ -26,7 +27,7 @@ def read_adapter(path: str | Path, model: Header) -> Header:
     Raises:
         ModelFileError: no such file, broken, no LoRA adapter, or made for another model.
     """
-    adapter = read_header(path)
+    adapter = read_adapter_header(path)
     _check_kind(adapter, model)
     targets = {tensor.name: tensor for tensor in model.tensors}
     pairs = _pairs(adapter)
@@ -46,8 +47,7 @@ def _unfit(adapter: Header, what: str) -> ModelFileError:
 
 
 def _shown(text: object) -> str:
-    """Text from the file, without what could break the line or steer a terminal."""
-    return "".join(char if char.isprintable() else "?" for char in str(text))[:80]
+    return printable(str(text))[:80]
 
 
 def _check_kind(adapter: Header, model: Header) -> None:

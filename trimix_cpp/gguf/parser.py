@@ -124,9 +124,14 @@ def parse_file(path: Path) -> Header:
 
 def broken_file(path: Path, what: str) -> ModelFileError:
     """The error about a file in which `what` is wrong."""
-    # Names from the file are shown without what could break the line or steer a terminal.
-    shown = "".join(char if char.isprintable() else "?" for char in what)
-    return ModelFileError(f"{path}: broken GGUF file ({shown}); download or convert the file again")
+    return ModelFileError(
+        f"{path}: broken GGUF file ({printable(what)}); download or convert the file again"
+    )
+
+
+def printable(text: str) -> str:
+    """Text from the file, without what could break the line or steer a terminal."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _parse(cursor: _Cursor) -> Header:

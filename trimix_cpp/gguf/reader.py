@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from ..errors import ModelFileError
-from .checks import MalformedError, check_header
+from .checks import MalformedError, UnsupportedError, check_adapter, check_header
 from .header import Header
-from .parser import broken_file, parse_file
+from .parser import broken_file, parse_file, printable
 
 
 def read_header(path: str | Path) -> Header:
-    """Read and check the header of the GGUF file at `path`.
+    """Read and check the header of the GGUF file at `path`: a model, or a tokenizer alone.
 
     Raises:
-        ModelFileError: no such file, a folder, not GGUF, truncated, or any bound is broken.
+        ModelFileError: no such file, a folder, not GGUF, truncated, any bound is broken, or a
+            model of an architecture that is not run.
     """
     header = parse_file(Path(path))
+    # The tensors of all parts count, so the parts come first.
+    return _checked(_with_parts(header), check_header)
+
+
+def read_adapter_header(path: str | Path) -> Header:
+    """As `read_header`, for a LoRA adapter."""
+    return _checked(parse_file(Path(path)), check_adapter)
+
+
+def _checked(header: Header, check: Callable[[Header], None]) -> Header:
     try:
-        # The tensors of all parts count, so the parts come first.
-        header = _with_parts(header)
-        if not isinstance(header.metadata.get("general.architecture"), str):
-            raise MalformedError("it does not name its architecture")
-        check_header(header)
+        check(header)
     except MalformedError as problem:
         raise broken_file(header.path, str(problem)) from None
+    except UnsupportedError as problem:
+        raise ModelFileError(f"{header.path}: {printable(str(problem))}") from None
     return header
 
 

@@ -71,6 +71,8 @@ class Model(Closing):
     ) -> None:
         self.path = Path(path)
         self.header: Header = read_header(self.path)
+        if not (vocab_only or self.header.tensors):
+            raise ModelFileError(f"{self.path}: holds a tokenizer alone, and no weights")
         self.exact, self.vocab_only = exact, vocab_only
         self.n_gpu_layers = 0 if exact else n_gpu_layers
         if exact:

@@ -17,6 +17,7 @@ import contextlib
 import faulthandler
 import json
 import os
+import re
 import signal
 import sys
 from datetime import datetime
@@ -27,6 +28,8 @@ from jinja2 import nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class TooLargeError(Exception):
@@ -79,7 +82,10 @@ def render(template: jinja2.Template, values: dict[str, Any], max_chars: int) ->
         if length > max_chars:
             raise TooLargeError(f"its text has more than {max_chars:,} characters")
         parts.append(part)
-    return "".join(parts)
+    text = "".join(parts)
+    if half := _SURROGATE.search(text):  # which UTF-8, and so every tokenizer, has no bytes for
+        raise jinja2.TemplateError(f"its text holds half a character, U+{ord(half[0]):04X}")
+    return text
 
 
 def _answer(document: dict[str, Any]) -> None:
@@ -92,7 +98,9 @@ def _message(error: BaseException) -> str:
         return "it needs too much memory"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    text = " ".join(str(error).split())[:300] or type(error).__name__
+    # What a template says is a stranger's text: it must not steer a terminal.
+    text = "".join(char if char.isprintable() else "?" for char in " ".join(str(error).split()))
+    text = text[:300] or type(error).__name__
     line = getattr(error, "lineno", None)
     return f"line {line}: {text}" if line else text
 
