@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from trimix_cpp.showing import Progress
+
 from .architecture import Architecture
 from .atomic import check_destination, system_error
 from .checkpoint import Checkpoint, open_checkpoint
@@ -18,7 +20,7 @@ from .errors import ConvertError
 from .gemma3 import Gemma3
 from .llama import Llama
 from .qwen2 import Qwen2
-from .writer import OUTTYPES, Progress, write_gguf
+from .writer import OUTTYPES, write_gguf
 
 __all__ = ["ARCHITECTURES", "OUTTYPES", "ConvertError", "Converted", "convert"]
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trimix_cpp.files import atomic
+from trimix_cpp.showing import size_text
 
 from .errors import ConvertError
 
@@ -32,7 +33,7 @@ def check_space(folder: Path, need: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < need:
         raise ConvertError(
-            f"not enough disk space in {folder}: {megabytes(need)} needed, {megabytes(free)} free"
+            f"not enough disk space in {folder}: {size_text(need)} needed, {size_text(free)} free"
         )
 
 
@@ -57,8 +58,3 @@ def system_error(error: OSError, path: Path) -> ConvertError:
     # A temporary name would mean nothing to the reader: say which file was wanted.
     named = error.filename and not str(error.filename).endswith(".tmp")
     return ConvertError(f"{error.filename if named else path}: {error.strerror or error}")
-
-
-def megabytes(count: int) -> str:
-    """`count` bytes in words: 12.3 MB."""
-    return f"{count / 1e6:,.1f} MB"

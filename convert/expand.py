@@ -6,7 +6,6 @@ does not come back.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import gguf
 import numpy as np
 
 from trimix_cpp.gguf import read_header
+from trimix_cpp.showing import Progress
 
 from .atomic import check_destination, check_space, replacing, system_error
 from .errors import ConvertError
@@ -27,7 +27,7 @@ def expand(
     dst: str | Path,
     *,
     force: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write `src` with every tensor in F32 to `dst`, which appears whole or not at all.
 
@@ -57,9 +57,7 @@ def expand(
     return dst
 
 
-def _write(
-    reader: Any, architecture: str, dst: Path, progress: Callable[[int, int], None] | None
-) -> None:
+def _write(reader: Any, architecture: str, dst: Path, progress: Progress | None) -> None:
     writer = gguf.GGUFWriter(dst, architecture)
     for name, field in reader.fields.items():
         # The writer has these keys from elsewhere.

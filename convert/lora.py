@@ -16,6 +16,7 @@ import numpy as np
 from gguf import GGML_QUANT_VERSION, MODEL_ARCH_NAMES, GGUFType, Keys
 
 from trimix_cpp.gguf import Header, read_header
+from trimix_cpp.showing import Progress
 
 from . import ARCHITECTURES, OUTTYPES, Converted, architecture_of
 from .architecture import Architecture
@@ -24,7 +25,7 @@ from .checkpoint import Checkpoint, Config, StoredTensor, read_config, read_safe
 from .errors import ConvertError
 from .peft_config import MERGE, PeftConfig, read_peft_config
 from .tensors import Array, GeneratedTensor, OutputTensor, Transform
-from .writer import Progress, new_writer, plan, write_authorship, write_file
+from .writer import new_writer, plan, write_authorship, write_file
 
 WEIGHTS = "adapter_model.safetensors"
 EMBEDDING, HEAD = "model.embed_tokens", "lm_head"

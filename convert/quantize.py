@@ -26,12 +26,13 @@ from trimix_cpp.gguf import (
     read_imatrix,
 )
 from trimix_cpp.quant import RoleProfile
+from trimix_cpp.showing import Progress
 
 from .atomic import check_destination, replacing, system_error
 from .errors import ConvertError
 
 if TYPE_CHECKING:
-    from trimix_cpp.llama import Progress, Request
+    from trimix_cpp.llama import Request
 
 _FLOAT_TYPES = frozenset(("F32", "F16", "BF16", "COPY"))
 _OUTPUT, _EMBEDDING = "output.weight", "token_embd.weight"

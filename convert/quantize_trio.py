@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from trimix_cpp.files import replacing
 from trimix_cpp.fusion import PRECEDENCE
 from trimix_cpp.gguf import TYPES, Header, read_header
 from trimix_cpp.quant import Profile, RoleProfile
+from trimix_cpp.showing import Bars, Progress, json_text
 from trimix_cpp.store import RoleSpec, TrioSpec
 
 from .atomic import check_space, system_error
@@ -29,9 +30,6 @@ from .quantize import quantize
 
 RECORD = "quantized.json"
 TRIO_FILE = "trio.toml"
-
-# A bar for one file: its name -> a context that yields what `quantize` calls.
-Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def quantize_trio(
     *,
     threads: int | None = None,
     force: bool = False,
-    bar: Bar = lambda _name: nullcontext(),
+    bar: Bars = lambda _name: nullcontext(),
 ) -> list[Made]:
     """Quantize every role of `spec` into `folder`, and write `trio.toml` there.
 
@@ -155,7 +153,7 @@ def _make(
     dst: Path,
     choice: RoleProfile,
     threads: int | None,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> tuple[str, ...]:
     """Write one file; returns the matrices that an importance matrix does not cover."""
     if _is_done(read_header(source), choice):
@@ -176,7 +174,7 @@ def _check_free(dst: Path, allowed: bool) -> None:
 def _note(folder: Path, record: dict[str, Any], name: str, made_of: Any) -> None:
     """Remember what a file is made of; None while it is not finished."""
     record[name] = made_of
-    _write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
+    _write_text(folder / RECORD, json_text(record) + "\n")
 
 
 def _link(source: Path, dst: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from gguf import (
     size_label,
 )
 
+from trimix_cpp.showing import Progress
+
 from .architecture import Architecture
 from .atomic import check_space, replacing
 from .checkpoint import read_json
@@ -35,8 +37,6 @@ from .errors import ConvertError
 from .tensors import OutputTensor
 
 logger = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
 
 OUTTYPES: dict[str, tuple[LlamaFileType, GGMLQuantizationType]] = {
     "f32": (LlamaFileType.ALL_F32, GGMLQuantizationType.F32),

@@ -18,6 +18,7 @@ from tokenizers import Regex, normalizers, pre_tokenizers
 from trimix_cpp.commands.convert import command
 from trimix_cpp.convert import ConvertError, convert
 from trimix_cpp.convert.checkpoint import read_safetensors
+from trimix_cpp.showing import size_text
 
 from .qwen2_checkpoints import QWEN2, qwen2_tokenizer, write_tokenizer
 
@@ -275,7 +276,7 @@ def test_command(checkpoint: Make, tmp_path: Path) -> None:
     dst = tmp_path / "m.gguf"
     result = CliRunner().invoke(command, [str(src), str(dst), "--outtype", "q8_0"])
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == f"{dst}: qwen2, q8_0, {dst.stat().st_size / 1e6:,.1f} MB\n"
+    assert result.stdout == f"{dst}: qwen2, q8_0, {size_text(dst.stat().st_size)}\n"
     again = CliRunner().invoke(command, [str(src), str(dst)])
     assert isinstance(again.exception, ConvertError)
     assert CliRunner().invoke(command, [str(src), str(dst), "--force"]).exit_code == 0

@@ -24,6 +24,7 @@ from trimix_cpp.convert.lora import convert_lora
 from trimix_cpp.errors import ModelFileError, TrimixError, UsageError
 from trimix_cpp.gguf.lora import read_adapter
 from trimix_cpp.gguf.reader import read_header
+from trimix_cpp.showing import size_text
 
 from ..support.examples import examples
 from ..support.tiny import finish
@@ -419,7 +420,7 @@ def test_command(checkpoint: Make, tmp_path: Path) -> None:
     arguments = [str(tmp_path / "lora"), str(dst), "--lora", "--base", str(src)]
     result = CliRunner().invoke(command, arguments)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == f"{dst}: LoRA for qwen2, f32, {dst.stat().st_size / 1e6:,.1f} MB\n"
+    assert result.stdout == f"{dst}: LoRA for qwen2, f32, {size_text(dst.stat().st_size)}\n"
     assert CliRunner().invoke(command, [*arguments, "--outtype", "f16", "--force"]).exit_code == 0
     for wrong, kind in (
         ([str(src), str(dst), "--base", str(src)], UsageError),

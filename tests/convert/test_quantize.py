@@ -22,6 +22,7 @@ from trimix_cpp.gguf.reader import read_header
 from trimix_cpp.gguf.types import NEED_IMATRIX, TYPES
 from trimix_cpp.llama.model import Model
 from trimix_cpp.llama.quantize import QuantizeError, Request, quantize_file
+from trimix_cpp.showing import size_text
 
 from ..support.quantized import quantize
 
@@ -193,8 +194,8 @@ def test_command(source: Path, tmp_path: Path) -> None:
     arguments = [str(source), str(dst), "q8_0", "-t", "1"]
     result = CliRunner().invoke(command, arguments)
     assert (result.exit_code, result.stderr) == (0, "")
-    before, after = source.stat().st_size / 1e6, dst.stat().st_size / 1e6
-    assert result.stdout == f"{dst}: Q8_0, {before:,.1f} MB -> {after:,.1f} MB\n"
+    before, after = (size_text(path.stat().st_size) for path in (source, dst))
+    assert result.stdout == f"{dst}: Q8_0, {before} -> {after}\n"
     assert isinstance(CliRunner().invoke(command, arguments).exception, ConvertError)
     assert CliRunner().invoke(command, [*arguments, "--force"]).exit_code == 0
     assert CliRunner().invoke(command, [*arguments[:3], "-t", "0"]).exit_code == 2
@@ -333,7 +334,9 @@ def test_command_with_choices(source: Path, tmp_path: Path) -> None:
     arguments = [str(source), str(dst), "q4_0", "-t", "1", "--imatrix", str(matrix)]
     result = CliRunner().invoke(command, [*arguments, "--tensor-type", "attn_v=q8_0"])
     assert result.exit_code == 0, result.output
-    assert result.stderr.startswith("the importance matrix has no entry for 1 tensors, the first ")
+    assert result.stderr.startswith(
+        "trimix-cpp: the importance matrix has no entry for 1 tensor, the first "
+    )
     assert kinds(dst)["blk.0.attn_v.weight"] == "Q8_0"
     wrong = CliRunner().invoke(command, [*arguments, "--tensor-type", "attn_v"])
     assert isinstance(wrong.exception, TrimixError)

@@ -19,6 +19,7 @@ from trimix_cpp.decoding.trio import Options, Trio
 from trimix_cpp.gguf.reader import read_header
 from trimix_cpp.gguf.types import TYPES
 from trimix_cpp.quant.profiles import Profile, load_profile
+from trimix_cpp.showing import size_text
 from trimix_cpp.store.spec import TrioSpec, load_spec
 
 from ..support.quantized import quantize
@@ -225,7 +226,7 @@ def test_command(spec: TrioSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert result.exit_code == 0, result.output
     folder = Path("tiny-paper-int8")
     lines = result.stdout.splitlines()
-    size = (folder / "cpt-Q8_0.gguf").stat().st_size / 1e6
-    assert lines[0] == f"{folder / 'cpt-Q8_0.gguf'}: Q8_0 for cpt, {size:,.1f} MB"
+    size = (folder / "cpt-Q8_0.gguf").stat().st_size
+    assert lines[0] == f"{folder / 'cpt-Q8_0.gguf'}: Q8_0 for cpt, {size_text(size)}"
     assert lines[-1] == str(folder / "trio.toml")
     assert CliRunner().invoke(command, arguments).stdout.count(", kept") == 3

@@ -134,7 +134,7 @@ def test_offline(home: Path, hub: Hub, puller: Puller) -> None:
 
 def test_a_full_disk_is_seen_before(home: Path, hub: Hub, puller: Puller) -> None:
     hub.repos["org/large"].claimed["model-00001-of-00003.safetensors"] = 10**16
-    with pytest.raises(TrimixError, match=r"needs about \d+.\d GB of disk .* are free; make room"):
+    with pytest.raises(TrimixError, match=r"needs about .* TiB of disk .* are free; make room"):
         puller()
     assert not [f for f in files_of(home) if f.endswith(".safetensors")]
 

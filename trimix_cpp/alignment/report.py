@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..showing import Table, count
+
 IDENTICAL, PADDED, PERMUTED, EXPANDED, DIFFERENT = VERDICTS = (
     "identical",
     "padded",
@@ -168,18 +170,19 @@ class Report:
 def _reason(role: RoleReport, reference: str) -> str:
     if role.verdict == EXPANDED and role.n_only_role:
         return (
-            f"{role.role} has {role.n_only_role:,} tokens that {reference} lacks, "
+            f"{role.role} has {count(role.n_only_role, 'token')} that {reference} lacks, "
             f"the first are {_listed(role.only_role)}"
         )
     if role.verdict == EXPANDED:
         return (
-            f"{role.role} lacks {role.n_only_reference:,} tokens of {reference}, "
+            f"{role.role} lacks {count(role.n_only_reference, 'token')} of {reference}, "
             f"the first are {_listed(role.only_reference)}"
         )
     if role.n_only_role or role.n_only_reference:
         return (
-            f"they share {role.n_shared:,} tokens, {role.role} alone has {role.n_only_role:,} "
-            f"(first {_listed(role.only_role)}), {reference} alone {role.n_only_reference:,} "
+            f"they share {count(role.n_shared, 'token')}, "
+            f"{role.role} alone has {role.n_only_role:,} (first {_listed(role.only_role)}), "
+            f"{reference} alone {role.n_only_reference:,} "
             f"(first {_listed(role.only_reference)})"
         )
     if role.settings:
@@ -188,7 +191,7 @@ def _reason(role: RoleReport, reference: str) -> str:
         )
     probe = role.probes[0]
     return (
-        f"{role.n_probes_differ} of {role.n_probes} texts are split differently, first "
+        f"{role.n_probes_differ} of {count(role.n_probes, 'text')} are split differently, first "
         f"{_shown(probe.text)}: {probe.role} against {probe.reference}"
     )
 
@@ -198,22 +201,13 @@ def _listed(tokens: tuple[TokenOf, ...], limit: int = 3) -> str:
 
 
 def _table(report: Report) -> list[str]:
-    rows: list[tuple[str, ...]] = [
-        ("role", "ids", "tokens", "padding", "shared", "verdict", "file")
-    ]
+    rows = []
     for role in report.roles:
         counts = (role.n_vocab, role.n_tokens, role.n_padding, role.n_shared)
         verdict = "reference" if role.role == report.reference else role.verdict
-        rows.append((role.role, *(f"{count:,}" for count in counts), verdict, role.file))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    right = range(1, 5)
-    return [
-        "  ".join(
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+        rows.append((role.role, *(f"{number:,}" for number in counts), verdict, role.file))
+    head = ("role", "ids", "tokens", "padding", "shared", "verdict", "file")
+    return Table(head, rows).text().split("\n")
 
 
 def _details(role: RoleReport, reference: str) -> list[str]:
@@ -224,11 +218,12 @@ def _details(role: RoleReport, reference: str) -> list[str]:
             out.extend(["", title, *(f"  {line}" for line in lines)])
 
     section(
-        f"{role.n_only_role:,} tokens of {role.role} that {reference} lacks, the first:",
+        f"{count(role.n_only_role, 'token')} of {role.role} that {reference} lacks, the first:",
         [f"{token.id:>7}  {token.token}" for token in role.only_role],
     )
     section(
-        f"{role.n_only_reference:,} tokens of {reference} that {role.role} lacks, the first:",
+        f"{count(role.n_only_reference, 'token')} of {reference} that {role.role} lacks, "
+        "the first:",
         [f"{token.id:>7}  {token.token}" for token in role.only_reference],
     )
     section(
@@ -240,8 +235,8 @@ def _details(role: RoleReport, reference: str) -> list[str]:
         [f"{diff.name}: {diff.role} / {diff.reference}" for diff in role.settings],
     )
     section(
-        f"{role.n_probes_differ} of {role.n_probes} texts that {role.role} and {reference} split "
-        "differently, with the first differing token:",
+        f"{role.n_probes_differ} of {count(role.n_probes, 'text')} that "
+        f"{role.role} and {reference} split differently, with the first differing token:",
         [f"{_shown(diff.text)}: {diff.role} / {diff.reference}" for diff in role.probes],
     )
     return out

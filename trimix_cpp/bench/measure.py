@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..decoding import MOST_DRAFTS, Decoder, Event, Feed, Share, Speculator, Trio
 from ..decoding import Sequence as Text
 from ..fusion import Row, Rows, Sampler, Weights
+from ..showing import Progress
 
 # Steps of a batch, as a part of the tokens of other tests; and at least.
 _BATCH_PART, _BATCH_LEAST = 4, 4
@@ -232,7 +233,7 @@ class Bench:
             tests[f"batch {size}"] = partial(self._together, size, steps)
         return tests
 
-    def run(self, progress: Callable[[int, int], None] | None = None) -> dict[str, list[Sample]]:
+    def run(self, progress: Progress | None = None) -> dict[str, list[Sample]]:
         """Every test, once in each repetition; test -> samples."""
         tests = self.tests()
         samples: dict[str, list[Sample]] = {name: [] for name in tests}

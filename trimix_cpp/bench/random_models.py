@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from ..errors import TrimixError, UsageError
 from ..files import replacing
 from ..gguf import ModelShape, Tensor
-from ..quant import RoleProfile, gib, planned_type
+from ..quant import RoleProfile, planned_type
+from ..showing import size_text
 
 
 class Shape(NamedTuple):
@@ -140,8 +141,8 @@ def write_trio(folder: Path, name: str, types: Mapping[str, str] | None = None) 
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise TrimixError(
-            f"{folder}: models of {name} need {gib(needed)} and {gib(free)} are free; choose "
-            "another folder, by --keep or by TMPDIR"
+            f"{folder}: models of {name} need {size_text(needed)} and {size_text(free)} are free; "
+            "choose another folder, by --keep or by TMPDIR"
         )
     files = _files(folder)
     for seed, (role, shape) in enumerate(shapes.items()):

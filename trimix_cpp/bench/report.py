@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import platform
 import sys
@@ -22,7 +21,8 @@ from .. import __version__
 from ..decoding import Trio
 from ..gguf import read_header
 from ..llama import extra_buffers_work, features, hardware, physical_cores, supports_gpu
-from ..quant import estimate, gib
+from ..quant import estimate
+from ..showing import Table, json_text, size_text
 from .measure import Plan, Sample, Samples
 
 
@@ -207,11 +207,6 @@ def _spread(spread: Spread, unit: float) -> dict[str, float]:
     return {key: round(value * unit, 4) for key, value in values.items()}
 
 
-def as_json(found: Mapping[str, Any]) -> str:
-    """One JSON document."""
-    return json.dumps(found, ensure_ascii=False, indent=2)
-
-
 def as_csv(found: Mapping[str, Any]) -> str:
     """A line a ratio and a line a test."""
     out = io.StringIO()
@@ -228,16 +223,15 @@ def as_csv(found: Mapping[str, Any]) -> str:
 
 def as_markdown(found: Mapping[str, Any]) -> str:
     """Tables for a terminal and for a page alike."""
+    compared = ("ratio", "than", "median", "least", "most")
+    ratios = [
+        (row["what"], row["than"], *_numbers(row, "median least most", ".2f"))
+        for row in found["ratios"]
+    ]
     parts = [
         _about(found),
-        _table(
-            ("ratio", "than", "median", "least", "most"),
-            [
-                (r["what"], r["than"], *_numbers(r, "median least most", ".2f"))
-                for r in found["ratios"]
-            ],
-        ),
-        _table(
+        Table(compared, ratios).markdown(padded=True) if ratios else "",
+        Table(
             ("test", "tokens", "tokens/s", "least", "most", "ms/token"),
             [
                 (
@@ -248,7 +242,7 @@ def as_markdown(found: Mapping[str, Any]) -> str:
                 )
                 for row in found["tests"]
             ],
-        ),
+        ).markdown(padded=True),
         _memory(found["memory"]),
         "Of plain fused stepping: "
         + ", ".join(f"{key} {value:.1%}" for key, value in found["shares"].items())
@@ -261,7 +255,7 @@ def as_markdown(found: Mapping[str, Any]) -> str:
 def _about(found: Mapping[str, Any]) -> str:
     weights, settings = found["weights"], found["settings"]
     models = ", ".join(
-        f"{role} {model['file']} ({model['parameters'] / 1e6:,.0f} M, {gib(model['bytes'])})"
+        f"{role} {model['file']} ({model['parameters'] / 1e6:,.0f} M, {size_text(model['bytes'])})"
         for role, model in found["models"].items()
     )
     rates = found["acceptance"]
@@ -281,10 +275,10 @@ def _about(found: Mapping[str, Any]) -> str:
 
 def _memory(found: Mapping[str, Any]) -> str:
     return (
-        f"Weights, KV caches and logits {gib(found['weights_cache_logits'])}, for "
+        f"Weights, KV caches and logits {size_text(found['weights_cache_logits'])}, for "
         f"{found['sequences']} places of {found['context']} tokens. Peak memory "
-        f"{gib(found['peak'])}, {found['peak_over_weights_cache_logits']:.3f} of them; estimate "
-        f"{gib(found['estimate'])}."
+        f"{size_text(found['peak'])}, {found['peak_over_weights_cache_logits']:.3f} of them; "
+        f"estimate {size_text(found['estimate'])}."
     )
 
 
@@ -301,30 +295,8 @@ def _numbers(row: Mapping[str, float], keys: str, style: str) -> list[str]:
     return [format(row[key], style) for key in keys.split()]
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns line up in a terminal; words left, numbers right."""
-    if not rows:
-        return ""
-    numeric = [all(_is_number(row[i]) for row in rows) for i in range(len(head))]
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    rule = ["-" * (w - n) + ":" * n for w, n in zip(widths, numeric, strict=True)]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = (
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(cells, widths, numeric, strict=True)
-        )
-        return f"| {' | '.join(padded)} |"
-
-    return "\n".join([line(head), line(rule), *map(line, rows)])
-
-
-def _is_number(text: str) -> bool:
-    return text.replace(".", "", 1).isdigit()
-
-
 FORMATS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "md": as_markdown,
-    "json": as_json,
+    "json": json_text,
     "csv": as_csv,
 }

@@ -11,6 +11,7 @@ from .. import __version__
 from ..errors import TrimixError
 from ..files import replacing
 from ..fusion import Weights
+from ..showing import json_text
 
 _FORMAT = "trimix-conversation"
 _VERSION = 1
@@ -51,7 +52,7 @@ def write_chat(path: Path, chat: SavedChat) -> None:
             raise TrimixError(
                 f"{path}: is there and is not a saved conversation; choose another name"
             ) from None
-    text = json.dumps(_document(chat), ensure_ascii=False, indent=2) + "\n"
+    text = json_text(_document(chat)) + "\n"
     try:
         with replacing(path, private=True) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")

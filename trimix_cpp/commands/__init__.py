@@ -16,6 +16,7 @@ import click
 
 from .. import __version__
 from ..errors import TrimixError
+from ..showing import LLAMA_LOG, SafeFormatter, notice
 
 NAMES = (
     "demo",
@@ -102,17 +103,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _show_warnings() -> None:
-    """Let what the rooms below warn of reach the user, as a line on stderr."""
+    """Let our own warnings reach the user, a line each; llama.cpp's log is for -v."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("trimix-cpp: %(message)s"))
-    for name in ("decoding.trio", "runtime"):
-        logger = logging.getLogger(f"trimix_cpp.{name}")
-        logger.propagate = False  # -v shows the rest, not this again
-        logger.handlers = [handler]
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(SafeFormatter("trimix-cpp: %(message)s"))
+    handler.addFilter(lambda record: record.name != LLAMA_LOG)
+    logging.getLogger("trimix_cpp").handlers = [handler]
 
 
 def _fail(message: str, code: int) -> int:
-    print("trimix-cpp: " + " ".join(message.split()), file=sys.stderr)
+    notice(message)
     return code
 
 

@@ -13,7 +13,8 @@ import click
 from ..errors import TrimixError, UsageError
 from ..fusion import TRIO_ROLES
 from ..runtime import ModelFlags, RunFlags, find_models, parse_weighting, per_role
-from .options import notice, read_text, running_options
+from ..showing import Bar, notice, show
+from .options import read_text, running_options
 
 if TYPE_CHECKING:
     from ..bench import Plan
@@ -145,10 +146,10 @@ def command(output: str, as_json: bool, models: ModelFlags, run: RunFlags, **fla
         with Trio(spec, _roles(spec, plan), options) as trio:
             prompts = [] if plan.acceptance is not None else _prompts(flags, trio, language)
             bench = Bench(trio, plan, prompts)
-            with _progress() as progress:
+            with Bar("measuring", "runs") as progress:
                 samples = bench.run(progress)
             found = document(samples, plan, trio, about)
-    click.echo(FORMATS["json" if as_json else output](found))
+    show(FORMATS["json" if as_json else output](found))
 
 
 @contextmanager
@@ -281,11 +282,3 @@ def _prompts(flags: dict[str, Any], trio: Trio, language: Language | None) -> li
         ]
     room = trio.n_ctx - flags["n_gen"] - 1
     return [trio.tokenize(text, add_special=True, parse_special=True)[-room:] for text in texts]
-
-
-@contextmanager
-def _progress() -> Iterator[Any]:
-    from trimix_cpp.showing import bar
-
-    with bar("measuring", "runs") as progress:
-        yield progress

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -16,7 +15,8 @@ import click
 from .. import __version__
 from ..errors import TrimixError
 from ..runtime import DecodingFlags, parse_weighting
-from .options import decoding_options, notice
+from ..showing import count, json_text, notice, safe
+from .options import decoding_options
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -206,7 +206,7 @@ class Repl:
                 "tokens_per_second": round(stats.speed, 3),
             },
         }
-        return json.dumps(document, ensure_ascii=False)
+        return json_text(document, indent=None)
 
     @contextmanager
     def _stoppable(self) -> Iterator[None]:
@@ -350,7 +350,7 @@ def _path(name: str, after: str) -> Path:
 
 
 def _show(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(safe(text), file=sys.stderr, flush=True)
 
 
 def _stats_text(stats: Stats) -> str:
@@ -362,8 +362,8 @@ def _stats_text(stats: Stats) -> str:
             f"weights  {stats.weights}",
             f"turns    {turns}",
             f"context  {stats.context} of {stats.n_ctx} tokens",
-            f"prompt   {stats.new_tokens} tokens new, {stats.cached_tokens} kept",
-            f"reply    {stats.reply_tokens} tokens in {stats.reply_seconds:.2f} s",
+            f"prompt   {count(stats.new_tokens, 'token')} new, {stats.cached_tokens} kept",
+            f"reply    {count(stats.reply_tokens, 'token')} in {stats.reply_seconds:.2f} s",
             f"speed    prompts {stats.prompt_speed:.1f}, replies {stats.speed:.1f} tokens/s",
             f"seed     {stats.seed}",
         ]

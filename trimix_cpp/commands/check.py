@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from ..errors import AlignmentError
 from ..runtime import ModelFlags, find_models
+from ..showing import show, show_json
 from .options import model_options
 
 
@@ -29,7 +28,7 @@ def command(as_json: bool, models: ModelFlags) -> int:
             read_adapter(role_spec.lora, read_header(role_spec.path))
     report = report_for({role: role_spec.path for role, role_spec in spec.roles.items()})
     if as_json:
-        click.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
+        show_json(report.to_json())
     else:
-        click.echo("\n".join(report.lines()))
+        show("\n".join(report.lines()))
     return 0 if report.fusible else AlignmentError.exit_code

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ..errors import UsageError
+from ..showing import Bar, show, size_text
 
 
 @click.command("convert", short_help="A Hugging Face folder to GGUF.")
@@ -43,13 +44,11 @@ def command(
     The file is the one that llama.cpp's own converter writes. Weights are read from safetensors;
     pickle files are never loaded. With --lora, SRC holds a PEFT LoRA adapter (docs/lora.md).
     """
-    from trimix_cpp.showing import bar
-
     if base and not lora:
         raise UsageError("--base belongs to --lora")
     if pre and lora:
         raise UsageError("--pre does not go with --lora: an adapter has no tokenizer")
-    with bar("converting", "B") as progress:
+    with Bar("converting", "B") as progress:
         if lora:
             from trimix_cpp.convert.lora import convert_lora
 
@@ -63,4 +62,4 @@ def command(
             outtype = outtype or "f16"
             done = convert(src, dst, outtype, pre=pre, force=force, progress=progress)
     what = f"LoRA for {done.architecture}" if lora else done.architecture
-    click.echo(f"{done.path}: {what}, {outtype}, {done.nbytes / 1e6:,.1f} MB")
+    show(f"{done.path}: {what}, {outtype}, {size_text(done.nbytes)}")

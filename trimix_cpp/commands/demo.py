@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import UsageError
+from ..showing import show, show_json
 from .options import bounded
 
 if TYPE_CHECKING:
@@ -53,14 +53,14 @@ def command(sentences: tuple[str, ...], as_json: bool, threads: int, exact: bool
         rows = []
         for sentence in sentences or SENTENCES:
             if not as_json:
-                click.echo(f"English      {sentence}")
+                show(f"English      {sentence}")
             for name, weights in methods.items():
                 rows.append({"method": name, **translate(conversation, weights, sentence)})
                 _show(rows[-1], as_json)
             if not as_json:
-                click.echo()
+                show("")
     if not as_json:
-        click.echo(f"TriMix: {trio.weights}. Tokens a second: {_speeds(rows)}.")
+        show(f"TriMix: {trio.weights}. Tokens a second: {_speeds(rows)}.")
 
 
 def translate(conversation: Conversation, weights: Weights, sentence: str) -> dict[str, Any]:
@@ -81,9 +81,9 @@ def translate(conversation: Conversation, weights: Weights, sentence: str) -> di
 
 def _show(row: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(row, ensure_ascii=False))
+        show_json(row, indent=None)
     else:
-        click.echo(f"{row['method']:<12} {row['text']}")
+        show(f"{row['method']:<12} {row['text']}")
 
 
 def _speeds(rows: list[dict[str, Any]]) -> str:

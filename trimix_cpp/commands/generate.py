@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from ..errors import UsageError
 from ..runtime import DecodingFlags
+from ..showing import show_json
 from .options import decoding_options, read_text
 
 if TYPE_CHECKING:
@@ -47,8 +47,7 @@ def command(prompt: str | None, file: Path | None, as_json: bool, decoding: Deco
                 click.echo(piece, nl=False)
                 sys.stdout.flush()
         if as_json:
-            report = document(stream.result, trio.load_seconds)
-            click.echo(json.dumps(report, ensure_ascii=False, indent=2))
+            show_json(document(stream.result, trio.load_seconds))
         else:
             click.echo()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ..errors import TrimixError, UsageError
+from ..showing import Bar, count, show
 
 
 @click.command("imatrix", short_help="An importance matrix for quantize.")
@@ -59,7 +60,6 @@ def command(
     meant for. The file is llama-imatrix's GGUF format.
     """
     from trimix_cpp.convert.atomic import check_destination
-    from trimix_cpp.showing import bar
 
     from ..gguf import write_imatrix
 
@@ -72,7 +72,7 @@ def command(
         raise TrimixError(f"{text}: is not UTF-8 text") from None
     from ..llama import Model, collect
 
-    with Model(model, n_gpu_layers=gpu_layers) as loaded, bar("reading", "chunks") as progress:
+    with Model(model, n_gpu_layers=gpu_layers) as loaded, Bar("reading", "chunks") as progress:
         matrix = collect(
             loaded,
             content,
@@ -84,7 +84,7 @@ def command(
             progress=progress,
         )
     write_imatrix(output, matrix)
-    click.echo(
-        f"{output}: {len(matrix.entries)} tensors, {matrix.n_chunks} chunks of "
+    show(
+        f"{output}: {count(len(matrix.entries), 'tensor')}, {count(matrix.n_chunks, 'chunk')} of "
         f"{matrix.chunk_size} tokens"
     )

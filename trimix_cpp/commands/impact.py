@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,9 @@ import click
 
 from ..errors import UsageError
 from ..runtime import ModelFlags, find_models
+from ..showing import check_plot, notice, show, show_json
 from .impact_options import evaluation_options, open_evaluation, read_texts
-from .options import model_options, notice, read_text
+from .options import model_options, read_text
 
 if TYPE_CHECKING:
     from ..impact import Found, Report, Task
@@ -97,8 +97,6 @@ def command(
     if not profiles:
         raise UsageError("--profile names nothing")
     if flags["plot"]:
-        from ..showing import check_plot
-
         check_plot(flags["plot"])
     examples = _examples(flags["answers"]) if flags["answers"] else None
     texts = read_texts(flags["texts"], by_file=flags["slices"] == "file")
@@ -115,9 +113,9 @@ def command(
 
         draw(flags["plot"], report)
     if as_json:
-        click.echo(json.dumps(report.document(), ensure_ascii=False, indent=2))
+        show_json(report.document())
     else:
-        click.echo(report.text(markdown=markdown))
+        show(report.text(markdown=markdown))
 
 
 def _examples(path: Path) -> list[Example]:

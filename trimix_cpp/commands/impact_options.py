@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import TrimixError, UsageError
-from .options import notice, read_text
+from ..showing import Bar, notice
+from .options import read_text
 
 if TYPE_CHECKING:
     from ..fusion import Weights
@@ -118,9 +119,7 @@ class Evaluation:
 
     def bar(self, label: str, unit: str = "tensors") -> AbstractContextManager[Any]:
         """A progress bar on stderr."""
-        from trimix_cpp.showing import bar
-
-        return nullcontext() if self.quiet else bar(label, unit)
+        return Bar(label, unit, quiet=self.quiet)
 
     def workshop(self, roles: Sequence[str]) -> Workshop:
         """Makes the files of sides."""

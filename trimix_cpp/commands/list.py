@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from ..showing import Table, notice, show, show_json, size_text
 
 if TYPE_CHECKING:
     from ..store import Entry
@@ -22,10 +23,10 @@ def command(as_json: bool) -> None:
 
     rows = [_row(entry) for entry in entries()]
     if as_json:
-        click.echo(json.dumps({"store": str(home()), "trios": rows}, ensure_ascii=False, indent=2))
+        show_json({"store": str(home()), "trios": rows})
         return
-    click.echo(_table(rows))
-    click.echo(f"trimix-cpp: the store is {home()}", err=True)
+    show(_table(rows))
+    notice(f"the store is {home()}")
 
 
 def _row(entry: Entry) -> dict[str, Any]:
@@ -43,15 +44,11 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    lines = [("NAME", "LANGUAGES", "STATE", "SIZE", "PROFILE")]
+    lines = []
     for row in rows:
         state = "installed" if row["installed"] else "known"
         state = "bundled" if row["bundled"] else "unfinished" if row["unfinished"] else state
-        size = f"{row['nbytes'] / 1e9:.1f} GB" if row["nbytes"] else "-"
+        size = size_text(row["nbytes"]) if row["nbytes"] else "-"
         languages = ",".join(row["languages"]) or "-"
         lines.append((row["name"], languages, state, size, row["profile"] or "-"))
-    widths = [max(len(line[column]) for line in lines) for column in range(5)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    return Table(("NAME", "LANGUAGES", "STATE", "SIZE", "PROFILE"), lines).text()

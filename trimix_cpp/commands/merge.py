@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ..errors import UsageError
+from ..showing import Bar, count, notice, show, size_text
 
 _DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
 
@@ -73,12 +74,10 @@ def command(
     paper's baseline: --model CPT:density=1.0,weight=0.2 --model INSTRUCT:density=0.2,weight=0.8
     """
     from ..merge import merge, parse_source
-    from ..showing import bar
-    from .options import notice
 
     if shard_size == float("inf"):
         raise UsageError("--shard-size must be finite")
-    with bar("merging", "B") as progress:
+    with Bar("merging", "B") as progress:
         done = merge(
             [parse_source(text) for text in models],
             out,
@@ -92,4 +91,4 @@ def command(
         )
     for text in done.notices:
         notice(text)
-    click.echo(f"{done.path}: {done.tensors} tensors, {done.nbytes / 1e6:,.1f} MB")
+    show(f"{done.path}: {count(done.tensors, 'tensor')}, {size_text(done.nbytes)}")

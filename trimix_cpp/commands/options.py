@@ -26,6 +26,7 @@ from ..runtime import (
     SamplingFlags,
     WeightFlags,
 )
+from ..showing import LLAMA_LOG, SafeFormatter
 
 F = TypeVar("F", bound=Callable[..., Any])
 Option = Callable[[Any], Any]
@@ -53,7 +54,9 @@ def show_log(_ctx: click.Context, _param: click.Parameter, wanted: bool) -> None
 
     if wanted:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        # Warnings of our own are shown without -v too.
+        handler.addFilter(lambda r: r.name == LLAMA_LOG or r.levelno < logging.WARNING)
+        handler.setFormatter(SafeFormatter("%(message)s"))
         logger = logging.getLogger("trimix_cpp")
         logger.addHandler(handler)
         logger.setLevel(logging.DEBUG)
@@ -203,11 +206,6 @@ def decoding_options(control: str, draft: str = "off") -> Callable[[F], F]:
         return command
 
     return add
-
-
-def notice(text: str) -> None:
-    """A line for the user, on stderr."""
-    print(f"trimix-cpp: {text}", file=sys.stderr, flush=True)
 
 
 def read_text(path: Path | None) -> str:

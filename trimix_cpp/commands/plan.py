@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from ..errors import UsageError
 from ..runtime import ModelFlags, find_models
+from ..showing import Table, count, show, show_json, size_text
 from .impact_options import evaluation_options, open_evaluation, read_texts
 from .options import model_options
 
@@ -87,11 +87,11 @@ def command(ram: str, reserve: str | None, as_json: bool, models: ModelFlags, **
         document = _document(effects, plan, measured) | {"n_ctx": n_ctx}
         document["weights"] = evaluation.weights.as_json()
         document["written"] = str(output) if output else None
-        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        show_json(document)
         return
-    click.echo(_text(evaluation, effects, plan, measured, n_ctx))
+    show(_text(evaluation, effects, plan, measured, n_ctx))
     if output:
-        click.echo(f"\nWritten: {output}")
+        show(f"\nWritten: {output}")
 
 
 def size(text: str, flag: str) -> int:
@@ -216,28 +216,26 @@ def _document(effects: Effects, plan: Plan, measured: float) -> dict[str, Any]:
 
 
 def _text(evaluation: Evaluation, effects: Effects, plan: Plan, measured: float, n_ctx: int) -> str:
-    from ..impact import Table, size_text
-
     weights, best = evaluation.weights, plan.best
     roles = weights.roles
     whats = list(dict.fromkeys(what for _, what in effects.items))
     value = {item: float(effects.main[i]) for i, item in enumerate(effects.items)}
     shown = ", ".join(f"{role} {c:g}" for role, c in weights.coefficients.items())
     effect = Table(
-        f"Mean KLD of the fused distribution by one role alone (coefficients: {shown})",
         ["", *whats],
         [[role, *(f"{value[role, what]:.6f}" for what in whats)] for role in roles],
-        f"{effects.n:,} positions",
+        f"Mean KLD of the fused distribution by one role alone (coefficients: {shown})",
+        count(effects.n, "position"),
     )
     at = plan.frontier.index(best) if best in plan.frontier else 0
     low = max(0, min(at - _SHOWN // 2, len(plan.frontier) - _SHOWN))
     frontier = Table(
-        f"Choices that nothing smaller beats ({len(plan.frontier)} of {len(plan.choices)})",
         ["", *roles, "KV", "memory", "expected KLD"],
         [
             ["best" if choice == best else "", *_cells(choice, roles)]
             for choice in plan.frontier[low : low + _SHOWN]
         ],
+        f"Choices that nothing smaller beats ({len(plan.frontier)} of {len(plan.choices)})",
     )
     types = ", ".join(f"{role} {kind}" for role, kind in best.types.items())
     lines = [
@@ -250,16 +248,12 @@ def _text(evaluation: Evaluation, effects: Effects, plan: Plan, measured: float,
 
 
 def _cells(choice: Choice, roles: tuple[str, ...]) -> list[str]:
-    from ..impact import size_text
-
     types = [choice.types[role] for role in roles]
     return [*types, choice.kv, size_text(choice.memory), f"{choice.expected:.6f}"]
 
 
 def _reasons(plan: Plan, effects: Effects, roles: tuple[str, ...]) -> list[str]:
     """Why this one: where the error is, and what the next better would need."""
-    from ..impact import size_text
-
     best, better = plan.best, plan.better
     parts = {
         role: float(effects.main[effects.items.index((role, best.types[role]))]) for role in roles

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..showing import notice, show, size_text
+
 if TYPE_CHECKING:
     from ..store import TrioSpec
 
@@ -33,16 +35,15 @@ def command(
     from ..store import with_files
 
     spec = _choose(lang, trio)
-    manifest = pull(spec, _tell, profile_name=profile, update=update, dry_run=dry_run)
+    manifest = pull(spec, notice, profile_name=profile, update=update, dry_run=dry_run)
     if manifest is None:
         return
     check_alignment(with_files(spec, manifest))
-    click.echo(
-        f"{spec.name}: installed, {manifest.nbytes / 1e9:.1f} GB, "
-        f"profile {manifest.profile['name']}"
+    show(
+        f"{spec.name}: installed, {size_text(manifest.nbytes)}, profile {manifest.profile['name']}"
     )
     if spec.licence:
-        _tell(f"licences: {spec.licence}")
+        notice(f"licences: {spec.licence}")
 
 
 def _choose(lang: str | None, trio: str | None) -> TrioSpec:
@@ -69,10 +70,6 @@ def _choose(lang: str | None, trio: str | None) -> TrioSpec:
         )
     else:
         spec = fitting[0]
-    if notice := script_notice(spec, wanted):
-        _tell(notice)
+    if text := script_notice(spec, wanted):
+        notice(text)
     return spec
-
-
-def _tell(text: str) -> None:
-    click.echo(f"trimix-cpp: {text}", err=True)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ..errors import UsageError
+from ..showing import Bar, count, notice, show, size_text
 
 
 def _list_profiles(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -18,7 +19,7 @@ def _list_profiles(context: click.Context, _parameter: click.Parameter, wanted: 
     for name in profile_names():
         profile = load_profile(name)
         types = ", ".join(f"{role} {profile.roles[role].type}" for role in ("large", "cpt", "base"))
-        click.echo(f"{name:14}{types}; KV {profile.type_k}: {profile.description}")
+        show(f"{name:14}{types}; KV {profile.type_k}: {profile.description}")
     context.exit()
 
 
@@ -93,17 +94,16 @@ def _quantize_file(
     src: Path, dst: Path, type_name: str, threads: int | None, force: bool, choices: dict[str, Any]
 ) -> None:
     from trimix_cpp.convert.quantize import quantize
-    from trimix_cpp.showing import bar
 
     from ..quant import RoleProfile
 
     tensors = [_pattern_and_type(text) for text in choices.pop("tensor_types")]
     choice = RoleProfile.of(type_name, tensors=tensors, **choices)
-    with bar("quantizing", "tensors") as progress:
+    with Bar("quantizing", "tensors") as progress:
         done = quantize(src, dst, choice, threads=threads, force=force, progress=progress)
     _tell_uncovered(done.uncovered)
-    before, after = done.nbytes_before / 1e6, done.nbytes / 1e6
-    click.echo(f"{done.path}: {choice.type}, {before:,.1f} MB -> {after:,.1f} MB")
+    before, after = size_text(done.nbytes_before), size_text(done.nbytes)
+    show(f"{done.path}: {choice.type}, {before} -> {after}")
 
 
 def _pattern_and_type(text: str) -> tuple[str, str]:
@@ -117,7 +117,6 @@ def _quantize_trio(
     trio: str, profile: str, folder: Path | None, threads: int | None, force: bool
 ) -> None:
     from trimix_cpp.convert.quantize_trio import TRIO_FILE, quantize_trio
-    from trimix_cpp.showing import bar
 
     from ..quant import load_profile
     from ..store import find_trio
@@ -125,21 +124,19 @@ def _quantize_trio(
     spec, chosen = find_trio(trio), load_profile(profile)
     folder = folder or Path(f"{spec.name}-{chosen.name}")
     made = quantize_trio(
-        spec, chosen, folder, threads=threads, force=force, bar=lambda name: bar(name, "tensors")
+        spec, chosen, folder, threads=threads, force=force, bar=lambda name: Bar(name, "tensors")
     )
     for file in made:
         _tell_uncovered(file.uncovered)
         kept = ", kept" if file.kept else ""
-        click.echo(
+        show(
             f"{file.path}: {file.type} for {' and '.join(file.roles)}, "
-            f"{file.nbytes / 1e6:,.1f} MB{kept}"
+            f"{size_text(file.nbytes)}{kept}"
         )
-    click.echo(f"{folder / TRIO_FILE}")
+    show(f"{folder / TRIO_FILE}")
 
 
 def _tell_uncovered(names: tuple[str, ...]) -> None:
     if names:
-        click.echo(
-            f"the importance matrix has no entry for {len(names)} tensors, the first {names[0]}",
-            err=True,
-        )
+        lacking = count(len(names), "tensor")
+        notice(f"the importance matrix has no entry for {lacking}, the first {names[0]}")

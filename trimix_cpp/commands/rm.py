@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
+
+from ..showing import notice, show, show_json, size_text
 
 
 @click.command("rm", short_help="Remove pulled trios from this machine.")
@@ -19,9 +19,9 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
 
     freed = {}
     for name in dict.fromkeys(names):
-        freed[name] = remove(name, lambda text: click.echo(f"trimix-cpp: {text}", err=True))
+        freed[name] = remove(name, notice)
         if not as_json:
-            click.echo(f"{name}: removed, {freed[name] / 1e9:.1f} GB are free again")
+            show(f"{name}: removed, {size_text(freed[name])} are free again")
     if as_json:
         removed = [{"name": name, "freed": size} for name, size in freed.items()]
-        click.echo(json.dumps({"removed": removed}, ensure_ascii=False, indent=2))
+        show_json({"removed": removed})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from ..showing import show, show_json, size_text
 
 if TYPE_CHECKING:
     from ..store import Entry
@@ -39,9 +40,9 @@ def command(name: str | None, lang: str | None, ctx_size: int, as_json: bool) ->
     document = _document(entry)
     document["memory"] = _memory(entry, ctx_size) if entry.installed else None
     if as_json:
-        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        show_json(document)
     else:
-        click.echo("\n".join(_lines(document)))
+        show("\n".join(_lines(document)))
 
 
 def _document(entry: Entry) -> dict[str, Any]:
@@ -97,16 +98,12 @@ def _memory_lines(memory: dict[str, Any]) -> list[tuple[str, str]]:
             "logits": need["logits"],
             "the rest": need["compute"] + need["vocabulary"],
         }
-        listed = ", ".join(f"{part} {_size(nbytes)}" for part, nbytes in parts.items())
-        lines.append((f"  {role}", f"{_size(need['total'])}: {listed}"))
+        listed = ", ".join(f"{part} {size_text(nbytes)}" for part, nbytes in parts.items())
+        lines.append((f"  {role}", f"{size_text(need['total'])}: {listed}"))
     used = memory["program"] + sum(memory["roles"][role]["total"] for role in memory["used"])
-    lines.append(("  in all", _size(memory["total"])))
-    lines.append(("  at its own weights", f"{_size(used)} ({', '.join(memory['used'])})"))
+    lines.append(("  in all", size_text(memory["total"])))
+    lines.append(("  at its own weights", f"{size_text(used)} ({', '.join(memory['used'])})"))
     return lines
-
-
-def _size(nbytes: int) -> str:
-    return f"{nbytes / 2**30:.1f} GiB" if nbytes >= 2**30 else f"{nbytes / 2**20:.1f} MiB"
 
 
 def _lines(document: dict[str, Any]) -> list[str]:
@@ -134,9 +131,9 @@ def _lines(document: dict[str, Any]) -> list[str]:
         lines.append(("profile", manifest["profile"]["name"]))
         lines.append(("pulled", manifest["date"]))
         for model in manifest["models"]:
-            size = sum(file["size"] for file in model["files"]) / 1e9
+            size = size_text(sum(file["size"] for file in model["files"]))
             where = f"{model['repository']} at {model['revision'][:12]}"
-            lines.append(("model", f"{where}: {model['stem']}, {size:.2f} GB"))
+            lines.append(("model", f"{where}: {model['stem']}, {size}"))
     if document["memory"]:
         lines += _memory_lines(document["memory"])
     return [f"{label:<28}{text}" for label, text in lines if text]

@@ -13,7 +13,8 @@ import click
 
 from ..errors import StoppedError, UsageError
 from ..runtime import DecodingFlags
-from .options import decode_utf8, decoding_options, notice
+from ..showing import count, json_text, notice
+from .options import decode_utf8, decoding_options
 
 if TYPE_CHECKING:
     from ..runtime import Settings
@@ -187,7 +188,7 @@ def _translate(
             if not flags["force"]:
                 files.refuse_existing(output)
             if resumed and not flags["quiet"]:
-                notice(f"going on: {resumed} of {n_units} texts are in {journal_path}")
+                notice(f"going on: {resumed:,} of {count(n_units, 'text')} are in {journal_path}")
             _finish(layouts, outcomes, journal, settings, task, flags)
             data = document.render(results_of(layouts, outcomes))
             if not flags["force"]:  # it may have come up meanwhile
@@ -247,7 +248,9 @@ def _finish(
     except KeyboardInterrupt:
         total = len(units_of(layouts))
         where = f"in {journal.path}: the same command goes on there" if journal else "lost"
-        raise StoppedError(f"interrupted; {len(outcomes)} of {total} texts are {where}") from None
+        raise StoppedError(
+            f"interrupted; {len(outcomes):,} of {count(total, 'text')} are {where}"
+        ) from None
 
 
 def _format_options(flags: dict[str, Any]) -> FormatOptions:
@@ -332,12 +335,10 @@ def _started(
 
 
 def _tell(report: Report, flags: dict[str, Any]) -> None:
-    import json
-
     from ..translate import files
 
     for line in report.warnings() if flags["quiet"] else report.lines():
         notice(line)
     if flags["report_path"]:
-        text = json.dumps(report.document(), ensure_ascii=False, indent=2) + "\n"
+        text = json_text(report.document()) + "\n"
         files.write(flags["report_path"], text.encode("utf-8", "replace"))

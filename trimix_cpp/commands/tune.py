@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +12,14 @@ import click
 from ..errors import TrimixError, UsageError
 from ..fusion import TRIO_ROLES
 from ..runtime import SCORED_ROWS, ModelFlags, RunFlags, find_models
-from .options import notice, read_text, running_options
+from ..showing import Bar, count, draw_heat_maps, notice, show, show_json
+from .options import read_text, running_options
 
 if TYPE_CHECKING:
     from ..decoding import Trio
     from ..fusion import Grid
     from ..store import TrioSpec
-    from ..tuning import Example, Format, Progress, Report, UpperBound
+    from ..tuning import Example, Format, Report, UpperBound
 
 
 @click.command("tune", short_help="alpha and beta for a task, from sample prompts.")
@@ -127,8 +125,6 @@ def command(
     saved = None
     try:
         if flags["plot"]:
-            from ..showing import draw_heat_maps
-
             draw_heat_maps(flags["plot"], report.heat_maps())
         if target:
             _save(target, flags["task"], report)
@@ -140,12 +136,12 @@ def command(
 def _show(report: Report, saved: dict[str, str] | None, as_json: bool) -> None:
     if as_json:
         document = report.document() | ({"saved": saved} if saved else {})
-        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        show_json(document)
         return
-    click.echo(report.text())
+    show(report.text())
     if saved:
         how = f"--weights preset --task {shlex.quote(saved['task'])}"
-        click.echo(f"\nSaved in {saved['path']}: {how}")
+        show(f"\nSaved in {saved['path']}: {how}")
 
 
 def _examples(file: Path, flags: dict[str, Any]) -> list[Example]:
@@ -219,7 +215,7 @@ def _tune(
     room = trio.n_ctx - (flags["predict"] if flags["upper_bound"] else 1)
     prompts, references = _fit(trio, examples, room, flags["samples"])
     fine = flags["criterion"] == "ppl-opt"
-    with _progress("scoring", "prompts", quiet) as progress:
+    with Bar("scoring", "prompts", quiet=quiet) as progress:
         scores = score_prompts(trio, prompts, grid, fine=fine, progress=progress)
     if min(grid.shape) > 1 and np.ptp(scores.mean_nll()) <= TIE:
         notice("every pair fits the prompts alike: are the three models the same?")
@@ -250,7 +246,7 @@ def _bound(
 
     pairs = [grid.weights(i, j) for i, j in np.ndindex(grid.shape)]
     prefix, most = common_prefix(prompts), flags["predict"]
-    with _progress("answering", "answers", quiet) as progress:
+    with Bar("answering", "answers", quiet=quiet) as progress:
         found = answers(trio, prompts, pairs, max_tokens=most, prefix=prefix, progress=progress)
     values = [score(own, references, flags["metric"]) for own in found]
     return UpperBound(flags["metric"], np.array(values).reshape(grid.shape))
@@ -260,7 +256,7 @@ def _fit(
     trio: Trio, examples: list[Example], limit: int, wanted: int
 ) -> tuple[list[list[int]], list[str]]:
     """The prompts' tokens and their references; what had to be cut or left out is told."""
-    from ..tuning import count, fit_prompts
+    from ..tuning import fit_prompts
 
     if limit < 2:
         raise UsageError(
@@ -280,14 +276,3 @@ def _fit(
     if not fitted.prompts:
         raise TrimixError("no prompt has a token to predict: give longer ones")
     return fitted.prompts, [examples[i].reference or "" for i in fitted.kept]
-
-
-@contextmanager
-def _progress(label: str, unit: str, quiet: bool) -> Iterator[Progress]:
-    from trimix_cpp.showing import bar
-
-    if quiet:
-        yield None
-        return
-    with bar(label, unit) as progress:
-        yield progress

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
+
+from ..showing import count, notice, show, show_json
 
 
 @click.command("verify", short_help="Compare the pulled models with their recorded hashes.")
@@ -21,18 +21,17 @@ def command(names: tuple[str, ...], as_json: bool) -> int:
     for check in verify(names):
         rows.append({"file": str(check.path), "trios": list(check.trios), "state": check.state})
         if not as_json:
-            click.echo(f"{check.state}: {check.path}")
+            show(f"{check.state}: {check.path}")
     bad = [row for row in rows if row["state"] != "ok"]
     if as_json:
         document = {"ok": not bad, "files": rows}
-        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        show_json(document)
     elif bad:
         trio = bad[0]["trios"][0]
-        click.echo(
-            f"trimix-cpp: {len(bad)} of {len(rows)} files are not what was installed; remove "
-            f"them, then `trimix-cpp pull --trio {trio}` makes them anew",
-            err=True,
+        notice(
+            f"{len(bad)} of {count(len(rows), 'file')} are not what was installed; remove "
+            f"them, then `trimix-cpp pull --trio {trio}` makes them anew"
         )
     elif not rows:
-        click.echo("trimix-cpp: no trio was pulled: there is nothing to verify", err=True)
+        notice("no trio was pulled: there is nothing to verify")
     return 1 if bad else 0

@@ -16,13 +16,11 @@ from .plan import kv_item as kv_item
 from .plan import make_plan as make_plan
 from .plan import measure_effects as measure_effects
 from .plan import no_effects as no_effects
-from .plan import size_text as size_text
 from .plan import with_cache as with_cache
 from .plan import write_profile as write_profile
 from .plots import draw as draw
 from .report import Found as Found
 from .report import Report as Report
-from .report import Table as Table
 from .rows import Evaluator as Evaluator
 from .rows import Version as Version
 from .rows import Window as Window

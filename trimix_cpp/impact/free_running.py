@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,10 @@ from ..decoding import Sequence as Text
 from ..errors import TrimixError
 from ..fusion import Weights
 from ..quant import Options
+from ..showing import Progress
 from ..store import TrioSpec
 from ..tuning import STOPS
 
-Progress = Callable[[int, int], None] | None
 _SAMPLES = 1000
 
 
@@ -87,7 +87,7 @@ def answers(
     options: Options,
     *,
     max_tokens: int,
-    progress: Progress = None,
+    progress: Progress | None = None,
 ) -> list[Answer]:
     """The greedy answers of a trio, in the order of the prompts.
 

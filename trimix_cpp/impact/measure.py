@@ -8,7 +8,7 @@ the fused distribution with any roles quantized and the others not, under any we
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,10 @@ from ..fusion import (
     blocks,
     fuse,
 )
+from ..showing import Progress
 from .cache import Cache, Measured
 from .rows import Evaluator, Version, Window, passes
 from .sides import Side
-
-Progress = Callable[[int, int], None] | None
 
 # The coefficient of one role goes through these values, all else stays.
 SWEEP = (0.0, *DEFAULT_VALUES)
@@ -208,7 +207,7 @@ def compare_sides(
     *,
     one_by_one: bool | None = None,
     spool_bytes: int = SPOOL_BYTES,
-    progress: Progress = None,
+    progress: Progress | None = None,
 ) -> list[Comparison]:
     """Every side against the reference on the windows; what the cache knows is not measured again.
 

@@ -12,7 +12,7 @@ and every combination of types is known without evaluating it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,12 +25,12 @@ from ..errors import TrimixError
 from ..files import replacing
 from ..fusion import BLOCK, Doubles, Judge, Rows, Weights, blocks, fuse
 from ..gguf import Header
-from ..quant import Hardware, Options, Profile, RoleProfile, estimate, gib
+from ..quant import Hardware, Options, Profile, RoleProfile, estimate
+from ..showing import Progress, size_text
 from .cache import Cache, Measured
 from .rows import Evaluator, Version, Window, passes
 from .sides import Side
 
-Progress = Callable[[int, int], None] | None
 Item = tuple[str, str]  # a role, and what is done to it: a type of its file, or "kv TYPE"
 
 TYPES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
@@ -82,7 +82,7 @@ def measure_effects(
     cache: Path,
     *,
     one_by_one: bool | None = None,
-    progress: Progress = None,
+    progress: Progress | None = None,
 ) -> Effects:
     """The effects of `versions`, each alone in place of the reference's; what is known is kept.
 
@@ -296,8 +296,3 @@ def write_profile(profile: Profile, path: Path) -> None:
 def with_cache(version: Version, kind: str) -> Version:
     """The version with a KV cache of another type."""
     return replace(version, type_k=kind, type_v=kind)
-
-
-def size_text(size: int) -> str:
-    """Bytes in words: GiB, or MiB for little."""
-    return gib(size) if size >= 1 << 30 else f"{size / 2**20:.1f} MiB"

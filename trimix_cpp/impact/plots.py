@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..files import replacing
-from ..showing import check_plot
+from ..showing import check_plot, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,8 +43,7 @@ def draw(path: Path, report: Report) -> None:
     if sweep:
         _sweep(panels[2], report, "large", "alpha")
         _sweep(panels[3], report, "cpt", "beta")
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=80)
+    save_figure(figure, path, 80)
 
 
 def _kld(found: Found, name: str) -> float:
@@ -57,12 +55,12 @@ def _memory(axes: Axes, report: Report) -> None:
     for found in report.found:
         if found.cost is None:
             continue
-        at = found.cost.memory_bytes / 1e6, _kld(found, report.whole)
+        at = found.cost.memory_bytes / 2**20, _kld(found, report.whole)
         axes.scatter(*at, color="tab:blue", zorder=3)
         if found.noise:
             axes.scatter(at[0], max(found.noise, _LEAST), color="grey", marker="_")
         axes.annotate(found.side.name, at, textcoords="offset points", xytext=(5, 4), fontsize=8)
-    axes.set(xlabel="memory, MB (estimated)", ylabel="mean KLD, nats", yscale="log")
+    axes.set(xlabel="memory, MiB (estimated)", ylabel="mean KLD, nats", yscale="log")
     axes.set_title("quality against memory (-: noise)", fontsize=11)
     axes.margins(x=0.2)
     axes.grid(alpha=0.3)

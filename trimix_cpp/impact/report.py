@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..fusion import Figure, figures
+from ..showing import Table, count, size_text
 from .costs import Cost
 from .free_running import Difference
 from .measure import (
@@ -52,36 +53,6 @@ class Found:
     def side(self) -> Side:
         """The quantized side."""
         return self.comparison.side
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with its title; cells are text, a `note` follows it."""
-
-    title: str
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
-
-    def text(self) -> str:
-        """Columns aligned by spaces: the first to the left, numbers to the right."""
-        lines = [self.head, *self.rows]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        shown = [
-            "  ".join(
-                cell.ljust(width) if i == 0 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in lines
-        ]
-        return "\n".join([self.title, *shown, *([self.note] if self.note else [])])
-
-    def markdown(self) -> str:
-        """A Markdown table under its title."""
-        ruler = ["---", *["---:"] * (len(self.head) - 1)]
-        lines = [f"| {' | '.join(line)} |" for line in (self.head, ruler, *self.rows)]
-        note = ["", self.note] if self.note else []
-        return "\n".join([f"**{self.title}**", "", *lines, *note])
 
 
 @dataclass(frozen=True)
@@ -255,7 +226,8 @@ class Report:
         n = len(self.found[0].comparison.positions(self.whole, label))
         bad = sum(f.comparison.positions(self.whole, label).n_bad for f in self.found)
         note = f"{bad} positions with a logit that is not finite were left out" if bad else ""
-        return Table(f"{label or 'All text'}: {n:,} positions", head, rows, note)
+        title = f"{label or 'All text'}: {count(n, 'position')}"
+        return Table(head, rows, title, note)
 
     def _all_figures(self) -> Table:
         comparison = self.found[0].comparison
@@ -270,7 +242,7 @@ class Report:
             for label in labels
         ]
         title = f"{self.found[0].side.name}: the fused distribution, and each role alone"
-        return Table(title, ["", *columns], rows)
+        return Table(["", *columns], rows, title)
 
     def _ablations(self) -> Table:
         roles = self.task.weights.roles
@@ -284,9 +256,9 @@ class Report:
             rows.append([found.side.name, *cells, *both])
         shown = ", ".join(f"{r} {c:g}" for r, c in self.task.weights.coefficients.items())
         return Table(
-            f"Mean KLD of the fused distribution, these roles quantized (coefficients: {shown})",
             head,
             rows,
+            f"Mean KLD of the fused distribution, these roles quantized (coefficients: {shown})",
             "a × b: what both together cost beyond the sum; below 0 the errors cancel",
         )
 
@@ -304,7 +276,7 @@ class Report:
                     cells.append(f"{found.comparison.mean_kld(here):.6f}" if used else "-")
                 rows.append([f"{found.side.name}, only {role}", *cells])
         head = ["quantized", *(f"{name} {value:g}" for value in SWEEP)]
-        return Table(f"Mean KLD as {name} changes, {fixed}", head, rows)
+        return Table(head, rows, f"Mean KLD as {name} changes, {fixed}")
 
     def _regrets(self) -> Table:
         assert self.task.grid is not None
@@ -320,7 +292,7 @@ class Report:
                 ]
             )
         head = ["profile", "best of the reference", "best after", "regret in PPL"]
-        return Table("The pair (alpha, beta) under which the text is likeliest", head, rows)
+        return Table(head, rows, "The pair (alpha, beta) under which the text is likeliest")
 
     def _answers(self) -> Table:
         rows, signature = [], ""
@@ -337,32 +309,28 @@ class Report:
                 row += [f"{score.base:.2f}", f"{score.quantized:.2f}", f"{score.p_value:.3f}"]
             rows.append(row)
         note = f"chrF++: {signature}; p: paired bootstrap, 1,000 samples" if signature else ""
-        return Table("Free running, greedy", head, rows, note)
+        return Table(head, rows, "Free running, greedy", note)
 
     def _costs(self) -> Table:
         rows = []
         for found in self.found:
             own = found.cost
             assert own is not None
-            row = [
-                found.side.name,
-                f"{own.disk_bytes / 1e6:,.1f}",
-                f"{own.memory_bytes / 1e6:,.1f}",
-            ]
+            row = [found.side.name, size_text(own.disk_bytes), size_text(own.memory_bytes)]
             if own.run:
                 run = own.run
                 row += [
-                    f"{run.peak_bytes / 1e6:,.1f}",
+                    size_text(run.peak_bytes),
                     f"{run.prompt_speed:.1f}",
                     f"{run.speed:.1f}",
                 ]
             rows.append(row)
-        head = ["profile", "files, MB", "memory, MB"]
+        head = ["profile", "files", "memory"]
         if self.found[0].cost and self.found[0].cost.run:
-            head += ["peak, MB", "prompt, tokens/s", "generation, tokens/s"]
+            head += ["peak", "prompt, tokens/s", "generation, tokens/s"]
         n_ctx = self.found[0].cost.n_ctx if self.found[0].cost else 0
         note = f"memory: estimated, at {n_ctx} tokens of context"
-        return Table("Cost of the roles in use", head, rows, note)
+        return Table(head, rows, "Cost of the roles in use", note)
 
 
 def _show(name: str, figure: Figure | None) -> str:

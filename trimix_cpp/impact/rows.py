@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,10 +29,9 @@ from ..files import Closing
 from ..fusion import Rows
 from ..gguf import read_header
 from ..llama import Context, Model
-from ..quant import Options, estimate, free_memory, gib
+from ..quant import Options, estimate, free_memory
+from ..showing import Progress, count, size_text
 from ..store import RoleSpec
-
-Progress = Callable[[int, int], None] | None
 
 # Logits that one evaluation of llama.cpp gives at most, in bytes.
 _STEP_BYTES = 64 << 20
@@ -146,8 +145,8 @@ class Evaluator(Closing):
         tokens = self.alignment.from_role(reference, own)
         if len(tokens) < self.n_ctx:
             raise TrimixError(
-                f"{label}: has {len(tokens)} tokens, and a window is {self.n_ctx}: give more text, "
-                "or a smaller -c"
+                f"{label}: has {count(len(tokens), 'token')}, and a window is {self.n_ctx}: give "
+                "more text, or a smaller -c"
             )
         sizes = {int(t): len(model.piece(int(i))) for t, i in zip(tokens, own, strict=True)}
         first, found = self.n_ctx // 2, []
@@ -295,7 +294,7 @@ def passes(
     folder: Path,
     spool_bytes: int,
     one_by_one: bool | None = None,
-    progress: Progress = None,
+    progress: Progress | None = None,
 ) -> Iterator[Pass]:
     """(indices of the pass's windows, version -> rows [n_windows, n_scored, n_tokens]).
 
@@ -323,8 +322,8 @@ def passes(
     size = min(max(spool_bytes, one), shutil.disk_usage(folder).free // 2) // one
     if size < 1:
         raise TrimixError(
-            f"{folder}: the logits of one window need twice {gib(one)} there; name a folder with "
-            "room by --cache, or give a smaller -c"
+            f"{folder}: the logits of one window need twice {size_text(one)} there; name a folder "
+            "with room by --cache, or give a smaller -c"
         )
     # With all models at hand nothing is gained by long passes, and less is lost by a stop.
     size = min(size, len(windows)) if one_by_one else 1

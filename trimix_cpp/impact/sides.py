@@ -11,8 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from ..files import hashing
 from ..fusion import PRECEDENCE
 from ..gguf import TYPES, read_header
 from ..quant import Profile, RoleProfile, load_profile
+from ..showing import Bars
 from ..store import RoleSpec, TrioSpec, load_spec
 from .rows import Version
 
@@ -31,9 +31,6 @@ else:
     import tomli as tomllib
 
 SOURCE, AS_IS = "source", "as-is"
-
-# A bar for one file: its name -> a context that yields what the making calls.
-Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,7 @@ class Workshop:
         TrimixError: a role has no file.
     """
 
-    def __init__(self, spec: TrioSpec, roles: Iterable[str], cache: Path, bar: Bar) -> None:
+    def __init__(self, spec: TrioSpec, roles: Iterable[str], cache: Path, bar: Bars) -> None:
         self.spec, self.cache, self.bar = spec, cache, bar
         self.roles = tuple(roles)
         for role in self.roles:

@@ -10,6 +10,5 @@ from .context import MAX_SEQ as MAX_SEQ
 from .context import Context as Context
 from .imatrix import collect as collect
 from .model import Model as Model
-from .quantize import Progress as Progress
 from .quantize import Request as Request
 from .quantize import quantize_file as quantize_file

@@ -9,7 +9,6 @@ before the first use.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -22,7 +21,8 @@ from numpy.typing import NDArray
 
 from ..errors import TrimixError
 from ..gguf import F32, Entry, ImatrixError, ImportanceMatrix
-from ..quant import Options, estimate, free_memory, gib
+from ..quant import Options, estimate, free_memory
+from ..showing import Progress, count, size_text
 from .backend import (
     Batch,
     interrupts_deferred,
@@ -35,8 +35,6 @@ from .model import Model
 # llama-imatrix passes over products of fewer tokens (tools/imatrix/imatrix.cpp).
 MIN_TOKENS = 16
 _OBJECT_SIZE = 32  # ggml.c, `struct ggml_object`, which ggml_tensor_overhead() counts too
-
-Progress = Callable[[int, int], None]
 
 
 class _Tensor(ctypes.Structure):
@@ -106,8 +104,8 @@ def collect(
     n_chunks = min(len(tokens) // chunk_size, max_chunks or len(tokens))
     if n_chunks == 0:
         raise ImatrixError(
-            f"{dataset}: has {len(tokens)} tokens, and a chunk is {chunk_size}: give more text, or "
-            "a smaller -c"
+            f"{dataset}: has {count(len(tokens), 'token')}, and a chunk is {chunk_size}: give more "
+            "text, or a smaller -c"
         )
     if progress:
         progress(0, n_chunks)
@@ -134,8 +132,8 @@ class _Run:
         needed = estimate({"large": model.header}, options, loaded=True).private
         if needed > (free := free_memory()):
             raise ImatrixError(
-                f"{model.path}: chunks of {size} tokens need {gib(needed)} and {gib(free)} are "
-                "free; a smaller -c needs less"
+                f"{model.path}: chunks of {size} tokens need {size_text(needed)} and "
+                f"{size_text(free)} are free; a smaller -c needs less"
             )
         # Kept for as long as the context: ctypes does not.
         self.callback = lib.ggml_backend_sched_eval_callback(collector)

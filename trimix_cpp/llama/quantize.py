@@ -11,7 +11,7 @@ import ctypes
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 
 from ..errors import TrimixError
 from ..processes import Call, ChildDiedError, Send
-
-Progress = Callable[[int, int], None]
+from ..showing import Progress, size_text
 
 _ERROR_LEVEL = 4  # ggml.h, `ggml_log_level`
 _TENSOR_LINE = re.compile(r"\[ *(\d+)/ *(\d+)\]")
@@ -99,7 +98,7 @@ def _work(send: Send, request: Request) -> None:
     if not _call(request, params):
         send(watch.error or "unknown reason")
     elif (free := shutil.disk_usage(request.dst.parent).free) < watch.size:
-        send(f"{watch.size / 1e6:,.1f} MB needed on disk, {free / 1e6:,.1f} MB free")
+        send(f"{size_text(watch.size)} needed on disk, {size_text(free)} free")
     else:
         params.dry_run, watch.reporting = False, True
         if not _call(request, params):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,12 @@ import numpy as np
 from ..convert.checkpoint import StoredTensor, read_json
 from ..errors import TrimixError, UsageError
 from ..files import new_folder
+from ..showing import Progress, size_text
 from .methods import METHODS, linear, merge_deltas
 from .precision import DTYPES, ROUND, Floats, encode
 from .sources import Source, Together, open_together
 from .trimming import find_trim
 
-Progress = Callable[[int, int], None]
 # Numbers of a piece: a dozen float32 arrays of this length are what a merge holds at a time.
 PIECE = 1 << 20
 SHARD_BYTES = 5_000_000_000
@@ -145,8 +145,7 @@ def _check_space(folder: Path, need: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < need:
         raise TrimixError(
-            f"not enough disk space in {folder}: {need / 1e6:,.1f} MB needed, "
-            f"{free / 1e6:,.1f} MB free"
+            f"not enough disk space in {folder}: {size_text(need)} needed, {size_text(free)} free"
         )
 
 

@@ -19,10 +19,10 @@ from typing import Any, TypeVar
 from .. import __version__
 from ..errors import TrimixError
 from ..files import read_sha256
+from ..showing import Progress
 from ..store import Repository
 
 T = TypeVar("T")
-Progress = Callable[[int, int], None]
 
 _TIMEOUT = 30.0
 # Seconds before each further try; a server that says Retry-After is taken at its word.

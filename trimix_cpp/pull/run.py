@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from ..errors import AlignmentError, TrimixError, UsageError
 from ..files import read_sha256
 from ..gguf import ModelShape, shape_of_config
+from ..showing import size_text
 from ..store import (
     FileRecord,
     Manifest,
@@ -189,7 +190,7 @@ class _Pull:
         profiles = {name: load_profile(name) for name in AUTOMATIC}
         name = default_profile(self.spec, total, profiles, offer)
         self.tell(
-            f"profile {name}, for this machine has {total / 2**30:.0f} GiB of memory "
+            f"profile {name}, for this machine has {size_text(total)} of memory "
             f"({profiles[name].description}); --profile takes another"
         )
         return name
@@ -198,12 +199,12 @@ class _Pull:
         for step in plan.steps:
             what = {"gguf": "as it is", "lora": "converted"}.get(step.kind)
             what = what or f"converted to {step.profile.type if step.profile else ''}"
-            size = "is here already" if step.name in done else f"{_gb(step.size)} to download"
+            todo = "is here already" if step.name in done else f"{size_text(step.size)} to download"
             commit = step.listing.commit[:12]
-            self.tell(f"{step.listing.name} at {commit}: {size}, {what}, {_gb(step.result)}")
+            self.tell(f"{step.listing.name} at {commit}: {todo}, {what}, {size_text(step.result)}")
 
     def _tell_memory(self, plan: Plan, offer: Offer) -> None:
-        from ..quant import Options, estimate, gib
+        from ..quant import Options, estimate
 
         shapes = {}
         for role, source in self.spec.sources.items():
@@ -213,8 +214,8 @@ class _Pull:
         if set(shapes) == set(self.spec.sources):
             needs = estimate(shapes, Options(n_ctx=_N_CTX), profile=plan.profile)
             self.tell(
-                f"all roles need about {gib(needs.total)} of memory for {_N_CTX} tokens, "
-                f"{gib(needs.weights)} of it for weights"
+                f"all roles need about {size_text(needs.total)} of memory for {_N_CTX} tokens, "
+                f"{size_text(needs.weights)} of it for weights"
             )
 
     def _check_disk(self, plan: Plan, done: list[str]) -> None:
@@ -230,11 +231,11 @@ class _Pull:
         free = shutil.disk_usage(self.root).free
         if needed > free:
             raise TrimixError(
-                f"{self.root}: this pull needs about {_gb(needed)} of disk on the way, and "
-                f"{_gb(free)} are free; make room, or name another folder by TRIMIX_HOME"
+                f"{self.root}: this pull needs about {size_text(needed)} of disk on the way, and "
+                f"{size_text(free)} are free; make room, or name another folder by TRIMIX_HOME"
             )
         if needed:
-            self.tell(f"at most about {_gb(needed)} of disk are needed on the way")
+            self.tell(f"at most about {size_text(needed)} of disk are needed on the way")
 
     def _remember(
         self, profile: str, listings: Listings, configs: Configurations, plan: Plan
@@ -302,7 +303,7 @@ class _Pull:
         self.unfinished.unlink()
         try:
             if freed := collect(self.root):
-                self.tell(f"removed what no trio uses any more: {_gb(freed)}")
+                self.tell(f"removed what no trio uses any more: {size_text(freed)}")
         except TrimixError as error:  # of another trio: this one is installed all the same
             self.tell(f"what no trio uses any more is kept: {error}")
         return manifest
@@ -360,7 +361,3 @@ def _absolute(profile: str) -> str:
 
 def _bytes_of(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-def _gb(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"

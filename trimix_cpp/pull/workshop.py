@@ -6,14 +6,14 @@ right, a GGUF file only once it is complete.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import TrimixError
 from ..files import read_sha256
 from ..gguf import TYPES
 from ..quant import RoleProfile
+from ..showing import Bar, size_text
 from ..store import FileRecord, read_json, write_json
 from .hub import Listing, RemoteFile, download
 from .plan import DIRECT, Step
@@ -104,14 +104,14 @@ def _convert_checkpoint(
     if not step.intermediate:
         outtype = DIRECT[step.profile.type]
         tell(f"converting {step.listing.name} to {step.profile.type}")
-        with _bar("converting") as progress:
+        with Bar("converting", "B") as progress:
             convert(downloads, result, outtype, progress=progress)
         return
     if between is None:
         outtype = _outtype(downloads)
         between = downloads / f"between-{outtype}.gguf"
         tell(f"converting {step.listing.name} to {outtype.upper()}")
-        with _bar("converting") as progress:
+        with Bar("converting", "B") as progress:
             convert(downloads, between, outtype, progress=progress)
     # From here on the disk needs room for two files, not for three.
     for shard in downloads.glob("*.safetensors"):
@@ -123,9 +123,8 @@ def _convert_checkpoint(
 def quantize_role(src: Path, dst: Path, profile: RoleProfile) -> None:
     """Quantize one file as a profile says; raises as `convert.quantize.quantize`."""
     from ..convert.quantize import quantize
-    from ..showing import bar
 
-    with bar("quantizing", "tensors") as progress:
+    with Bar("quantizing", "tensors") as progress:
         quantize(src, dst, profile, progress=progress)
 
 
@@ -155,14 +154,6 @@ def _fetch(listing: Listing, file: RemoteFile, dst: Path, tell: Tell) -> FileRec
     """The record of a source file; it is downloaded unless it is there."""
     if dst.is_file() and dst.stat().st_size == file.size:
         return FileRecord(file.path, file.size, file.sha256 or read_sha256(dst))
-    tell(f"downloading {listing.name}/{file.path} ({file.size / 1e6:,.1f} MB)")
-    with _bar(file.path) as progress:
+    tell(f"downloading {listing.name}/{file.path} ({size_text(file.size)})")
+    with Bar(file.path[-40:], "B") as progress:
         return FileRecord(file.path, file.size, download(listing, file, dst, tell, progress))
-
-
-@contextmanager
-def _bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
-    from ..showing import bar
-
-    with bar(label[-40:], "B") as progress:
-        yield progress

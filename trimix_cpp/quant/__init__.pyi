@@ -4,7 +4,6 @@ from .memory import check_cache_fits as check_cache_fits
 from .memory import check_fits as check_fits
 from .memory import estimate as estimate
 from .memory import free_memory as free_memory
-from .memory import gib as gib
 from .options import EXACT_CACHE as EXACT_CACHE
 from .options import Options as Options
 from .profiles import Profile as Profile

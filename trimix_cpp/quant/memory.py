@@ -15,6 +15,7 @@ import psutil
 from ..errors import TrimixError
 from ..fusion import DRAFT, PRECEDENCE
 from ..gguf import KV_TYPES, Header, ModelShape, shape_of_header
+from ..showing import size_text
 from .options import Options
 from .profiles import Profile
 from .sizes import planned_bytes, repacked_bytes
@@ -167,11 +168,12 @@ def estimate(
 def describe(needed: TrioEstimate) -> str:
     """In a line: what it is in all, and what of."""
     weights = ", ".join(
-        f"{role} {gib(one.weights + one.repacked)}" for role, one in needed.roles.items()
+        f"{role} {size_text(one.weights + one.repacked)}" for role, one in needed.roles.items()
     )
     cache = sum(role.cache for role in needed.roles.values())
     rest = needed.total - cache - sum(r.weights + r.repacked for r in needed.roles.values())
-    return f"{gib(needed.total)}: weights {weights}; KV caches {gib(cache)}; the rest {gib(rest)}"
+    caches, others = size_text(cache), size_text(rest)
+    return f"{size_text(needed.total)}: weights {weights}; KV caches {caches}; the rest {others}"
 
 
 def cache_bytes(header: Header, cells: int, type_k: str, type_v: str) -> int:
@@ -216,8 +218,8 @@ def check_cache_fits(header: Header, cells: int, type_k: str, type_v: str) -> No
     needed, free = cache_bytes(header, cells, type_k, type_v), free_memory()
     if needed > free:
         raise TrimixError(
-            f"{header.path.name}: a context of {cells} tokens needs {gib(needed)} for its KV "
-            f"cache and {gib(free)} are free; a smaller -c, or -ctk and -ctv q8_0, needs less"
+            f"{header.path.name}: a context of {cells} tokens needs {size_text(needed)} for its KV "
+            f"cache and {size_text(free)} are free; a smaller -c, or -ctk and -ctv q8_0, needs less"
         )
 
 
@@ -237,14 +239,15 @@ def check_fits(needed: TrioEstimate, *, free: int | None = None) -> str:
         largest = max(needed.roles, key=lambda role: needed.roles[role].private)
         cache = sum(role.cache for role in needed.roles.values())
         raise TrimixError(
-            f"the models need {gib(needed.private)} besides what is read from their files "
-            f"({gib(cache)} for KV caches; most for {largest}) and {gib(free)} are free; a smaller "
-            "-c, fewer sequences at once, or -ctk and -ctv q8_0 need less"
+            f"the models need {size_text(needed.private)} besides what is read from their files "
+            f"({size_text(cache)} for KV caches; most for {largest}) and {size_text(free)} are "
+            "free; a smaller -c, fewer sequences at once, or -ctk and -ctv q8_0 need less"
         )
     if needed.total > free:
         return (
-            f"the models need {gib(needed.total)} and {gib(free)} are free: weights will be read "
-            "from the disk again and again, which is slow; a profile of fewer bits needs less"
+            f"the models need {size_text(needed.total)} and {size_text(free)} are free: weights "
+            "will be read from the disk again and again, which is slow; "
+            "a profile of fewer bits needs less"
         )
     return ""
 
@@ -266,8 +269,3 @@ def free_memory() -> int:
     except (OSError, ValueError, KeyError):
         pass  # no limit that we can read
     return max(free, 0)
-
-
-def gib(size: int) -> str:
-    """`size` bytes in words: 1.2 GiB, and 80 MiB below a tenth of one."""
-    return f"{size / 2**30:.1f} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.0f} MiB"

@@ -1,6 +1,7 @@
-"""What is shown to a person: bars, pictures.
+"""What is shown to a person: results, notices, tables, sizes, progress, pictures.
 
-Any room may import it; it imports `errors` alone.
+All that is printed passes here, and is made safe for a terminal on the way. Any room may import
+it; it imports `errors` and `files` alone.
 """
 
 import lazy_loader

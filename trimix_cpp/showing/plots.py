@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..errors import TrimixError, UsageError
 from ..files import replacing
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,17 @@ def draw_heat_maps(path: Path, panels: Sequence[HeatMap]) -> None:
     figure = Figure(figsize=(5.6 * len(panels), 4.8), layout="constrained")
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         _draw(axes, panel)
+    save_figure(figure, path, 150)
+
+
+def save_figure(figure: Figure, path: Path, dpi: int) -> None:
+    """Write a picture whose kind is the name's ending, whole or not at all; raises OSError."""
     with replacing(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=150)
+        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=dpi)
 
 
 def _draw(axes: Axes, panel: HeatMap) -> None:
+    import numpy as np
     from matplotlib.colors import LogNorm, Normalize
     from matplotlib.patches import Rectangle
 

@@ -13,6 +13,7 @@ from typing import Any
 from .. import __version__
 from ..errors import TrimixError
 from ..files import replacing
+from ..showing import json_text
 
 FORMAT = 1
 _TOOLS = ("llama-cpp-python", "gguf", "huggingface-hub", "numpy")
@@ -118,8 +119,7 @@ def write_json(data: Any, path: Path) -> None:
     """Write one JSON document, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        text = json.dumps(data, ensure_ascii=False, indent=2)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(json_text(data) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:

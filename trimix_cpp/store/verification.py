@@ -9,6 +9,7 @@ from typing import Literal
 
 from ..errors import UsageError
 from ..files import read_sha256
+from ..showing import Bar
 from .manifest import FileRecord
 from .trios import home, manifests
 
@@ -47,13 +48,11 @@ def verify(names: Sequence[str] = ()) -> Iterator[Check]:
 
 
 def _state(path: Path, file: FileRecord) -> State:
-    from ..showing import bar
-
     try:
         if path.stat().st_size != file.size:
             return "damaged"
-        with bar(path.name, "B") as progress:
-            step = (lambda done: progress(done, file.size)) if progress else None
-            return "ok" if read_sha256(path, step) == file.sha256 else "damaged"
+        with Bar(path.name, "B") as progress:
+            found = read_sha256(path, lambda done: progress(done, file.size))
+            return "ok" if found == file.sha256 else "damaged"
     except FileNotFoundError:
         return "missing"

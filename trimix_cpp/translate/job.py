@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
@@ -13,10 +14,10 @@ from typing import Any
 
 from .. import __version__
 from ..quant import Options
+from ..showing import Bar
 from ..store import TrioSpec, sha256
 from .engine import Translator
 from .journal import Journal
-from .progress import Progress
 from .segments import Result
 from .task import Task
 from .units import Layout, Outcome, Unit
@@ -107,37 +108,18 @@ def finish(
     left = [unit for unit in units_of(layouts) if unit not in outcomes]
     if not left:
         return
-    counter = _Counter(layouts, outcomes)
-    with start() as translator, Progress(len(layouts), counter.done, quiet=quiet) as progress:
+    total, tokens = len(outcomes) + len(left), 0
+    with start() as translator, Bar("translating", "texts", done=len(outcomes), quiet=quiet) as bar:
+        began = time.monotonic()
         for unit, outcome in translator.run(left):
             if journal is not None:
                 journal.add(unit, outcome)
             outcomes[unit] = outcome
-            progress.update(counter.finished(unit), outcome.tokens)
+            tokens += outcome.tokens
+            speed = tokens / max(time.monotonic() - began, 1e-3)
+            bar(len(outcomes), total, f"{speed:.1f} tokens/s")
     if journal is not None:
         journal.sync()
-
-
-class _Counter:
-    """Counts the segments that are done when their last unit is."""
-
-    def __init__(self, layouts: Sequence[Layout], outcomes: dict[Unit, Outcome]) -> None:
-        self._left: list[int] = []
-        self._segments: dict[Unit, list[int]] = {}
-        for i, layout in enumerate(layouts):
-            missing = [unit for unit in set(layout.asked) if unit not in outcomes]
-            self._left.append(len(missing))
-            for unit in missing:
-                self._segments.setdefault(unit, []).append(i)
-        self.done = self._left.count(0)
-
-    def finished(self, unit: Unit) -> int:
-        """How many segments `unit` was the last one of."""
-        count = 0
-        for i in self._segments.pop(unit):
-            self._left[i] -= 1
-            count += self._left[i] == 0
-        return count
 
 
 def results_of(layouts: Iterable[Layout], outcomes: Mapping[Unit, Outcome]) -> dict[int, Result]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..fusion import Weights
+from ..showing import count
 from .segments import Result
 from .units import Layout, Outcome, Unit, reasons_of
 
@@ -84,19 +85,19 @@ class Report:
     def lines(self) -> list[str]:
         """The summary in words, then the first of the segments to look at."""
         parts = [
-            f"{self.segments} segments: {self.translated} translated",
+            f"{count(self.segments, 'segment')}: {self.translated} translated",
             f"{self.passed_through} passed through",
             f"{self.untranslated} left as they were" if self.untranslated else "",
             f"{len(self.flagged)} to look at",
             f"{self.retries} tried twice" if self.retries else "",
         ]
-        speed = f"{self.tokens} tokens, {self.seconds:.1f} s"
+        speed = f"{count(self.tokens, 'token')}, {self.seconds:.1f} s"
         if self.resumed:
-            speed += f"; {self.resumed} of {self.generations} texts were in the journal"
+            speed += f"; {self.resumed:,} of {count(self.generations, 'text')} were in the journal"
         lines = [", ".join(filter(None, parts)) + f" ({speed})"]
         if self.dropped_shots:
             lines.append(
-                f"exemplars were left out of {self.dropped_shots} prompts: too long for -c"
+                f"exemplars were left out of {count(self.dropped_shots, 'prompt')}: too long for -c"
             )
         return lines + self.warnings()
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..fusion import Doubles, Weights
-from ..showing import HeatMap
+from ..showing import HeatMap, Table, count
 from .samples import Average, Criterion, Scores
 
 # chrF++ is the score that the demo's model card has, too.
@@ -105,10 +105,10 @@ class Report:
         """For the terminal: the grid with the best marked, and what else is known."""
         scores = self.scores
         lines = [
-            f"{count(len(scores.n_tokens), 'prompt')}, {int(scores.n_tokens.sum()):,} tokens "
-            "scored. Perplexity of the prompts:",
+            f"{count(len(scores.n_tokens), 'prompt')}, "
+            f"{count(int(scores.n_tokens.sum()), 'token')} scored. Perplexity of the prompts:",
             "",
-            *self._table(),
+            self._table(),
             "",
         ]
         marked = "least of the grid"
@@ -118,11 +118,11 @@ class Report:
         lines += [
             f"* {marked}. Best: {_show(weights)}, perplexity {_short(perplexity(least))}.",
             "",
-            *self._others(),
+            self._others(),
         ]
         return "\n".join(lines)
 
-    def _table(self) -> list[str]:
+    def _table(self) -> str:
         grid = self.scores.grid
         values = np.exp(self.scores.mean_nll(self.average))
         best = self.scores.on_grid(self.criterion, self.average)
@@ -131,17 +131,10 @@ class Report:
             for i, row in enumerate(values)
         ]
         heads = [f"beta {grid.betas[0]:g} ", *(f"{beta:g} " for beta in grid.betas[1:])]
-        columns = list(zip(heads, *cells, strict=True))
-        widths = [max(map(len, column)) for column in columns]
-        names = ["", *(f"alpha {alpha:g}" for alpha in grid.alphas)]
-        side = max(map(len, names))
-        rows = zip(names, [heads, *cells], strict=True)
-        return [
-            f"{name:<{side}}  {' '.join(map(str.rjust, row, widths))}".rstrip()
-            for name, row in rows
-        ]
+        rows = [[f"alpha {a:g}", *line] for a, line in zip(grid.alphas, cells, strict=True)]
+        return Table(["", *heads], rows).text()
 
-    def _others(self) -> list[str]:
+    def _others(self) -> str:
         scores = self.scores
         rows = []
         for name in self.criteria:
@@ -160,8 +153,7 @@ class Report:
             )
         if self.upper_bound:
             rows.append(("upper bound", self._bound()))
-        side = max(len(label) for label, _ in rows)
-        return [f"{label:<{side}}  {value}" for label, value in rows]
+        return Table([], rows).text()
 
     def _bound(self) -> str:
         assert self.upper_bound is not None
@@ -242,8 +234,3 @@ def _short(value: float | None) -> str:
     if value < 1000:
         return f"{value:#.4g}"
     return f"{value:.0f}" if value < 1e6 else f"{value:.3e}"
-
-
-def count(n: int, noun: str) -> str:
-    """A number and what it counts: 1 prompt, 2 prompts."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"

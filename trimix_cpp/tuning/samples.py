@@ -31,11 +31,10 @@ from ..fusion import (
     grid_entropies,
     minimise_grid,
 )
+from ..showing import Progress
 
 Average = Literal["prompts", "tokens"]
 Criterion = Literal["ppl", "ppl-opt", "ent"]
-Progress = Callable[[int, int], None] | None
-
 
 SINGLES = {"large": (1.0, 0.0), "cpt": (0.0, 1.0), "base": (0.0, 0.0)}
 
@@ -161,7 +160,7 @@ def score_prompts(
     grid: Grid,
     *,
     fine: bool = False,
-    progress: Progress = None,
+    progress: Progress | None = None,
 ) -> Scores:
     """Evaluate the prompts one after the other, what they all begin with only once.
 

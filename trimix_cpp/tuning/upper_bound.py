@@ -7,16 +7,16 @@ references stays from it, not to choose by.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from ..decoding import Decoder, Trio
 from ..decoding import Sequence as Text
 from ..errors import TrimixError
 from ..fusion import Plausibility, Weights
+from ..showing import Progress
 
 Metric = Literal["chrf", "accuracy"]
-Progress = Callable[[int, int], None] | None
 # The paper's tasks end an answer at a line break.
 STOPS = ("\n",)
 
@@ -29,7 +29,7 @@ def answers(
     max_tokens: int,
     plausibility: Plausibility | None = None,
     prefix: int = 0,
-    progress: Progress = None,
+    progress: Progress | None = None,
 ) -> list[list[str]]:
     """The greedy answer of each pair to each prompt, first line, stripped: [n_pairs][n_prompts].
 
