@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trimix_cpp.files import atomic
+from trimix_cpp import files
+from trimix_cpp.errors import TrimixError, UsageError
 from trimix_cpp.showing import size_text
 
 from .errors import ConvertError
@@ -18,14 +19,15 @@ def check_destination(dst: Path, *, force: bool) -> None:
     """Refuse a destination that cannot, or must not, be written.
 
     Raises:
-        ConvertError: `dst` is a folder, its folder is missing, or it exists and `force` is off.
+        UsageError: it names no file.
+        ConvertError: else what `trimix_cpp.files.check_destination` finds.
     """
-    if dst.is_dir():
-        raise ConvertError(f"{dst} is a folder: name the GGUF file to write, e.g. {dst}/model.gguf")
-    if not dst.parent.is_dir():
-        raise ConvertError(f"{dst.parent} is not a folder: create it first")
-    if dst.exists() and not force:
-        raise ConvertError(f"{dst} exists already: choose another name, or overwrite with --force")
+    try:
+        files.check_destination(dst, force=force)
+    except UsageError:
+        raise
+    except TrimixError as error:
+        raise ConvertError(str(error)) from None
 
 
 def check_space(folder: Path, need: int) -> None:
@@ -39,13 +41,13 @@ def check_space(folder: Path, need: int) -> None:
 
 @contextmanager
 def replacing(dst: Path) -> Iterator[Path]:
-    """`trimix_cpp.files.atomic.replacing`, with one line for what the system refuses.
+    """`trimix_cpp.files.replacing`, with one line for what the system refuses.
 
     Raises:
         ConvertError: the system refused to read or write (no space, no permission, …).
     """
     try:
-        with atomic.replacing(dst) as temporary:
+        with files.replacing(dst) as temporary:
             yield temporary
     except OSError as error:
         raise system_error(error, dst) from error

@@ -6,7 +6,6 @@ was made of.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -17,11 +16,12 @@ from typing import Any
 
 import tomlkit
 
-from trimix_cpp.files import replacing
+from trimix_cpp.errors import TrimixError
+from trimix_cpp.files import edit_toml, read_json, replacing, write_json, write_toml
 from trimix_cpp.fusion import PRECEDENCE
 from trimix_cpp.gguf import TYPES, Header, read_header
 from trimix_cpp.quant import Profile, RoleProfile
-from trimix_cpp.showing import Bars, Progress, json_text
+from trimix_cpp.showing import Bars, Progress
 from trimix_cpp.store import RoleSpec, TrioSpec
 
 from .atomic import check_space, system_error
@@ -174,7 +174,7 @@ def _check_free(dst: Path, allowed: bool) -> None:
 def _note(folder: Path, record: dict[str, Any], name: str, made_of: Any) -> None:
     """Remember what a file is made of; None while it is not finished."""
     record[name] = made_of
-    _write_text(folder / RECORD, json_text(record) + "\n")
+    write_json(record, folder / RECORD)
 
 
 def _link(source: Path, dst: Path) -> None:
@@ -215,7 +215,7 @@ def _write_trio(
 ) -> None:
     """`trio.toml`: the trio's own file with other models; without one, what is known of it."""
     if spec.path is not None:
-        document = tomlkit.parse(spec.path.read_text(encoding="utf-8"))
+        document = edit_toml(spec.path)
     else:
         document = tomlkit.document()
         document["weights"] = [spec.weights.alpha, spec.weights.beta]
@@ -228,7 +228,7 @@ def _write_trio(
     cache = tomlkit.table()
     cache["type_k"], cache["type_v"] = profile.type_k, profile.type_v
     document["cache"] = cache
-    _write_text(folder / TRIO_FILE, tomlkit.dumps(document))
+    write_toml(document, folder / TRIO_FILE)
 
 
 def _model(spec: RoleSpec, name: str, adapter: str | None) -> Any:
@@ -241,12 +241,7 @@ def _model(spec: RoleSpec, name: str, adapter: str | None) -> Any:
 
 def _read_record(folder: Path) -> dict[str, Any]:
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = read_json(folder / RECORD)
+    except TrimixError:
         return {}  # nothing is known to be finished
     return record if isinstance(record, dict) else {}
-
-
-def _write_text(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

@@ -126,3 +126,13 @@ def test_a_full_disk_is_told_before_anything_is_written(
     with pytest.raises(TrimixError, match="are free"):
         random_models.write_trio(tmp_path, "tiny-a+tiny-b")
     assert not list(tmp_path.iterdir())
+
+
+def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "large.gguf").write_text("mine")
+    with (
+        pytest.raises(TrimixError, match=r"large\.gguf exists already: name another folder"),
+        random_models.random_trio("tiny-a+tiny-b", {}, tmp_path),
+    ):
+        pass
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("large.gguf", "mine")]

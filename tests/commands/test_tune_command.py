@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from trimix_cpp.commands import main
-from trimix_cpp.showing.plots import HeatMap, draw_heat_maps
+from trimix_cpp.errors import TrimixError
+from trimix_cpp.showing.plots import HeatMap, check_plot, draw_heat_maps
 from trimix_cpp.store.spec import load_spec
 
 from ..support.cli import trimix
@@ -191,6 +192,20 @@ def test_a_plot(tmp_path: Path, name: str, start: bytes) -> None:
     draw_heat_maps(tmp_path / name, [panel, flat])
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_bytes().startswith(start)
+
+
+def test_a_plot_replaces_plots_alone(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    panel = HeatMap("b", (0.1,), (0.3,), np.zeros((1, 1)), (0, 0), str)
+    for name in ("a.png", "a.svg", "a.pdf", "a.eps"):
+        path = tmp_path / name
+        draw_heat_maps(path, [panel])
+        draw_heat_maps(path, [panel])
+        path.write_bytes(b"a photograph")
+        with pytest.raises(TrimixError, match="exists already: it is no plot"):
+            check_plot(path)
+    with pytest.raises(TrimixError, match="is not a folder"):
+        check_plot(tmp_path / "none" / "a.png")
 
 
 def test_the_plot_of_the_grid(jsonl: Path, tmp_path: Path) -> None:

@@ -7,13 +7,12 @@ within a few tens. The vocabulary has the real one's sizes and padding; text bec
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import gguf
 import numpy as np
@@ -21,7 +20,7 @@ from gguf import GGMLQuantizationType as Type
 from numpy.typing import NDArray
 
 from ..errors import TrimixError, UsageError
-from ..files import replacing
+from ..files import check_destination, read_json, replacing, write_json
 from ..gguf import ModelShape, Tensor
 from ..quant import RoleProfile, planned_type
 from ..showing import size_text
@@ -108,24 +107,19 @@ def random_trio(
     keep.mkdir(parents=True, exist_ok=True)
     wanted = {"shapes": name, "types": dict(types)}
     manifest, files = keep / _MANIFEST, _files(keep)
-    there = all(path.is_file() for path in files.values()) and manifest.is_file()
-    if not there or _read(manifest) != wanted:
-        manifest.unlink(missing_ok=True)
+    ours = manifest.is_file()
+    there = ours and all(path.is_file() for path in files.values())
+    if not there or read_json(manifest) != wanted:
+        for path in files.values():
+            check_destination(path, force=ours, advice="name another folder with --keep")
+        write_json({}, manifest)  # not finished, and ours
         files = write_trio(keep, name, types)
-        with replacing(manifest) as path:
-            path.write_text(json.dumps(wanted, indent=2), encoding="utf-8")
+        write_json(wanted, manifest)
     yield files
 
 
 def _files(folder: Path) -> dict[str, Path]:
     return {role: folder / f"{role}.gguf" for role in ("base", "cpt", "large")}
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 def write_trio(folder: Path, name: str, types: Mapping[str, str] | None = None) -> dict[str, Path]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from ..errors import TrimixError
-from ..files import replacing
+from ..files import check_destination, parse_json, read_text, write_json
 from ..fusion import Weights
-from ..showing import json_text
 
 _FORMAT = "trimix-conversation"
 _VERSION = 1
-_MAX_BYTES = 64 * 1024 * 1024
 
 
 @dataclass
@@ -45,19 +42,21 @@ def write_chat(path: Path, chat: SavedChat) -> None:
     Raises:
         TrimixError: it cannot be written, or `path` is there and is not a saved conversation.
     """
-    if path.exists():
-        try:
-            read_chat(path)
-        except TrimixError:
-            raise TrimixError(
-                f"{path}: is there and is not a saved conversation; choose another name"
-            ) from None
-    text = json_text(_document(chat)) + "\n"
+    check_destination(
+        path, ours=_is_chat, advice="it is not a saved conversation; choose another name"
+    )
     try:
-        with replacing(path, private=True) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
+        write_json(_document(chat), path, private=True)
     except OSError as error:
         raise TrimixError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def _is_chat(path: Path) -> bool:
+    try:
+        read_chat(path)
+    except TrimixError:
+        return False
+    return True
 
 
 def read_chat(path: Path) -> SavedChat:
@@ -66,22 +65,11 @@ def read_chat(path: Path) -> SavedChat:
     Raises:
         TrimixError: it is missing, or not a saved conversation.
     """
+    text = read_text(path)
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ValueError("it is too large")
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return _checked(document)
-    except OSError as error:
-        raise TrimixError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except json.JSONDecodeError as error:
-        why = f"line {error.lineno} is not JSON"
-    except UnicodeError:
-        why = "it is not UTF-8 text"
-    except RecursionError:
-        why = "it is nested too deeply"
+        return _checked(parse_json(text, "it"))
     except (ValueError, OverflowError, TrimixError) as error:
-        why = str(error)
-    raise TrimixError(f"{path}: is not a saved conversation: {why}")
+        raise TrimixError(f"{path}: is not a saved conversation: {error}") from None
 
 
 def _document(chat: SavedChat) -> dict[str, Any]:

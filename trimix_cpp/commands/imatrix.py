@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import TrimixError, UsageError
+from ..errors import UsageError
 from ..showing import Bar, count, show
 
 
@@ -59,17 +59,13 @@ def command(
     MODEL is best F32, F16, BF16 or Q8_0; TEXT in the language, and of the kind, that the model is
     meant for. The file is llama-imatrix's GGUF format.
     """
-    from trimix_cpp.convert.atomic import check_destination
-
+    from ..files import check_destination, read_text
     from ..gguf import write_imatrix
 
     check_destination(output, force=force)
     if any(output.exists() and path.exists() and output.samefile(path) for path in (model, text)):
         raise UsageError(f"{output} is a source itself: choose another file")
-    try:
-        content = text.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise TrimixError(f"{text}: is not UTF-8 text") from None
+    content = read_text(text)
     from ..llama import Model, collect
 
     with Model(model, n_gpu_layers=gpu_layers) as loaded, Bar("reading", "chunks") as progress:

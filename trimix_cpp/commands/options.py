@@ -15,7 +15,8 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from ..errors import TrimixError
+from .. import files
+from ..files import decode_utf8
 from ..fusion import METHODS
 from ..runtime import (
     LIMITS,
@@ -215,23 +216,5 @@ def read_text(path: Path | None) -> str:
         TrimixError: it cannot be read, or is not UTF-8; the line is named.
     """
     if path is None or str(path) == "-":
-        name, data = "standard input", sys.stdin.buffer.read()
-    else:
-        try:
-            name, data = str(path), path.read_bytes()
-        except OSError as error:
-            raise TrimixError(f"{path}: {error.strerror}") from None
-    return decode_utf8(data, name)
-
-
-def decode_utf8(data: bytes, name: str) -> str:
-    """`data` as text, a byte order mark left out.
-
-    Raises:
-        TrimixError: it is not UTF-8; the line is named.
-    """
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise TrimixError(f"{name}: line {line} is not UTF-8; save it as UTF-8") from None
+        return decode_utf8(sys.stdin.buffer.read(), "standard input")
+    return files.read_text(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
+from ..files import check_destination, is_stream
 from ..runtime import ModelFlags, find_models
 from ..showing import Table, count, show, show_json, size_text
 from .impact_options import evaluation_options, open_evaluation, read_texts
@@ -65,8 +67,10 @@ def command(ram: str, reserve: str | None, as_json: bool, models: ModelFlags, **
     if kept >= whole:
         raise UsageError("--reserve leaves nothing of --ram")
     output: Path | None = flags["output"]
-    if output and output.exists() and not flags["force"]:
+    if output and os.path.lexists(output) and not (flags["force"] or is_stream(output)):
         raise UsageError(f"{output} exists already; --force overwrites it")
+    if output:
+        check_destination(output, force=True)
     types, kv_types = _names(flags["types"], kv=False), _names(flags["kv_types"], kv=True)
     texts = read_texts(flags["texts"], by_file=False)
     spec = find_models(models).spec

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import StoppedError, UsageError
+from ..files import read_text
 from ..runtime import DecodingFlags
 from ..showing import count, json_text, notice
-from .options import decode_utf8, decoding_options
+from .options import decoding_options
 
 if TYPE_CHECKING:
     from ..runtime import Settings
@@ -304,7 +305,7 @@ def _shots(path: Path | None) -> tuple[tuple[str, str], ...]:
 
     if path is None:
         return ()
-    shots = read_shots(decode_utf8(path.read_bytes(), str(path)), str(path))
+    shots = read_shots(read_text(path), str(path))
     if len(shots) > MAX_SHOTS:
         notice(f"{path}: has {len(shots)} exemplars; the first {MAX_SHOTS} are taken")
     return tuple(shots[:MAX_SHOTS])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .atomic import replacing
+from ..errors import TrimixError
+from .destinations import real_path
+from .json import read_json, write_json
 
 _CHUNK = 1 << 20
 # Within this time of its last change a file may change again without a new time stamp.
@@ -41,34 +43,31 @@ def sha256(path: Path, cache: Path) -> str:
     Raises:
         OSError: the file cannot be read. A cache that cannot be read or written is no error.
     """
-    path = path.resolve()
+    path = real_path(path)
     status = path.stat()
     state = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-    entries = _read(cache)
+    entries = _known(cache)
     known = entries.get(str(path))
-    if isinstance(known, dict) and known.get("state") == state:
+    if isinstance(known, dict) and known.get("state") == state and "sha256" in known:
         return str(known["sha256"])
     value = read_sha256(path)
     if time.time() - status.st_mtime > _SETTLED_SECONDS:
         entries.pop(str(path), None)
         entries[str(path)] = {"state": state, "sha256": value}
-        _write(cache, dict(list(entries.items())[-_MOST_ENTRIES:]))
+        _keep(cache, dict(list(entries.items())[-_MOST_ENTRIES:]))
     return value
 
 
-def _read(cache: Path) -> dict[str, Any]:
+def _known(cache: Path) -> dict[str, Any]:
     try:
-        entries = json.loads(cache.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        entries = read_json(cache)
+    except TrimixError:
         return {}
     return entries if isinstance(entries, dict) else {}
 
 
-def _write(cache: Path, entries: dict[str, Any]) -> None:
+def _keep(cache: Path, entries: dict[str, Any]) -> None:
     # Two processes may overwrite each other's entries: a hash is then only computed once more.
-    try:
+    with suppress(OSError):
         cache.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(cache) as temporary:
-            temporary.write_text(json.dumps(entries), encoding="utf-8")
-    except OSError:
-        return
+        write_json(entries, cache)

@@ -22,7 +22,7 @@ import numpy as np
 import tomlkit
 
 from ..errors import TrimixError
-from ..files import replacing
+from ..files import write_toml
 from ..fusion import BLOCK, Doubles, Judge, Rows, Weights, blocks, fuse
 from ..gguf import Header
 from ..quant import Hardware, Options, Profile, RoleProfile, estimate
@@ -289,8 +289,7 @@ def write_profile(profile: Profile, path: Path) -> None:
         table = tomlkit.table()
         table["type"] = profile.roles[role].type
         document[role] = table
-    with replacing(path) as temporary:
-        temporary.write_text(tomlkit.dumps(document), encoding="utf-8")
+    write_toml(document, path)
 
 
 def with_cache(version: Version, kind: str) -> Version:

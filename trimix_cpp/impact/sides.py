@@ -10,25 +10,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import TrimixError, UsageError
-from ..files import hashing
+from ..files import is_toml_path, read_toml, sha256
 from ..fusion import PRECEDENCE
 from ..gguf import TYPES, read_header
 from ..quant import Profile, RoleProfile, load_profile
 from ..showing import Bars
 from ..store import RoleSpec, TrioSpec, load_spec
 from .rows import Version
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 SOURCE, AS_IS = "source", "as-is"
 
@@ -80,8 +74,8 @@ class Side:
     def identity(self, roles: Iterable[str], cache: Path) -> list[list[Any]]:
         """What decides about its logits, for keys of caches: hashes, not names."""
 
-        def sha256(path: Path | None) -> str | None:
-            return hashing.sha256(path, cache / "sha256.json") if path else None
+        def hashed(path: Path | None) -> str | None:
+            return sha256(path, cache / "sha256.json") if path else None
 
         found = []
         for role in sorted(roles):
@@ -89,8 +83,8 @@ class Side:
             found.append(
                 [
                     role,
-                    sha256(version.path),
-                    sha256(version.lora),
+                    hashed(version.path),
+                    hashed(version.lora),
                     version.lora_scale,
                     version.type_k,
                     version.type_v,
@@ -222,7 +216,7 @@ class Workshop:
         from ..llama import version
 
         found = [
-            hashing.sha256(path, self.cache / "sha256.json"),
+            sha256(path, self.cache / "sha256.json"),
             choice.as_json() if choice else kind,
             version() if choice else "",
         ]
@@ -239,10 +233,9 @@ def uniform(name: str, type_k: str = "f16", type_v: str = "f16") -> Profile:
 
 def _is_trio(name: str) -> bool:
     """Whether a TOML file is a trio's, not a profile's."""
-    path = Path(name)
-    if path.suffix != ".toml":
+    if not is_toml_path(name):
         return False
     try:
-        return "models" in tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return "models" in read_toml(Path(name), "profile")
+    except TrimixError:
         return False  # whoever reads it as a profile says what is wrong

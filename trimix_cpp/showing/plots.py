@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import TrimixError, UsageError
-from ..files import replacing
+from ..files import check_destination, replacing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,9 +44,11 @@ class HeatMap:
 def check_plot(path: Path) -> None:
     """Find out before long work whether a picture can be written to `path`.
 
+    One that is there is replaced if matplotlib drew it.
+
     Raises:
         UsageError: the name's ending is no kind of picture.
-        TrimixError: matplotlib is missing.
+        TrimixError: matplotlib is missing, or another file is there, or none can be written.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -55,6 +57,12 @@ def check_plot(path: Path) -> None:
     kinds = FigureCanvasAgg.get_supported_filetypes()
     if path.suffix[1:].lower() not in kinds:
         raise UsageError(f"--plot: {path}: name it .png, .pdf or .svg")
+    check_destination(path, ours=_is_drawn, advice="it is no plot; choose another name")
+
+
+def _is_drawn(path: Path) -> bool:
+    # Every kind of picture names the program that made it, SVG and PDF near one of the ends.
+    return path.is_file() and b"matplotlib" in path.read_bytes().lower()
 
 
 def draw_heat_maps(path: Path, panels: Sequence[HeatMap]) -> None:
