@@ -67,10 +67,11 @@ def write_toml(document: TOMLDocument, path: Path, newline: str = "\n") -> None:
 
 
 def _parsed(parse: Callable[[str], T], path: Path, text: str, *errors: type[Exception]) -> T:
+    expected = (ValueError, *errors)
     try:
         return parse(text.replace("\r\n", "\n"))
     except RecursionError:
         raise TrimixError(f"{path}: is nested too deeply") from None
-    except (ValueError, *errors) as error:  # a number of thousands of digits too
+    except expected as error:  # a number of thousands of digits too
         why = " ".join(str(error).split())[:200]
         raise TrimixError(f"{path}: is not a readable TOML file ({why})") from None
