@@ -67,7 +67,7 @@ def write_toml(document: TOMLDocument, path: Path, newline: str = "\n") -> None:
 
 
 def _parsed(parse: Callable[[str], T], path: Path, text: str, *errors: type[Exception]) -> T:
-    expected = (ValueError, *errors)
+    expected: tuple[type[Exception], ...] = (ValueError, *errors)
     try:
         return parse(text.replace("\r\n", "\n"))
     except RecursionError:
