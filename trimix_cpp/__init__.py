@@ -7,6 +7,16 @@
 docs/python.md tells the rest. Nothing heavy is imported before something is loaded.
 """
 
+import os
+import sys
+
+# `python -m trimix_cpp` puts the current folder, which may hold anything, first on the path; -m
+# stands in for the program's name until `__main__` is found. A checkout needs it, as the last.
+if sys.argv[:1] == ["-m"] and os.path.isdir(sys.path[0] or "."):
+    _here = sys.path.pop(0)
+    if os.path.samefile(os.path.dirname(os.path.dirname(__file__)), _here or "."):
+        sys.path.append(_here)
+
 import lazy_loader
 
 __version__ = "0.1.0"
