@@ -154,9 +154,9 @@ def test_a_bar_starts_no_process(tmp_path: Path) -> None:
     (tmp_path / "shows.py").write_text(
         "import sys, multiprocessing, psutil\n"
         "multiprocessing.set_start_method('spawn')\n"
-        "from trimix_cpp.showing import bar\n"
+        "from trimix_cpp.showing import Bar\n"
         "sys.stderr.isatty = lambda: True\n"
-        "with bar('reading', 'B') as show:\n"
+        "with Bar('reading', 'B') as show:\n"
         "    show(1, 2)\n"
         "assert not psutil.Process().children()\n"
     )
