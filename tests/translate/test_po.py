@@ -211,7 +211,7 @@ def test_it_is_written_as_polib_writes_it(texts: dict[str, str]) -> None:
         (HEADER + '\nmsgid "a"\nhello\n', "line 6: not gettext PO"),
         (HEADER + '\nmsgstr "a"\n', "line 5: not gettext PO"),
         (HEADER + '\nmsgid "a"\n', "line 5: not gettext PO"),
-        (HEADER + '\nmsgid "a"\n#~ msgstr ""\n', "line 5: not gettext PO"),
+        (HEADER + '\nmsgid "a"\n#~ msgstr ""\n', "line 6: not gettext PO"),
         (HEADER + '\n#| msgid "a"\n"b"\nmsgid "c"\nmsgstr ""\n', "line 6: not gettext PO"),
         (HEADER + '"Plural-Forms: nplurals=2; plural=n+;\\n"\n', "Plural-Forms make no sense"),
         (HEADER + '"Plural-Forms: nplurals=99; plural=0;\\n"\n', "Plural-Forms make no sense"),

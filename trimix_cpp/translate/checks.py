@@ -17,7 +17,7 @@ _WORDS = frozenset({*map(str, range(13)), "100", "1000"})
 # "-k" and "-name" behind a space or a bracket. At the beginning of a text a dash may be a speaker's
 # ("-I know."), unless columns, a value or a comma follow.
 _OPTION = re.compile(
-    r"(?:(?<=[\s(\[{\"'|,/«“‘])|^(?=-\S+(?:\s\s|\t|[,=\[<]|$)|--))"
+    r"(?:(?<=[\s(\[{\"'|,/«“‘])|^(?=-\S+(?:(?: \S+)?(?:\s\s|\t)|$)|-\S+[,=\[<]|--))"
     r"(?:--[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?|-[A-Za-z](?![A-Za-z])|-[a-z][a-z0-9-]*[a-z0-9])"
 )
 # Keys that a program reads: [y/n], (Y/n/q), [yes/no]. "(n/a)" and "(s/he)" are words.
@@ -25,17 +25,19 @@ _ANSWERS = re.compile(
     r"\[[A-Za-z?](?:[/|][A-Za-z?])+\]|\((?![Nn]/[Aa]\))[A-Za-z?](?:/[A-Za-z?])+\)"
     r"|[\[(][Yy]es/[Nn]o(?:/\w+)*[\])]"
 )
+# What a list of keys begins with: "a : all kinds of data".
+_KEY = re.compile(r"^[a-z0-9](?=\s+[:=]\s)")
 
 
 def lost(source: str, translation: str, syntax: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """What `translation` loses or invents of `source`, each a phrase; () if nothing.
 
     Placeholders as `arguments.lost_or_invented` has it; numbers, in the digits of any script and
-    grouped in any way; options ("-k", "--keep"); answers that a program expects ("[y/n]").
+    grouped in any way; options ("-k", "--keep"); keys and answers that a program reads ("[y/n]").
     """
     rest, ours = _without_placeholders(source, syntax), _without_placeholders(translation, syntax)
     reasons = list(lost_or_invented(source, translation, syntax))
-    for pattern in (_OPTION, _ANSWERS):
+    for pattern in (_OPTION, _ANSWERS, _KEY):
         want, have = Counter(pattern.findall(rest)), Counter(pattern.findall(ours))
         for word, gone, come in (("loses", want, have), ("invents", have, want)):
             reasons += [f"{word} {', '.join(gone - come)}"] if gone - come else []

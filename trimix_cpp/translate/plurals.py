@@ -62,7 +62,10 @@ def of_header(value: str) -> Plurals | None:
     plurals = Plurals(int(match[1]), " ".join(match[2].split()))
     if not 1 <= plurals.count <= 9:
         raise ValueError(f"nplurals={plurals.count}")
-    plurals.for_one()
+    choose: Callable[[int], int] = c2py(plurals.rule)
+    for n in range(1001):
+        if not 0 <= choose(n) < plurals.count:
+            raise ValueError(f"there is no form {choose(n)}, which n = {n} takes")
     return plurals
 
 

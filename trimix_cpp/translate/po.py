@@ -1,81 +1,73 @@
 """gettext PO files: what is not translated yet is sent.
 
-polib reads the entries. It is not used to write them: it wraps every string and comment anew, puts
-header fields into its own order and obsolete entries at the end. So only the lines of a
-translated entry are replaced in the text of the file.
+Only the strings of a translated message, its flags and its previous text are replaced in the text
+of the file; a writer of PO files would wrap and order everything anew.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-
-import polib
 
 from ..errors import TrimixError
 from ..prompts import language
 from .lines import one_line
 from .placeholders import placeholders
 from .plurals import Plurals, of_header, of_language
+from .po_syntax import Message, PoSyntaxError, literal, parse, spellings
 from .segments import FormatOptions, Result, Segment
 
 NOTE = "# trimix-cpp: "  # what a translator comment of ours begins with
 
-# Characters at which Python's splitlines, and with it polib, would cut a line.
-_BREAKS = "\v\f\x1c\x1d\x1e\x85\u2028\u2029\r"
-_STRING = re.compile(
-    r'(?:(?:msgctxt|msgid|msgid_plural|msgstr|msgstr\[\d\])\s+)?"(?:[^"\\]|\\.)*"\s*'
-)
-_Reveal = Callable[[str], str]
-_WIDTH = 78  # polib's and, with the quotation marks, gettext's default
+_WIDTH = 78  # gettext's default, with the quotation marks
+# Contexts as they were before msgctxt: KDE's "_: Button\n", and "noun|Print" of glib and others.
+_KDE_CONTEXT = re.compile(r"_: [^\n]*\n(?=.)", re.DOTALL)
+_CONTEXT = re.compile(r"[A-Za-z][\w .:/-]{0,60}\|(?=[^\s|][^|]*$)")
+_Edit = tuple[int, int, str]
 
 
 @dataclass
 class _Entry:
-    """An entry and the lines it has in the file, `start` to `stop`."""
+    """A message, and the key of each of its forms that is sent."""
 
-    entry: polib.POEntry
-    start: int
-    stop: int
-    keys: dict[int | None, int] = field(default_factory=dict)  # plural form (or None): key
+    message: Message
+    keys: dict[int | None, int] = field(default_factory=dict)
 
 
 class PoFile:
     """A PO catalogue, or a template.
 
-    Entries without a translation are sent, and fuzzy ones with the option; obsolete ones never.
-    Of an entry with plural forms, every form of the *target* language is a segment: the one that
-    is for n = 1 from msgid, the others from msgid_plural. A translated entry loses `fuzzy` and
-    its previous msgid (`#|`); a flagged one becomes fuzzy and gets a comment that says why.
+    Messages without a translation are sent, and fuzzy ones with the option; obsolete ones never.
+    Of a message with plural forms, every form of the *target* language is a segment: the one that
+    is for n = 1 from msgid, the others from msgid_plural. A translated message loses `fuzzy` and
+    its previous text (`#|`); a flagged one becomes fuzzy and gets a comment that says why.
 
     What a template leaves open in its header is filled in when something is translated: the
-    charset, Language, and Plural-Forms if there are plural entries.
+    charset, Language, and Plural-Forms if there are plural messages.
     """
 
     def __init__(self, text: str, name: str, options: FormatOptions) -> None:
-        self._name = name
-        self._lines = text.split("\n")
-        catalog, reveal = _parse(self._lines, name)
-        self._metadata = {key: reveal(value) for key, value in catalog.metadata.items()}
+        self._text, self._name = text, name
+        try:
+            messages = [message for message in parse(text) if not message.obsolete]
+        except PoSyntaxError as error:
+            raise TrimixError(f"{name}: {error}") from None
+        self._header = next((m for m in messages if _is_header(m)), None)
+        self._metadata = _metadata(self._header)
         self._check_charset()
         self._target = language(options.target) if options.target else None
+        self._messages = [message for message in messages if not _is_header(message)]
         self._plurals = self._plural_forms()
-        self._width = _wrap_width(self._lines)
+        self._width = _wrap_width(text)
         self._entries: list[_Entry] = []
         self.segments: list[Segment] = []
-        starts = [max((entry.linenum or 1) - 1, 0) for entry in catalog]
         key = 0
-        stops = [*starts, len(self._lines)][1:]
-        for entry, start, stop in zip(catalog, starts, stops, strict=True):
-            if not entry.obsolete:
-                item = _Entry(_revealed(entry, reveal), start, stop)
-                key = self._collect(item, key, options.fuzzy)
-                self._entries.append(item)
-        self._header_stop = starts[0] if starts else len(self._lines)
+        for message in self._messages:
+            key = self._collect(message, key, options.fuzzy)
 
     def _check_charset(self) -> None:
-        match = re.search(r"charset=([\w.:-]+)", self._metadata.get("Content-Type", ""))
+        match = re.search(r"charset=([\w.:-]+)", self._metadata.get("content-type", ""))
         if match and match[1].lower() not in ("utf-8", "utf8", "charset"):
             raise TrimixError(
                 f"{self._name}: the header says charset={match[1]}; convert the file with "
@@ -83,210 +75,205 @@ class PoFile:
             )
 
     def _plural_forms(self) -> Plurals:
+        """Those of the header; else as many as its translations have, or the language's."""
         try:
-            given = of_header(self._metadata.get("Plural-Forms", ""))
+            given = of_header(self._metadata.get("plural-forms", ""))
         except ValueError as error:
             why = one_line(str(error))
             raise TrimixError(
                 f"{self._name}: the header's Plural-Forms make no sense ({why}); correct them"
             ) from None
-        return given or of_language(self._target.code if self._target else "")
-
-    def _collect(self, item: _Entry, key: int, fuzzy: bool) -> int:
-        """Add the segments of an entry, whose first key is `key`; returns the next entry's."""
-        entry = item.entry
-        again = fuzzy and "fuzzy" in entry.flags
-        forms: list[tuple[int | None, str, str]] = [(None, entry.msgid, entry.msgstr)]
-        if entry.msgid_plural:
-            count = self._plurals.count
-            forms = [
-                (i, self._plural_source(entry, i), entry.msgstr_plural.get(i, ""))
-                for i in range(count)
-            ]
-        own = range(item.start, item.stop)
-        at = [
-            next((i for i in own if self._lines[i].lstrip().startswith(keyword)), None)
-            for keyword in ("msgid", "msgstr")
-        ]
-        if at[0] is None or at[1] is None:
+        if given:
+            return given
+        own = of_language(self._target.code if self._target else "")
+        translated = [m for m in self._messages if m.plural and m.forms[0].value]
+        count = max((len(message.forms) for message in translated), default=own.count)
+        if count == own.count:
+            return own
+        if count > 2:
             raise TrimixError(
-                f"{self._name}: line {item.start + 1}: not gettext PO "
-                f"(a message without {'msgid' if at[0] is None else 'msgstr'})"
+                f"{self._name}: its messages have {count} plural forms, and no Plural-Forms in the "
+                f"header say which number takes which; add them"
             )
-        syntax = frozenset(flag for flag in entry.flags if flag.endswith("-format"))
-        for form, source, done in forms:
+        return Plurals(count, "0" if count == 1 else "(n != 1)")
+
+    def _collect(self, message: Message, key: int, fuzzy: bool) -> int:
+        """Add the segments of a message, whose first key is `key`; returns the next message's."""
+        entry = _Entry(message)
+        flags = message.flags
+        again = fuzzy and "fuzzy" in flags
+        syntax = frozenset(flag for flag in flags if flag.endswith("-format"))
+        for form, source in self._sources(message):
+            done = message.forms[form].value if form in message.forms else ""
             if source and (again or not done):
-                item.keys[form] = key
-                self.segments.append(Segment(key, source, f"{self._name}:{at[0] + 1}", syntax))
+                entry.keys[form] = key
+                text, notes = _without_context(source)
+                where = f"{self._name}:{message.line}"
+                self.segments.append(Segment(key, text, where, syntax, notes))
             key += 1
+        self._entries.append(entry)
         return key
 
-    def _plural_source(self, entry: polib.POEntry, form: int) -> str:
+    def _sources(self, message: Message) -> Iterator[tuple[int | None, str]]:
+        """The forms that its translation has in the target language, and what each is made from."""
+        one = message.id.value if message.id else ""
+        if message.plural is None:
+            yield None, one
+            return
+        many = message.plural.value
         # "One file" would do for 1, but not for 21, which has the same form in Russian.
-        same = placeholders(entry.msgid) == placeholders(entry.msgid_plural)
-        one = self._plurals.for_one() if same else self._plurals.for_one_only()
-        alone = self._plurals.count == 1
-        return str(entry.msgid if form == one and not alone else entry.msgid_plural)
+        same = placeholders(one) == placeholders(many)
+        single = self._plurals.for_one() if same else self._plurals.for_one_only()
+        for form in range(self._plurals.count):
+            yield form, one if form == single and self._plurals.count > 1 else many
 
     def render(self, results: Mapping[int, Result]) -> str:
-        """The catalogue with the results; entries without any are left as they are."""
-        out: list[str] = []
-        at = 0
+        """The catalogue with the results; messages without any are left as they are."""
+        edits: list[_Edit] = []
         plural = False
-        for item in self._entries:
-            found = {form: results[key] for form, key in item.keys.items() if key in results}
-            if not found:
-                continue
-            plural = plural or bool(item.entry.msgid_plural)
-            out += self._lines[at : item.start]
-            out += self._rewritten(item, found)
-            at = item.stop
-        out += self._lines[at:]
-        if at:
-            out[: self._header_stop] = self._filled_header(plural)
-        return "\n".join(out)
+        for entry in self._entries:
+            found = {form: results[key] for form, key in entry.keys.items() if key in results}
+            if found:
+                plural = plural or entry.message.plural is not None
+                edits += self._edits(entry.message, found)
+        if edits and self._header:
+            edits += self._header_edits(self._header, plural)
+        out, at = [], 0
+        for start, end, new in sorted(edits):
+            out += [self._text[at:start], new]
+            at = end
+        return "".join([*out, self._text[at:]])
 
-    def _rewritten(self, item: _Entry, found: Mapping[int | None, Result]) -> list[str]:
-        """The lines of an entry with its results."""
-        lines = self._lines[item.start : item.stop]
-        end = "\r" if lines[0].endswith("\r") else ""
-        first = next(i for i, line in enumerate(lines) if line.lstrip().startswith("msg"))
-        comments, rest = lines[:first], lines[first:]
-        begin = next(i for i, line in enumerate(rest) if line.lstrip().startswith("msgstr"))
-        stop = _strings_end(rest, begin)
-        # What follows the strings is kept: blank lines, comments that belong to no entry.
-        translated = self._strings(item.entry, found, rest[begin:stop])
-        reasons = dict.fromkeys(
-            reason for result in found.values() if result.flagged for reason in result.reasons
-        )
-        flagged = any(result.flagged for result in found.values())
-        comments = _comments([line.rstrip("\r") for line in comments], flagged, list(reasons))
-        fresh = [line + end for line in comments]
-        return fresh + rest[:begin] + [line.rstrip("\r") + end for line in translated] + rest[stop:]
-
-    def _strings(
-        self, entry: polib.POEntry, found: Mapping[int | None, Result], old: Sequence[str]
-    ) -> list[str]:
-        """The msgstr lines; a form without a result keeps its own."""
-        if None in found:
-            return _wrapped("msgstr", found[None].text, self._width)
-        out: list[str] = []
-        for i in range(max(self._plurals.count, len(entry.msgstr_plural))):
-            own = [n for n, line in enumerate(old) if line.lstrip().startswith(f"msgstr[{i}]")]
-            if i in found:
-                out += _wrapped(f"msgstr[{i}]", found[i].text, self._width)
-            elif own:
-                out += old[own[0] : _strings_end(old, own[0] + 1, ('"',))]
+    def _edits(self, message: Message, found: Mapping[int | None, Result]) -> Iterator[_Edit]:
+        """What changes in a message that gets results."""
+        flagged = [result for result in found.values() if result.flagged]
+        reasons = dict.fromkeys(reason for result in flagged for reason in result.reasons)
+        yield from self._comment_edits(message, bool(flagged), list(reasons))
+        last = next(iter(message.forms.values()))
+        end = self._line_end(message.start)
+        texts = [strings for strings in (message.plural, message.id) if strings]
+        spelled = {char: way for strings in texts for char, way in spellings(strings).items()}
+        stale = "fuzzy" in message.flags
+        more = []
+        for form in dict.fromkeys([*message.forms, *range(self._count(message))]):
+            strings = message.forms.get(form)
+            keyword = "msgstr" if form is None else f"msgstr[{form}]"
+            new = ['""']
+            if form in found:
+                new = literal(found[form].text, keyword, self._width, spelled)
+                new = [_bytes_again(line, message) for line in new]
+            if strings is None:
+                more.append(end + keyword + " " + end.join(new))
+            elif form in found:
+                yield strings.tokens[0].start, strings.end, end.join(new)
+                last = strings
+            elif form is not None and form >= self._plurals.count and (stale or not strings.value):
+                # A template has two forms, whatever the language.
+                yield self._text.rindex('"', 0, strings.start) + 1, strings.end, ""
             else:
-                out.append(f'msgstr[{i}] ""')
-        return out
+                last = strings
+        if more:
+            yield last.end, last.end, "".join(more)
 
-    def _filled_header(self, plural: bool) -> list[str]:
-        """The header's lines, with what a template leaves open."""
-        lines = self._lines[: self._header_stop]
-        given = self._metadata.get("Plural-Forms", "")
-        code = (self._target.aliases[:1] or (self._target.code,))[0] if self._target else None
-        for i, line in enumerate(lines):
-            line = line.replace("charset=CHARSET", "charset=UTF-8")
-            if code:
-                line = re.sub(r'^"Language:\s*\\n"', rf'"Language: {code}\\n"', line)
-            if plural and self._target:
-                line = line.replace("nplurals=INTEGER; plural=EXPRESSION;", self._plurals.header)
-            lines[i] = line
-        strings = [i for i, line in enumerate(lines) if line.startswith('"')]
-        if plural and self._target and strings and not given:
-            last = strings[-1]
-            end = "\r" if lines[last].endswith("\r") else ""
-            lines.insert(last + 1, f'"Plural-Forms: {self._plurals.header}\\n"{end}')
-        return lines
+    def _count(self, message: Message) -> int:
+        return self._plurals.count if message.plural else 0
 
+    def _line_end(self, at: int) -> str:
+        stop = self._text.find("\n", at)
+        return "\r\n" if stop > 0 and self._text[stop - 1] == "\r" else "\n"
 
-def _parse(lines: Sequence[str], name: str) -> tuple[polib.POFile, _Reveal]:
-    """The file as polib reads it, and what turns its strings into the file's.
-
-    Raises:
-        TrimixError: it is no PO file.
-    """
-    _check_strings(lines, name)
-    text = "\n".join(line.removesuffix("\r") for line in lines)
-    free = (chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in text)
-    hide = dict(zip(map(ord, _BREAKS), free, strict=False))
-    show = {ord(stand_in): chr(code) for code, stand_in in hide.items()}
-    try:
-        # The line break at the end keeps polib from taking a short text for a file's name.
-        catalog = polib.pofile(text.translate(hide) + "\n")
-    except (OSError, ValueError, IndexError) as error:
-        match = re.search(r"line (\d+)\)?(?::\s*(.*))?", str(error))
-        where = f"line {match[1]}: " if match else ""
-        what = f" ({match[2]})" if match and match[2] else ""
-        raise TrimixError(f"{name}: {where}not gettext PO{what}") from None
-    return catalog, lambda text: text.translate(show)
-
-
-def _check_strings(lines: Sequence[str], name: str) -> None:
-    """Every string is closed on its line and follows on a keyword, which polib takes on trust."""
-    before = ""
-    for number, line in enumerate(lines, 1):
-        bare = re.sub(r"^\s*#~\s*", "", line).strip()
-        if bare.startswith(("msg", '"')) and not _STRING.fullmatch(bare):
-            raise TrimixError(f"{name}: line {number}: not gettext PO (a string must end there)")
-        if bare.startswith('"') and not before.startswith(("msg", '"')):
-            raise TrimixError(f"{name}: line {number}: not gettext PO (a string without msgid)")
-        before = bare
-
-
-def _revealed(entry: polib.POEntry, reveal: _Reveal) -> polib.POEntry:
-    entry.msgid = reveal(entry.msgid)
-    entry.msgid_plural = reveal(entry.msgid_plural or "")
-    entry.msgstr = reveal(entry.msgstr)
-    return entry
-
-
-def _strings_end(lines: Sequence[str], at: int, begins: tuple[str, ...] = ("msg", '"')) -> int:
-    """The first line from `at` on that begins with none of `begins`."""
-    while at < len(lines) and lines[at].lstrip().startswith(begins):
-        at += 1
-    return at
-
-
-def _comments(lines: Sequence[str], flagged: bool, reasons: Sequence[str]) -> list[str]:
-    """The comments of an entry that is translated now: no previous msgid, fuzzy only if flagged."""
-    kept = [line for line in lines if not line.startswith(("#|", NOTE))]
-    out: list[str] = []
-    marked = not flagged
-    for line in kept:
-        if line.startswith("#,"):
-            flags = [flag.strip() for flag in line[2:].split(",")]
-            others = [flag for flag in flags if flag and flag != "fuzzy"]
-            if not marked or "fuzzy" in flags:
+    def _comment_edits(
+        self, message: Message, flagged: bool, reasons: list[str]
+    ) -> Iterator[_Edit]:
+        """No previous text, `fuzzy` only if it is flagged, and why."""
+        end = self._line_end(message.start)
+        for span in message.previous:
+            yield self._whole_line(span.start, span.end)
+        own, marked = None, not flagged
+        for comment in message.comments:
+            body = comment.text.rstrip("\r")
+            if body.startswith(NOTE):
+                yield self._whole_line(comment.start, comment.end)
+            elif body.startswith("#,"):
+                flags = [flag.strip() for flag in body[2:].split(",")]
+                others = [flag for flag in flags if flag and flag != "fuzzy"]
+                if marked and "fuzzy" not in flags:
+                    continue
                 new = ([] if marked else ["fuzzy"]) + others
-                line = f"#, {', '.join(new)}" if new else ""
                 marked = True
-            if not line:
-                continue
-        out.append(line)
-    if not marked:
-        out.append("#, fuzzy")
-    if reasons:
-        # Translator comments stand first.
-        own = [i for i, line in enumerate(out) if re.match(r"#(\s|$)", line)]
-        note = one_line(NOTE + "; ".join(reasons))
-        out.insert(own[-1] + 1 if own else 0, note)
-    return out
+                if new:
+                    yield comment.start, comment.start + len(body), f"#, {', '.join(new)}"
+                else:
+                    yield self._whole_line(comment.start, comment.end)
+            elif re.match(r"#(?:\s|$)", body):
+                own = comment
+        start = message.previous[0].start if message.previous else message.start
+        if not marked:
+            yield start, start, f"#, fuzzy{end}"
+        if reasons:
+            # Translator comments stand first.
+            note = one_line(NOTE + "; ".join(reasons))
+            first = min([start, *(comment.start for comment in message.comments)])
+            at = min(own.end + 1, start) if own else first
+            yield at, at, note + end
+
+    def _whole_line(self, start: int, end: int) -> _Edit:
+        """Take out a line; what stands before it on the line stays, with its end."""
+        if start == 0 or self._text[start - 1] == "\n":
+            return start, min(end + 1, len(self._text)), ""
+        return start, end, ""
+
+    def _header_edits(self, header: Message, plural: bool) -> Iterator[_Edit]:
+        """What a template leaves open in its header."""
+        code = (self._target.aliases[:1] or (self._target.code,))[0] if self._target else None
+        strings = header.forms[None]
+        for token in strings.tokens:
+            text = token.text.replace("charset=CHARSET", "charset=UTF-8")
+            if code:
+                text = re.sub(r'^"Language:\s*\\n', rf'"Language: {code}\\n', text)
+            if plural and self._target:
+                text = text.replace("nplurals=INTEGER; plural=EXPRESSION;", self._plurals.header)
+            if text != token.text:
+                yield token.start, token.end, text
+        if plural and self._target and not self._metadata.get("plural-forms"):
+            begin = "" if strings.value.endswith("\n") or not strings.value else r"\n"
+            line = f'"{begin}Plural-Forms: {self._plurals.header}\\n"'
+            yield strings.end, strings.end, self._line_end(header.start) + line
 
 
-def _wrapped(keyword: str, text: str, width: int) -> list[str]:
-    r"""The lines of a string: escaped, broken after `\n`, and at words if the file does so."""
-    lines = polib.POEntry(msgid="", msgstr=text).__unicode__(width).split("\n")
-    at = next(i for i, line in enumerate(lines) if line.startswith("msgstr "))
-    # polib ends an entry with an empty line.
-    return [keyword + lines[at].removeprefix("msgstr"), *lines[at + 1 : -1]]
+def _is_header(message: Message) -> bool:
+    return message.context is None and message.id is not None and not message.id.value
 
 
-def _wrap_width(lines: Sequence[str]) -> int:
+def _metadata(header: Message | None) -> dict[str, str]:
+    """The fields of the header, by name in lower case."""
+    strings = header.forms.get(None) if header else None
+    lines = strings.value.split("\n") if strings else []
+    fields = (line.partition(":") for line in lines)
+    return {name.strip().lower(): value.strip() for name, _, value in fields}
+
+
+def _without_context(source: str) -> tuple[str, tuple[str, ...]]:
+    """The text that is meant, without a context at its front, and what is to be said of it."""
+    if match := _KDE_CONTEXT.match(source):
+        return source[match.end() :], ()
+    if match := _CONTEXT.match(source):
+        return source[match.end() :], (f"begins with a context, perhaps: {match[0]}",)
+    return source, ()
+
+
+def _bytes_again(line: str, message: Message) -> str:
+    r"""A byte that is no text (`\377`) was sent as its escape: it is one again."""
+    spelled = message.id.value if message.id else ""
+    for escape in set(re.findall(r"\\[2-3][0-7]{2}", spelled)):
+        line = line.replace("\\" + escape, escape)
+    return line
+
+
+def _wrap_width(text: str) -> int:
     """0 if the file has lines that gettext would have wrapped."""
-    for line in lines:
-        # polib counts two less for every escape.
+    for line in text.split("\n"):
+        # Escapes stand in the file with a character more.
         line = line.strip()
         long = len(line) - 2 * line.count("\\") > _WIDTH + 2 and line.startswith(("msg", '"'))
         if long and re.search(r'"[^"]*\S +[^"\s]', line):

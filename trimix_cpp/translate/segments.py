@@ -21,12 +21,14 @@ class Segment:
         where: file and line, for reports: "messages.po:12".
         syntax: gettext's format flags ("c-format", "no-c-format", ...), and "markdown"; they say
             which placeholders to expect (`placeholders.placeholders`).
+        notes: why somebody should look at it, whatever its translation.
     """
 
     key: int
     text: str
     where: str
     syntax: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ class Layout:
         for piece, unit in zip(self.pieces, self.units, strict=True):
             translated = outcomes[unit].text if unit else None
             texts.append(piece.text if translated is None else translated)
-        reasons = reasons_of(found)
+        reasons = (*self.segment.notes, *reasons_of(found))
         return Result(join(self.pieces, texts), bool(reasons), reasons)
 
 
