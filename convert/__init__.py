@@ -1,9 +1,9 @@
 """Hugging Face checkpoints to GGUF, as llama.cpp's own converter writes it.
 
-One module an architecture (`qwen2`, `llama`, `gemma3`), over shared parts: `checkpoint` reads,
-`architecture` holds what all have in common, `tokenizer`, `vocab`, `spm` and `pretokenizer` read
-the tokenizer, `tensors` says what happens to values on the way, `writer` writes. See
-`docs/convert.md`.
+One module an architecture (`qwen2`, `qwen3`, `llama`, `gemma2`, `gemma3`), over shared parts:
+`checkpoint` reads, `architecture` and `gemma` hold what all or some have in common, `tokenizer`,
+`vocab`, `spm` and `pretokenizer` read the tokenizer, `tensors` says what happens to values on the
+way, `writer` writes. See `docs/convert.md`.
 """
 
 from __future__ import annotations
@@ -17,16 +17,20 @@ from .architecture import Architecture
 from .atomic import check_destination, system_error
 from .checkpoint import Checkpoint, open_checkpoint
 from .errors import ConvertError
+from .gemma2 import Gemma2
 from .gemma3 import Gemma3
 from .llama import Llama
 from .qwen2 import Qwen2
+from .qwen3 import Qwen3
 from .writer import OUTTYPES, write_gguf
 
 __all__ = ["ARCHITECTURES", "OUTTYPES", "ConvertError", "Converted", "convert"]
 
 ARCHITECTURES: dict[str, type[Architecture]] = {
     "Qwen2ForCausalLM": Qwen2,
+    "Qwen3ForCausalLM": Qwen3,
     "LlamaForCausalLM": Llama,
+    "Gemma2ForCausalLM": Gemma2,
     "Gemma3ForCausalLM": Gemma3,
     "Gemma3ForConditionalGeneration": Gemma3,
 }

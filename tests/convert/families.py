@@ -1,4 +1,4 @@
-"""Tiny checkpoints of Llama 2, Llama 3 and Gemma 3, made without torch or transformers."""
+"""Tiny checkpoints of Llama, Qwen3 and Gemma, made without torch or transformers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, proce
 
 from . import spm_tokenizers as spm
 from .languages import TEXTS
-from .qwen2_checkpoints import write_weights
+from .qwen2_checkpoints import write_tokenizer, write_weights
 
 # Llama 3's regular expression, as its own tokenizer.json spells it.
 LLAMA3 = (
@@ -22,7 +22,7 @@ LLAMA3_ROPE = {
     "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }  # fmt: skip
-FAMILIES = ("llama2", "llama3", "gemma3")
+FAMILIES = ("llama2", "llama3", "qwen3", "gemma2", "gemma3")
 ROWS = 832
 
 
@@ -49,7 +49,7 @@ def write_family(
     takes the key out.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    values = (GEMMA3 if family == "gemma3" else LLAMA) | {
+    values = CONFIGS[family] | {
         "vocab_size": rows, "tie_word_embeddings": tied,
     } | (config or {})  # fmt: skip
     values = {key: value for key, value in values.items() if value is not None}
@@ -91,6 +91,21 @@ GEMMA3: dict[str, Any] = _COMMON | {
 }  # fmt: skip
 
 
+GEMMA2: dict[str, Any] = _COMMON | {
+    "architectures": ["Gemma2ForCausalLM"], "model_type": "gemma2", "num_hidden_layers": 3,
+    "head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 16, "rope_theta": 1e4,
+    "hidden_activation": "gelu_pytorch_tanh", "attn_logit_softcapping": 50.0,
+    "final_logit_softcapping": 30.0,
+}  # fmt: skip
+QWEN3: dict[str, Any] = _COMMON | {
+    "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "num_hidden_layers": 2,
+    "head_dim": 32, "rope_theta": 1e6, "hidden_act": "silu",
+}  # fmt: skip
+CONFIGS = {
+    "llama2": LLAMA, "llama3": LLAMA, "qwen3": QWEN3, "gemma2": GEMMA2, "gemma3": GEMMA3,
+}  # fmt: skip
+
+
 def _shapes(values: dict[str, Any], *, lm_head: bool) -> dict[str, tuple[int, ...]]:
     width, inner, rows = (
         values[k] for k in ("hidden_size", "intermediate_size", "vocab_size")
@@ -109,12 +124,12 @@ def _shapes(values: dict[str, Any], *, lm_head: bool) -> dict[str, tuple[int, ..
         "mlp.gate_proj.weight": (inner, width), "mlp.up_proj.weight": (inner, width),
         "mlp.down_proj.weight": (width, inner),
     }  # fmt: skip
-    if "sliding_window" in values:
-        layer |= {
-            "pre_feedforward_layernorm.weight": (width,),
-            "post_feedforward_layernorm.weight": (width,),
-            "self_attn.q_norm.weight": (head,), "self_attn.k_norm.weight": (head,),
-        }  # fmt: skip
+    model = values["model_type"]
+    if model.startswith("gemma"):
+        layer["pre_feedforward_layernorm.weight"] = (width,)
+        layer["post_feedforward_layernorm.weight"] = (width,)
+    if model.startswith(("gemma3", "qwen3")):
+        layer["self_attn.q_norm.weight"] = layer["self_attn.k_norm.weight"] = (head,)
     for part, key in (("self_attn", "attention_bias"), ("mlp", "mlp_bias")):
         if values.get(key):
             for name in [n for n in layer if n.startswith(part) and "norm" not in n]:
@@ -126,6 +141,9 @@ def _shapes(values: dict[str, Any], *, lm_head: bool) -> dict[str, tuple[int, ..
 
 def write_tokenizer_of(folder: Path, family: str, *, model: bool = False) -> None:
     """Write tokenizer.json, tokenizer_config.json and, if wanted, tokenizer.model."""
+    if family == "qwen3":
+        write_tokenizer(folder)
+        return
     if family == "llama3":
         llama3_tokenizer().save(str(folder / "tokenizer.json"))
         values: dict[str, Any] = {
@@ -133,10 +151,10 @@ def write_tokenizer_of(folder: Path, family: str, *, model: bool = False) -> Non
             "eos_token": "<|eot_id|>", "chat_template": "{{ bos_token }}{{ messages }} བོད",
         }  # fmt: skip
     else:
-        (folder / "tokenizer.json").write_text(json.dumps(spm.json_file(family)))
-        values = spm.settings(family)
+        (folder / "tokenizer.json").write_text(json.dumps(spm.json_file(spm.kind(family))))
+        values = spm.settings(spm.kind(family))
         if model:
-            (folder / "tokenizer.model").write_bytes(spm.model_file(family))
+            (folder / "tokenizer.model").write_bytes(spm.model_file(spm.kind(family)))
     (folder / "tokenizer_config.json").write_text(json.dumps(values))
 
 

@@ -29,6 +29,11 @@ HEADS: dict[str, list[Piece]] = {
 }  # fmt: skip
 
 
+def kind(family: str) -> str:
+    """Which of these tokenizers a family has: Gemma 2's is built as Gemma 3's."""
+    return "gemma3" if family.startswith("gemma") else family
+
+
 @cache
 def pieces(kind: str) -> tuple[Piece, ...]:
     """Special ones, bytes, then merges and characters, as SentencePiece orders and scores them."""

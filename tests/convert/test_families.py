@@ -1,4 +1,4 @@
-"""Llama 2, Llama 3 and Gemma 3: what their converted files hold, and what llama.cpp reads."""
+"""Llama, Qwen3 and Gemma: what their converted files hold, and what llama.cpp reads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from .test_convert import read, values
 Make = Callable[..., tuple[Path, dict[str, np.ndarray]]]
 ARCHS = {
     "llama2": gguf.MODEL_ARCH.LLAMA, "llama3": gguf.MODEL_ARCH.LLAMA,
-    "gemma3": gguf.MODEL_ARCH.GEMMA3,
+    "gemma3": gguf.MODEL_ARCH.GEMMA3, "gemma2": gguf.MODEL_ARCH.GEMMA2,
+    "qwen3": gguf.MODEL_ARCH.QWEN3,
 }  # fmt: skip
 
 
@@ -36,7 +37,7 @@ def expected(family: str, name: str, array: np.ndarray) -> np.ndarray:
     elif family.startswith("llama") and "self_attn.k" in name:
         heads = 2
     else:
-        return array + 1 if family == "gemma3" and name.endswith("norm.weight") else array
+        return array + 1 if family.startswith("gemma") and name.endswith("norm.weight") else array
     out = np.empty_like(array)
     size = len(array) // heads
     for row in range(len(array)):
@@ -52,7 +53,7 @@ def test_tensors(
     checkpoint: Make, tmp_path: Path, family: str, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trimix_cpp.convert.checkpoint.CHUNK_ELEMENTS", chunk)
-    src, tensors = checkpoint(family=family, config={"attention_bias": family != "gemma3"})
+    src, tensors = checkpoint(family=family, config={"attention_bias": family.startswith("llama")})
     convert(src, tmp_path / "m.gguf", "f32")
     _, written = read(tmp_path / "m.gguf")
     names = gguf.get_tensor_name_map(ARCHS[family], 7)
@@ -77,10 +78,12 @@ def test_interleaving_is_a_permutation_within_heads() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_llama_cpp_reads_the_same_tokens(checkpoint: Make, tmp_path: Path, family: str) -> None:
-    for model_file in (False, True)[: 1 if family == "llama3" else 2]:
+    for model_file in (False, True)[: 1 if family in ("llama3", "qwen3") else 2]:
         src, _ = checkpoint(f"model-{model_file}", family=family, model_file=model_file)
         tokenizer = Tokenizer.from_file(str(src / "tokenizer.json"))
-        turn = {"llama2": "</s>", "llama3": "<|eot_id|>", "gemma3": "<end_of_turn>"}[family]
+        turn = {"llama2": "</s>", "llama3": "<|eot_id|>", "qwen3": "<|im_end|>"}.get(
+            family, "<end_of_turn>"
+        )
         path = convert(src, tmp_path / "m.gguf", "f16", force=True).path
         with Model(path, vocab_only=True) as model:
             for text in [*TEXTS, f"a{turn}\nb"]:

@@ -1,4 +1,4 @@
-"""Llama 2, Llama 3 and Gemma 3 against llama.cpp's own converter, and against transformers.
+"""Llama, Qwen3 and Gemma against llama.cpp's own converter, and against transformers.
 
 See `oracle.py` for what these need.
 """
@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from trimix_cpp.convert import OUTTYPES, convert
 from trimix_cpp.llama.model import Model
 
-from .families import LLAMA3_ROPE, ROWS, write_tokenizer_of
+from .families import FAMILIES, LLAMA3_ROPE, ROWS, write_tokenizer_of
 from .languages import TEXTS
 from .oracle import differences, llama_logits, official
 
@@ -40,9 +40,15 @@ BARE_GEMMA: dict[str, Any] = dict.fromkeys(
     ["rope_theta", "rope_local_base_freq", "max_position_embeddings", "rms_norm_eps",
      "hidden_activation"],
 )  # fmt: skip
+BARE_GEMMA2: dict[str, Any] = BARE_GEMMA | dict.fromkeys(
+    ["attn_logit_softcapping", "final_logit_softcapping", "sliding_window"]
+)
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
 # Of the random weights where logits are compared. llama.cpp looks GELU up in a table of F16 values,
 # so that a Gemma with large activations is further off than 1e-3.
-DEVIATION = {"llama": 0.2, "gemma": 0.02}
+DEVIATION = {"llama": 0.2, "qwen3": 0.2, "gemma": 0.02}
+# The pre-tokenizer that the original is told, where it is not Llama 3's.
+PRE = {"qwen3": "qwen2"}
 # Family, then options of `write_family`.
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama 2": ("llama2", {"tied": False, "model_file": True}),
@@ -59,6 +65,18 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama 3, rope, transformers 5": ("llama3", {"config": FIVE_LLAMA, "shards": 2}),
     "llama 3, wide heads": ("llama3", {"config": {"head_dim": 48, "rope_scaling": LLAMA3_ROPE}}),
     "llama 3, biases": ("llama3", {"config": {"attention_bias": True, "mlp_bias": True}}),
+    "qwen 3": ("qwen3", {"tied": False}),
+    "qwen 3, tied, in shards": ("qwen3", {"dtype": "bfloat16", "shards": 3}),
+    "qwen 3, duplicated head": ("qwen3", {"lm_head": True, "dtype": "float16"}),
+    "qwen 3, heads of 128 by default": (
+        "qwen3",
+        {"config": {"head_dim": None, "hidden_size": 512}, "tied": False},
+    ),
+    "qwen 3, yarn": ("qwen3", {"config": {"rope_scaling": YARN}}),
+    "gemma 2": ("gemma2", {"model_file": True}),
+    "gemma 2 in shards": ("gemma2", {"dtype": "bfloat16", "shards": 3, "model_file": True}),
+    "gemma 2, duplicated head": ("gemma2", {"lm_head": True, "model_file": True}),
+    "gemma 2, only what has no default": ("gemma2", {"config": BARE_GEMMA2, "model_file": True}),
     "gemma 3": ("gemma3", {"model_file": True}),
     "gemma 3 in shards": ("gemma3", {"dtype": "bfloat16", "shards": 3, "model_file": True}),
     "gemma 3, duplicated head": ("gemma3", {"lm_head": True, "model_file": True}),
@@ -74,7 +92,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-EVERY_TYPE = ("llama 2", "llama 3, rope", "gemma 3")
+EVERY_TYPE = ("llama 2", "llama 3, rope", "qwen 3", "gemma 2", "gemma 3")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +105,7 @@ def test_same_file_as_llama_cpp(checkpoint: Make, tmp_path: Path, case: str, out
     src, _ = checkpoint("tiny-model", family=family, **options)
     (src / "generation_config.json").write_text('{"temperature": 0.7, "top_k": 20}')
     (src / "README.md").write_text("---\nlicense: llama2\nlanguage: [bo]\n---\n")
-    theirs = official(src, tmp_path / "theirs.gguf", outtype, pre="llama-bpe")
+    theirs = official(src, tmp_path / "theirs.gguf", outtype, pre=PRE.get(family, "llama-bpe"))
     ours = convert(src, tmp_path / "ours.gguf", outtype).path
     found = differences(ours, theirs)
     if found == ["rope_freqs.weight"]:  # torch's powers may differ in the last bit
@@ -178,6 +196,13 @@ def transformers_models() -> dict[str, Callable[[Any], Any]]:
         "llama3": lambda t: llama(
             t, tie_word_embeddings=True, rope_theta=5e5, rope_scaling=dict(LLAMA3_ROPE)
         ),
+        "qwen3": lambda t: t.Qwen3ForCausalLM(
+            t.Qwen3Config(**small, num_hidden_layers=2, head_dim=32)
+        ),
+        "gemma2": lambda t: t.Gemma2ForCausalLM(
+            # The kernels of attention that need no softcap are not used.
+            t.Gemma2Config(**{**gemma, "num_hidden_layers": 4}, attn_implementation="eager")
+        ),
         "gemma3": lambda t: t.Gemma3ForCausalLM(t.Gemma3TextConfig(**gemma)),
         "gemma3, multimodal": multimodal,
     }
@@ -200,8 +225,9 @@ def saved(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Any]:
 
 
 def test_same_file_from_what_transformers_saves(saved: tuple[Path, Any], tmp_path: Path) -> None:
-    src, _ = saved
-    theirs = official(src, tmp_path / "theirs.gguf", "f16", pre="llama-bpe")
+    src, model = saved
+    pre = PRE.get(model.config.model_type, "llama-bpe")
+    theirs = official(src, tmp_path / "theirs.gguf", "f16", pre=pre)
     ours = convert(src, tmp_path / "ours.gguf", "f16").path
     assert differences(ours, theirs) == []
 
@@ -217,7 +243,7 @@ def test_logits_equal_those_of_transformers(saved: tuple[Path, Any], tmp_path: P
     assert np.abs(llama_logits(tmp_path / "m.gguf", ids) - expected).max() < 1e-3
 
 
-@pytest.mark.parametrize("family", ["llama2", "llama3", "gemma3"])
+@pytest.mark.parametrize("family", ["llama2", "llama3", "qwen3", "gemma2", "gemma3"])
 def test_older_spellings_give_the_same_logits(
     checkpoint: Make, tmp_path: Path, family: str
 ) -> None:
@@ -237,7 +263,7 @@ def test_older_spellings_give_the_same_logits(
 def test_saved_tokenizers_of_transformers_5(checkpoint: Make, tmp_path: Path) -> None:
     """Saved anew, a tokenizer has other files: the vocabulary and the tokens stay the same."""
     transformers = pytest.importorskip("transformers")
-    for family in ("llama2", "llama3", "gemma3"):
+    for family in FAMILIES:
         src, _ = checkpoint(family, family=family)
         convert(src, tmp_path / "before.gguf", "f32", force=True)
         transformers.AutoTokenizer.from_pretrained(src).save_pretrained(src)
