@@ -91,7 +91,7 @@ def architecture_of(checkpoint: Checkpoint) -> Architecture:
     family = ARCHITECTURES.get(checkpoint.architecture)
     if family is None:
         raise ConvertError(
-            f"{checkpoint.folder} holds a {checkpoint.architecture}, which is not supported "
-            f"(supported: {', '.join(sorted(ARCHITECTURES))})"
+            f"{checkpoint.folder} holds a {checkpoint.architecture}; converted here are "
+            f"{', '.join(sorted(ARCHITECTURES))}; others are for llama.cpp's convert_hf_to_gguf.py"
         )
     return family(checkpoint)

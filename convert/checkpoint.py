@@ -128,6 +128,13 @@ class Checkpoint:
         return names[0]
 
 
+# quantization_config's names of how weights were quantized -> what people call it.
+_METHODS = {
+    "gptq": "GPTQ", "awq": "AWQ", "bitsandbytes": "bitsandbytes", "fp8": "FP8", "hqq": "HQQ",
+    "compressed-tensors": "compressed-tensors", "mxfp4": "MXFP4", "aqlm": "AQLM", "eetq": "EETQ",
+}  # fmt: skip
+
+
 def open_checkpoint(folder: Path) -> Checkpoint:
     """Read a checkpoint's configuration and the headers of its safetensors files.
 
@@ -138,8 +145,12 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         what = "is a file" if folder.exists() else "does not exist"
         raise ConvertError(f"{folder} {what}: name the folder of a Hugging Face checkpoint")
     config = read_config(folder)
-    if config.get("quantization_config"):
-        raise ConvertError(f"{folder} holds quantized weights: convert the original checkpoint")
+    if quantized := config.get("quantization_config"):
+        method = quantized.get("quant_method") if isinstance(quantized, dict) else None
+        known = f" ({_METHODS[str(method)]})" if str(method) in _METHODS else ""
+        raise ConvertError(
+            f"{folder} holds quantized weights{known}: convert the original checkpoint"
+        )
     return Checkpoint(folder, config, _index(folder))
 
 

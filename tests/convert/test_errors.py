@@ -94,7 +94,8 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "config a list": (lambda s: (s / "config.json").write_text("[]"), "must hold a JSON object"),
     "unknown architecture": (
         config(architectures=["MambaForCausalLM"]),
-        "a MambaForCausalLM, which is not supported (supported: Gemma3ForCausalLM, ",
+        "Gemma3ForConditionalGeneration, LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM; "
+        "others are for llama.cpp's convert_hf_to_gguf.py",
     ),
     "no architecture": (config(architectures=None), "names no architecture"),
     "no hidden size": (config(hidden_size=None), "has no 'hidden_size'"),
@@ -102,6 +103,15 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "heads": (config(num_key_value_heads=3), "cannot share"),
     "rope": (config(rope_scaling={"type": "dynamic"}), "rope type 'dynamic' is not supported"),
     "quantized": (config(quantization_config={"bits": 4}), "convert the original checkpoint"),
+    "quantized, told how": (
+        config(quantization_config={"quant_method": "awq"}),
+        "quantized weights (AWQ): convert the original",
+    ),
+    "quantized, in a list": (config(quantization_config=[{}]), "convert the original checkpoint"),
+    "quantized by a list": (
+        config(quantization_config={"quant_method": ["gptq"]}),
+        "convert the original checkpoint",
+    ),
     "does not fit gguf": (config(max_position_embeddings=2**40), "does not fit GGUF"),
     "only pickle": (pickled, "pickle files (pytorch_model.bin), which are never loaded"),
     "no weights": (lambda s: (s / "model.safetensors").unlink(), "holds no model*.safetensors"),
