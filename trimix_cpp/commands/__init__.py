@@ -34,6 +34,7 @@ NAMES = (
     "bench",
     "pull",
     "list",
+    "scan",
     "show",
     "rm",
     "verify",
