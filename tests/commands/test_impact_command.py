@@ -113,6 +113,95 @@ def test_free_running(
     assert document(capsys, *arguments, "--profiles", "source,Q4_0", *more) == found
 
 
+def test_what_is_called_alike_is_told_apart(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Texts and profiles of one file name in two folders stay two rows."""
+    paths, profiles = [], []
+    for folder, text in (("a", UYGHUR), ("b", TIBETAN)):
+        (tmp_path / folder).mkdir()
+        paths.append(tmp_path / folder / "uig.txt")
+        paths[-1].write_text(text, encoding="utf-8")
+        profiles.append(tmp_path / folder / "mine.toml")
+        kind = "Q8_0" if folder == "a" else "Q4_0"
+        lines = [f'[{role}]\ntype = "{kind}"' for role in ("large", "cpt", "base")]
+        profiles[-1].write_text("\n".join(lines), encoding="utf-8")
+    twins = [part for path in paths for part in ("--text", str(path))]
+    names = ",".join(map(str, profiles))
+    for by, known in (("file", {"uig", "more", "bod"}), ("language", {"uig", "bod"})):
+        # "uig" is a label, or another file: the twins are called by their paths.
+        found = document(capsys, *arguments, *twins, "--profiles", names, "--slices", by)
+        labels = {*known, *map(str, paths)} - ({"uig"} if by == "file" else set())
+        if by == "file":
+            labels |= {name for name in found["windows"] if name.endswith("impact0/uig.txt")}
+        assert set(found["windows"]) == labels
+        assert set(found["profiles"][0]["slices"]) == {"all", *labels}
+        assert [profile["name"] for profile in found["profiles"]] == list(map(str, profiles))
+        losses = [p["slices"]["all"]["fused"]["Mean KLD"]["value"] for p in found["profiles"]]
+        assert losses[0] < losses[1]
+
+
+def test_no_slice_is_called_as_the_whole(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "all.txt").write_text(UYGHUR, encoding="utf-8")
+    text = str(tmp_path / "all.txt")
+    code, _, err = run(capsys, *arguments, "--text", f"all={text}", "--profile", "Q8_0")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "another label" in err
+    found = document(
+        capsys,
+        *arguments,
+        "--text",
+        text,
+        "--profile",
+        "Q8_0",
+        "--slices",
+        "language",
+        "--no-noise",
+    )
+    slices = found["profiles"][0]["slices"]
+    assert set(slices) == {"all", "uig", "bod", text}
+    assert slices["all"]["fused"]["positions"] > slices[text]["fused"]["positions"]
+
+
+def test_answers_that_are_damaged_on_the_disk_are_given_again(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    prompts, cache = tmp_path / "prompts.jsonl", tmp_path / "cache"
+    prompts.write_text(json.dumps({"prompt": UYGHUR[:20]}), encoding="utf-8")
+    more = ["--profile", "Q8_0", "--no-noise", "--answers", str(prompts), "-n", "4"]
+    more += ["--cache", str(cache)]
+    expected = document(capsys, *arguments, *more)
+    files = list((cache / "answers").iterdir())
+    assert len(files) == 2
+    for wrong in (b"", b"[]", b"[[1, 2]]", b'{"tokens": 1}', b"[" * 100_000):
+        for path in (*files, cache / "sha256.json"):
+            path.write_bytes(wrong)
+        assert document(capsys, *arguments, *more) == expected
+    known = {str(path.resolve()): {"state": [1], "sha256": 5} for path in cache.rglob("*.gguf")}
+    (cache / "sha256.json").write_text(json.dumps(known), encoding="utf-8")
+    assert document(capsys, *arguments, *more) == expected
+
+
+def test_a_text_is_measured_before_anything_is_made(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "short.txt").write_text("abc", encoding="utf-8")
+    options = [
+        *arguments[1:],
+        "--text",
+        str(tmp_path / "short.txt"),
+        "--cache",
+        str(tmp_path / "c"),
+    ]
+    for name, more in ("impact", ["--profile", "Q4_0"]), ("plan", ["--ram", "1GiB"]):
+        code, out, err = run(capsys, name, *options, *more)
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert "has 3 tokens, and a window is 32" in err
+    assert list((tmp_path / "c").rglob("*.gguf")) == []
+
+
 def test_places_of_the_first_difference() -> None:
     base = [Answer((1, 2, 3), "a"), Answer((1, 2), "b"), Answer((5,), "c")]
     other = [Answer((1, 9, 3), "x"), Answer((1, 2, 3), "b"), Answer((5,), "c")]
@@ -174,7 +263,10 @@ def test_exact_mode_has_no_noise(arguments: list[str]) -> None:
     done = trimix(*arguments, "--profile", "Q8_0", "--reference", "Q8_0", "--exact", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["noise_floor"] == found["profiles"][0]["noise_floor"] == 0
+    (profile,) = found["profiles"]
+    assert found["noise_floor"] == profile["noise_floor"] == 0
+    # What was evaluated is what is told: exact mode has caches of one type.
+    assert {*profile["type_k"].values(), *profile["type_v"].values()} == {"q8_0"}
 
 
 def test_speed_is_measured_in_a_process_of_its_own(arguments: list[str]) -> None:

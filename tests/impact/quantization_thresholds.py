@@ -20,9 +20,9 @@ from typing import Any
 from trimix_cpp.decoding.trio import Options
 from trimix_cpp.fusion.divergences import figures
 from trimix_cpp.fusion.weights import Weights
+from trimix_cpp.impact.compare import Task, compare_sides, fused_name
+from trimix_cpp.impact.evaluator import Evaluator
 from trimix_cpp.impact.free_running import answers, difference
-from trimix_cpp.impact.measure import Task, compare_sides, fused_name
-from trimix_cpp.impact.rows import Evaluator
 from trimix_cpp.impact.sides import Workshop
 from trimix_cpp.prompts.languages import language
 from trimix_cpp.prompts.paper import translation_prompt

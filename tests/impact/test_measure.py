@@ -19,19 +19,19 @@ from trimix_cpp.fusion.divergences import Judge, figures
 from trimix_cpp.fusion.grid import Grid
 from trimix_cpp.fusion.rows import fuse
 from trimix_cpp.fusion.weights import Weights
-from trimix_cpp.impact.measure import (
+from trimix_cpp.impact.compare import (
     Task,
     alone_name,
     compare_sides,
     fused_name,
     noise_side,
-    noise_windows,
     regret,
     subsets,
     sweep_name,
 )
-from trimix_cpp.impact.rows import Evaluator, Window
+from trimix_cpp.impact.evaluator import Evaluator
 from trimix_cpp.impact.sides import Side, Workshop
+from trimix_cpp.impact.windows import Window, noise_windows
 from trimix_cpp.quant.profiles import load_profile, profile_names
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
 
@@ -89,7 +89,7 @@ def test_rows_are_those_of_the_models(
         feed = Feed(0, window.tokens[:-1], 0, len(window.targets))
         rows = trio.decode({role: [feed] for role in ROLES})
         for role in ROLES:
-            evaluator.evaluate(sides["source"].versions[role], [window], out)
+            evaluator.evaluate(sides["source"].variants[role], [window], out)
             np.testing.assert_allclose(out[0], rows[role], atol=1e-3)
 
 
@@ -115,7 +115,7 @@ def test_every_figure_is_the_fusion_of_stored_rows(
     rows = {}
     for name, role in itertools.product(("source", "Q4_0"), ROLES):
         out = np.empty((1, len(window.targets), evaluator.n_tokens), np.float32)
-        evaluator.evaluate(sides[name].versions[role], [window], out)
+        evaluator.evaluate(sides[name].variants[role], [window], out)
         rows[name, role] = out[0]
 
     def kld(weights: Weights, chosen: tuple[str, ...]) -> np.ndarray:
@@ -204,7 +204,7 @@ def test_a_stopped_run_goes_on_where_it_was(
 
         with pytest.raises(KeyboardInterrupt):
             run(cache, interrupt)
-        # Six versions a window: only whole windows are known.
+        # Six variants a window: only whole windows are known.
         left: list[int] = []
         assert run(cache, lambda _, total, left=left: left.append(total)) == expected
         assert left[0] == 6 * (len(windows) - stop // 6)
@@ -224,11 +224,22 @@ def test_a_broken_cache_is_measured_again(
         return kld
 
     expected = run()
-    files = sorted((tmp_path / "impact").rglob("*.npz"))
+    files = sorted((tmp_path / "impact").rglob("*.window"))
     assert len(files) == len(windows)
-    for size in (0, 10, files[0].stat().st_size // 2):
-        files[0].write_bytes(files[0].read_bytes()[:size])
+    whole = files[0].read_bytes()
+    other = files[1].read_bytes()
+    flipped = bytes([*whole[:-9], whole[-9] ^ 1, *whole[-8:]])
+    for damaged in (
+        b"",
+        whole[:10],
+        whole[: len(whole) // 2],
+        flipped,
+        whole + b"\0",
+        whole[:32] + other[32:],
+    ):
+        files[0].write_bytes(damaged)
         assert run() == expected
+        assert files[0].read_bytes() == whole
 
 
 def test_the_noise_floor_is_measured_on_every_slice(
@@ -266,8 +277,8 @@ def test_models_that_are_not_the_references_are_refused(
         (strange, AlignmentError, "its vocabulary differs from that of large.gguf"),
         (smaller, TrimixError, "it is no quantization of this large"),
     ):
-        wrong = replace(source.versions["large"], path=path)
-        side = replace(source, versions={**source.versions, "large": wrong})
+        wrong = replace(source.variants["large"], files=RoleSpec(path))
+        side = replace(source, variants={**source.variants, "large": wrong})
         with pytest.raises(error, match=words):
             compare_sides(evaluator, source, [side], windows, Task(Weights(1, 0)), tmp_path)
 
@@ -276,22 +287,22 @@ def test_sides_have_the_files_that_their_names_say(
     workshop: Workshop, sides: dict[str, Side], tiny_spec: TrioSpec, tmp_path: Path
 ) -> None:
     own = {role: tiny_spec.roles[role].path for role in ROLES}
-    assert {r: v.path for r, v in workshop.side("as-is").versions.items()} == own
-    assert {r: v.path for r, v in sides["source"].versions.items()} == own
-    assert {r: v.path for r, v in workshop.side("f32").versions.items()} == own
+    assert {r: v.files.path for r, v in workshop.side("as-is").variants.items()} == own
+    assert {r: v.files.path for r, v in sides["source"].variants.items()} == own
+    assert {r: v.files.path for r, v in workshop.side("f32").variants.items()} == own
     assert set(sides["Q8_0"].types.values()) == {"Q8_0"}
     made = {path: path.stat().st_mtime_ns for path in workshop.cache.glob("models/*")}
     again = workshop.side("q8_0")
-    assert again.versions == sides["Q8_0"].versions
+    assert again.variants == sides["Q8_0"].variants
     assert made == {path: path.stat().st_mtime_ns for path in workshop.cache.glob("models/*")}
     for name in profile_names():
         profile, side = load_profile(name), workshop.side(name)
         assert side.types == {role: profile.roles[role].type for role in ROLES}
         assert set(side.type_k.values()) == {profile.type_k}
     trio = tmp_path / "mine.toml"
-    files = "\n".join(f'{r} = "{v.path}"' for r, v in sides["Q8_0"].versions.items())
+    files = "\n".join(f'{r} = "{v.files.path}"' for r, v in sides["Q8_0"].variants.items())
     trio.write_text(f"[models]\n{files}\n")
-    assert workshop.side(str(trio)).versions == sides["Q8_0"].versions
+    assert workshop.side(str(trio)).variants == sides["Q8_0"].variants
     trio.write_text('[models]\nbase = "x.gguf"\n')
     with pytest.raises(TrimixError, match="has no large"):
         workshop.side(str(trio))
@@ -305,7 +316,7 @@ def test_roles_that_share_a_file_share_its_quantization(
     files = {"large": tiny_files["large"], "cpt": tiny_files["cpt"], "base": tiny_files["cpt"]}
     spec = TrioSpec("shared", {role: RoleSpec(path) for role, path in files.items()})
     side = Workshop(spec, ROLES, tmp_path, lambda _: nullcontext()).side("laptop-8gb")
-    assert side.versions["base"].path == side.versions["cpt"].path
+    assert side.variants["base"].files.path == side.variants["cpt"].files.path
     assert side.types["base"] == load_profile("laptop-8gb").roles["cpt"].type
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from trimix_cpp.fusion.divergences import figures
 from trimix_cpp.fusion.weights import Weights
-from trimix_cpp.impact.measure import Task, compare_sides, fused_name
-from trimix_cpp.impact.rows import Evaluator
+from trimix_cpp.impact.compare import Task, compare_sides, fused_name
+from trimix_cpp.impact.evaluator import Evaluator
 from trimix_cpp.impact.sides import Workshop
 from trimix_cpp.llama import model as llama_model
 from trimix_cpp.store.spec import TrioSpec
@@ -61,7 +61,7 @@ def test_figures_agree_with_llama_perplexity(
         (comparison,) = compare_sides(evaluator, reference, [side], windows, task, tmp_path)
     found = figures(comparison.positions(fused_name(("cpt",))))
     store = str(tmp_path / "logits")
-    base, quantized = (str(one.versions["cpt"].path) for one in (reference, side))
+    base, quantized = (str(one.variants["cpt"].files.path) for one in (reference, side))
     llama_perplexity("-m", base, "-f", str(text), "--kl-divergence-base", store)
     printed = llama_perplexity("-m", quantized, "--kl-divergence-base", store, "--kl-divergence")
     compared = 0

@@ -18,24 +18,24 @@ from trimix_cpp.commands.plan import size
 from trimix_cpp.errors import TrimixError, UsageError
 from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.gguf.reader import read_header
-from trimix_cpp.impact.measure import Task, compare_sides, fused_name
+from trimix_cpp.impact.compare import Task, compare_sides, fused_name
+from trimix_cpp.impact.evaluator import Evaluator
 from trimix_cpp.impact.plan import (
     Choice,
+    Choices,
     Effects,
-    Plan,
     kv_item,
-    make_plan,
+    make_choices,
     measure_effects,
-    with_cache,
     write_profile,
 )
-from trimix_cpp.impact.rows import Evaluator
 from trimix_cpp.impact.sides import Side, Workshop
 from trimix_cpp.quant.memory import estimate
 from trimix_cpp.quant.options import Options
 from trimix_cpp.quant.profiles import load_profile
 from trimix_cpp.store.spec import TrioSpec
 
+from ..support.cli import trimix
 from .test_measure import UYGHUR
 
 ROLES = ("large", "cpt", "base")
@@ -61,9 +61,9 @@ def evaluator(tiny_spec: TrioSpec) -> Iterator[Evaluator]:
 
 @pytest.fixture(scope="module")
 def effects(evaluator: Evaluator, workshop: Workshop, sides: dict[str, Side]) -> Effects:
-    source = sides["source"].versions
-    versions = {(role, name): sides[name].versions[role] for role in ROLES for name in TYPES}
-    versions |= {kv_item(role, "q8_0"): with_cache(source[role], "q8_0") for role in ROLES}
+    source = sides["source"].variants
+    versions = {(role, name): sides[name].variants[role] for role in ROLES for name in TYPES}
+    versions |= {kv_item(role, "q8_0"): source[role].with_cache("q8_0") for role in ROLES}
     windows = evaluator.windows(UYGHUR * 2, "uig")
     return measure_effects(evaluator, sides["source"], versions, windows, WEIGHTS, workshop.cache)
 
@@ -97,9 +97,9 @@ def test_half_the_variance_is_the_kld(effects: Effects) -> None:
 def test_what_was_measured_is_not_measured_again(
     effects: Effects, evaluator: Evaluator, workshop: Workshop, sides: dict[str, Side]
 ) -> None:
-    source = sides["source"].versions
-    versions = {(role, name): sides[name].versions[role] for role in ROLES for name in TYPES}
-    versions |= {kv_item(role, "q8_0"): with_cache(source[role], "q8_0") for role in ROLES}
+    source = sides["source"].variants
+    versions = {(role, name): sides[name].variants[role] for role in ROLES for name in TYPES}
+    versions |= {kv_item(role, "q8_0"): source[role].with_cache("q8_0") for role in ROLES}
     calls: list[int] = []
     again = measure_effects(
         evaluator,
@@ -115,20 +115,20 @@ def test_what_was_measured_is_not_measured_again(
     np.testing.assert_array_equal(again.covariance, effects.covariance)
 
 
-def plan_for(effects: Effects, sides: dict[str, Side], limit: int) -> Plan:
+def plan_for(effects: Effects, sides: dict[str, Side], limit: int) -> Choices:
     headers = {
-        (role, name): read_header(sides[name].versions[role].path)
+        (role, name): read_header(sides[name].variants[role].files.path)
         for role in ROLES
         for name in TYPES
     }
-    return make_plan(effects, headers, kv_types=("f16", "q8_0"), n_ctx=256, limit=limit)
+    return make_choices(effects, headers, kv_types=("f16", "q8_0"), n_ctx=256, limit=limit)
 
 
 def test_the_best_choice_is_that_of_trying_all(effects: Effects, sides: dict[str, Side]) -> None:
     plan = plan_for(effects, sides, 0)
     assert len(plan.choices) == len(TYPES) ** 3 * 2
     for choice in plan.choices:
-        headers = {r: read_header(sides[k].versions[r].path) for r, k in choice.types.items()}
+        headers = {r: read_header(sides[k].variants[r].files.path) for r, k in choice.types.items()}
         kv = dict.fromkeys(ROLES, choice.kv)
         needed = estimate(headers, Options(n_ctx=256, type_k=kv, type_v=kv))
         assert choice.memory == needed.total
@@ -151,7 +151,7 @@ def test_the_best_choice_is_that_of_trying_all(effects: Effects, sides: dict[str
 )
 def test_frontier_and_what_is_better(pairs: list[tuple[int, float]], limit: int) -> None:
     choices = [Choice({"large": "Q8_0"}, "f16", memory, kld) for memory, kld in sorted(pairs)]
-    plan = Plan(choices, limit)
+    plan = Choices(choices, limit)
     for one, other in itertools.pairwise(plan.frontier):
         assert one.memory <= other.memory
         assert one.expected > other.expected
@@ -170,10 +170,10 @@ def test_frontier_and_what_is_better(pairs: list[tuple[int, float]], limit: int)
 
 
 def test_roles_of_one_file_get_one_type(effects: Effects, sides: dict[str, Side]) -> None:
-    plan = make_plan(
+    plan = make_choices(
         effects,
         {
-            (role, name): read_header(sides[name].versions[role].path)
+            (role, name): read_header(sides[name].variants[role].files.path)
             for role in ROLES
             for name in TYPES
         },
@@ -196,16 +196,54 @@ def test_a_profile_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("8GiB", 8 << 30), ("8G", 8 << 30), ("900 MiB", 900 << 20), ("1.5gb", 3 << 29), ("7", 7)],
+    [
+        ("8GiB", 8 << 30),
+        ("8G", 8 << 30),
+        ("8gi", 8 << 30),
+        ("8 GB", 8 << 30),
+        ("900 MiB", 900 << 20),
+        ("1.5gb", 3 << 29),
+        ("7", 7),
+    ],
 )
 def test_sizes(text: str, value: int) -> None:
     assert size(text, "--ram") == value
 
 
-@pytest.mark.parametrize("text", ["", "GiB", "-1G", "0", "8 giraffes", "1e9", "9999999999T"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "GiB", "-1G", "0", "8i", "8 giraffes", "1e9", "8,5GiB", "8GO", "8 ГБ", "٨G", "9" * 5000],
+)
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(UsageError, match="--ram"):
         size(text, "--ram")
+
+
+def test_exact_mode_compares_no_caches(
+    tiny_files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every cache is q8_0 there: f16 is neither promised nor found to cost nothing."""
+    (tmp_path / "text.txt").write_text(UYGHUR, encoding="utf-8")
+    models = [part for role, path in tiny_files.items() for part in (f"--{role}", str(path))]
+    arguments = ["plan", *models, "--text", str(tmp_path / "text.txt"), "-c", "64", "-t", "1"]
+    arguments += ["--weights", "0.6,0.7", "--types", "q8_0", "--cache", str(tmp_path / "cache")]
+    arguments += ["--ram", "1GiB", "--exact"]
+    assert main([*arguments, "--kv-types", "f16,q8_0"]) == 2
+    assert "cannot compare them" in capsys.readouterr().err
+    done = trimix(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["best"]["kv"] == "q8_0"
+    assert {effect["what"] for effect in document["effects"]} == {"Q8_0"}
+
+
+@pytest.mark.parametrize(("output", "code"), [(".", 2), ("no/such/folder/mine.toml", 1)])
+def test_where_no_profile_can_be_written(
+    output: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["plan", "--ram", "1GiB", "--text", "none.txt", "--trio", "demo", "--force"]
+    assert main([*arguments, "-o", output]) == code
+    assert "folder" in capsys.readouterr().err
 
 
 def test_the_command_writes_the_profile(

@@ -10,14 +10,13 @@ import click
 
 from ..errors import UsageError
 from ..runtime import ModelFlags, find_models
-from ..showing import check_plot, notice, show, show_json
-from .impact_options import evaluation_options, open_evaluation, read_texts
-from .options import model_options, read_text
+from ..showing import notice, show, show_json
+from .impact_options import EvaluationFlags, evaluation_options, read_texts
+from .options import AnswerFlags, answer_options, model_options, plot_option, read_text
 
 if TYPE_CHECKING:
-    from ..impact import Found, Report, Task
+    from ..impact import Difference, Evaluation, Findings, Side, Task
     from ..tuning import Example
-    from .impact_options import Evaluation
 
 
 @click.command("impact", short_help="What quantization does to the fused distribution.")
@@ -52,37 +51,21 @@ if TYPE_CHECKING:
     help="Free running: answer these prompts with both sides; JSON lines with prompt and, for "
     "chrF++, reference.",
 )
-@click.option(
-    "-n",
-    "--predict",
-    type=click.IntRange(1),
-    default=200,
-    show_default=True,
-    help="Most tokens of an answer.",
-)
-@click.option(
-    "-np",
-    "--parallel",
-    type=click.IntRange(1, 256),
-    default=4,
-    show_default=True,
-    help="Answers at a time.",
-)
+@answer_options("--answers")
 @click.option("--speed", is_flag=True, help="Measure peak memory and tokens a second, too.")
 @click.option("--no-noise", is_flag=True, help="Do not measure the noise floors.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.option("--markdown", is_flag=True, help="Tables in Markdown.")
-@click.option(
-    "--plot", type=click.Path(path_type=Path), metavar="FILE.png", help="Draw the figures."
-)
+@plot_option("Draw the figures.")
 @evaluation_options
 @model_options
 def command(
     names: str,
-    reference: str,
     as_json: bool,
     markdown: bool,
+    plot: Path | None,
     models: ModelFlags,
+    evaluated: EvaluationFlags,
     **flags: Any,
 ) -> None:
     """Compare the fused distribution of a trio with that of its quantized versions.
@@ -96,22 +79,20 @@ def command(
     profiles = [name for name in names.split(",") if name]
     if not profiles:
         raise UsageError("--profile names nothing")
-    if flags["plot"]:
-        check_plot(flags["plot"])
     examples = _examples(flags["answers"]) if flags["answers"] else None
-    texts = read_texts(flags["texts"], by_file=flags["slices"] == "file")
+    texts = read_texts(evaluated.texts, by_file=flags["slices"] == "file")
     spec = find_models(models).spec
     from ..fusion import DEFAULT_GRID
     from ..impact import Task
 
-    with open_evaluation(flags, spec) as evaluation:
-        weights = evaluation.weights
-        task = Task(weights, flags["sweep"], DEFAULT_GRID if flags["grid"] else None)
-        report = _measure(evaluation, task, [reference, *profiles], texts, examples, flags)
-    if flags["plot"]:
+    with evaluated.open(spec) as evaluation:
+        grid = DEFAULT_GRID if flags["grid"] else None
+        task = Task(evaluation.weights, flags["sweep"], grid)
+        report = _measure(evaluation, task, profiles, texts, examples, **flags)
+    if plot:
         from ..impact import draw
 
-        draw(flags["plot"], report)
+        draw(plot, report)
     if as_json:
         show_json(report.document())
     else:
@@ -127,85 +108,54 @@ def _examples(path: Path) -> list[Example]:
 def _measure(
     evaluation: Evaluation,
     task: Task,
-    names: Sequence[str],
+    profiles: Sequence[str],
     texts: Sequence[tuple[str, str]],
     examples: list[Example] | None,
-    flags: dict[str, Any],
-) -> Report:
-    from ..impact import Found, Report, Task, compare_sides, fused_name, noise_side, noise_windows
+    *,
+    reference: str,
+    no_noise: bool,
+    speed: bool,
+    answering: AnswerFlags,
+    slices: str | None,
+    **_: Any,
+) -> Findings:
+    from ..impact import Finding, Findings
 
-    workshop = evaluation.workshop(task.roles)
-    reference, *sides = (workshop.side(name) for name in names)
-    evaluator = evaluation.evaluator(task.roles)
+    workshop, evaluator = evaluation.workshop(task.roles), evaluation.evaluator(task.roles)
+    # Before anything is made: a text may be too short.
     windows = evaluation.windows(evaluator, texts)
-    noise: dict[str, float] = {}
-    for side in () if flags["no_noise"] else (reference, *sides):
-        with evaluation.bar(f"noise of {side.name}", "windows") as progress:
-            (rounding,) = compare_sides(
-                evaluator,
-                side,
-                [noise_side(side)],
-                noise_windows(windows),
-                Task(task.weights),
-                evaluation.cache,
-                one_by_one=evaluation.one_by_one,
-                progress=progress,
-            )
-        noise[side.name] = rounding.mean_kld(fused_name(task.weights.roles))
-    with evaluation.bar("comparing", "windows") as progress:
-        comparisons = compare_sides(
-            evaluator,
-            reference,
-            sides,
-            windows,
-            task,
-            evaluation.cache,
-            one_by_one=evaluation.one_by_one,
-            progress=progress,
-        )
+    base, *sides = evaluation.sides(workshop, [reference, *profiles])
+    noise = {} if no_noise else evaluation.noise(evaluator, [base, *sides], windows)
+    comparisons = evaluation.compare(evaluator, base, sides, windows, task)
     evaluator.release()
-    prompt = windows[0].tokens.tolist()
-    found = [Found(one, noise.get(one.side.name)) for one in comparisons]
-    found = _with_costs(evaluation, found, prompt, flags)
+    prompt = windows[0].tokens.tolist() if speed else None
+    costs = [evaluation.cost(side, prompt) for side in sides]
+    differences: Sequence[Difference | None] = [None] * len(sides)
     if examples:
-        found = _with_answers(evaluation, reference, found, examples, flags)
-    return Report(
+        differences = _answers(evaluation, base, sides, examples, answering)
+    found = [
+        Finding(one, noise.get(one.side.name), differences[i], costs[i])
+        for i, one in enumerate(comparisons)
+    ]
+    return Findings(
         evaluation.spec.name,
         task,
-        reference,
+        base,
         found,
         evaluation.n_ctx,
-        noise.get(reference.name),
-        slices=flags["slices"] is not None,
+        noise.get(base.name),
+        slices=slices is not None,
     )
 
 
-def _with_costs(
-    evaluation: Evaluation, found: list[Found], prompt: list[int], flags: dict[str, Any]
-) -> list[Found]:
-    from dataclasses import replace
-
-    from ..impact import cost, timed_run
-
-    done = []
-    for one in found:
-        side, run = one.side, None
-        if flags["speed"]:
-            options = evaluation.options(side, 1)
-            run = timed_run(side.spec(evaluation.spec), evaluation.weights, options, prompt)
-        done.append(replace(one, cost=cost(side, evaluation.weights, evaluation.model_ctx, run)))
-    return done
-
-
-def _with_answers(
+def _answers(
     evaluation: Evaluation,
-    reference: Any,
-    found: list[Found],
-    examples: list[Example],
-    flags: dict[str, Any],
-) -> list[Found]:
-    from dataclasses import replace
-
+    base: Side,
+    sides: Sequence[Side],
+    examples: Sequence[Example],
+    answering: AnswerFlags,
+) -> list[Difference]:
+    """How the answers of every side differ from the reference's."""
     from ..impact import difference
 
     known = [example.reference for example in examples]
@@ -214,9 +164,8 @@ def _with_answers(
         notice("not every prompt has a reference: chrF++ is left out")
     scored = references if len(references) == len(examples) else None
     prompts = [example.prompt for example in examples]
-    base = evaluation.answers(reference, prompts, flags["predict"], flags["parallel"])
-    done = []
-    for one in found:
-        own = evaluation.answers(one.side, prompts, flags["predict"], flags["parallel"])
-        done.append(replace(one, answers=difference(base, own, scored)))
-    return done
+    own, *others = (
+        evaluation.answers(side, prompts, answering.max_tokens, answering.n_parallel)
+        for side in (base, *sides)
+    )
+    return [difference(own, other, scored) for other in others]

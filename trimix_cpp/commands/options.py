@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -27,7 +27,7 @@ from ..runtime import (
     SamplingFlags,
     WeightFlags,
 )
-from ..showing import LLAMA_LOG, SafeFormatter
+from ..showing import LLAMA_LOG, SafeFormatter, check_plot
 
 F = TypeVar("F", bound=Callable[..., Any])
 Option = Callable[[Any], Any]
@@ -207,6 +207,37 @@ def decoding_options(control: str, draft: str = "off") -> Callable[[F], F]:
         return command
 
     return add
+
+
+@dataclass(frozen=True)
+class AnswerFlags:
+    """How a command that measures lets models answer: most tokens, and answers at a time."""
+
+    max_tokens: int
+    n_parallel: int
+
+
+def answer_options(asked_by: str) -> Callable[[F], F]:
+    """Add the options of answers, `answering: AnswerFlags`; `asked_by` is the flag they go with."""
+    options = [
+        click.option("max_tokens", "-n", "--predict", type=bounded("max_tokens"), default=200,
+                     show_default=True, help=f"Most tokens of an answer, with {asked_by}."),
+        click.option("n_parallel", "-np", "--parallel", type=bounded("n_parallel"), default=4,
+                     show_default=True,
+                     help=f"Answers at a time, with {asked_by}; each needs a context."),
+    ]  # fmt: skip
+    return handed_over("answering", AnswerFlags, options)
+
+
+def plot_option(help: str) -> Option:
+    """`--plot FILE.png`, which is checked before any work: `plot: Path | None`."""
+
+    def check(_ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
+        if path is not None:
+            check_plot(path)
+        return path
+
+    return click.option("--plot", type=_FILE, metavar="FILE.png", callback=check, help=help)
 
 
 def read_text(path: Path | None) -> str:

@@ -13,13 +13,13 @@ from ..errors import TrimixError, UsageError
 from ..fusion import TRIO_ROLES
 from ..runtime import SCORED_ROWS, ModelFlags, RunFlags, find_models
 from ..showing import Bar, count, draw_heat_maps, notice, show, show_json
-from .options import read_text, running_options
+from .options import answer_options, plot_option, read_text, running_options
 
 if TYPE_CHECKING:
     from ..decoding import Trio
     from ..fusion import Grid
     from ..store import TrioSpec
-    from ..tuning import Example, Format, Report, UpperBound
+    from ..tuning import Example, Format, GridReport, UpperBound
 
 
 @click.command("tune", short_help="alpha and beta for a task, from sample prompts.")
@@ -68,28 +68,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="Of --upper-bound: chrF++, or equality.",
 )
-@click.option(
-    "-n",
-    "--predict",
-    type=click.IntRange(1),
-    default=200,
-    show_default=True,
-    help="Most tokens of an answer, with --upper-bound.",
-)
-@click.option(
-    "-np",
-    "--parallel",
-    type=click.IntRange(1, 256),
-    default=4,
-    show_default=True,
-    help="Answers at a time, with --upper-bound; each needs a context.",
-)
-@click.option(
-    "--plot",
-    type=click.Path(path_type=Path),
-    metavar="FILE.png",
-    help="Draw the grid as a heat map.",
-)
+@answer_options("--upper-bound")
+@plot_option("Draw the grid as a heat map.")
 @click.option(
     "--save", "task", metavar="TASK", help="Keep the pair for --weights preset --task TASK."
 )
@@ -97,7 +77,12 @@ if TYPE_CHECKING:
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 @running_options
 def command(
-    file: Path, as_json: bool, quiet: bool, models: ModelFlags, run: RunFlags, **flags: Any
+    file: Path,
+    as_json: bool,
+    plot: Path | None,
+    models: ModelFlags,
+    run: RunFlags,
+    **flags: Any,
 ) -> None:
     """Choose the weights of a task by sample prompts, without answers to them.
 
@@ -106,26 +91,22 @@ def command(
     input. The pair of the grid under which the prompts are likeliest wins.
     """
     grid, examples = _grid(flags), _examples(file, flags)
-    if flags["plot"]:
-        from ..showing import check_plot
-
-        check_plot(flags["plot"])
     if flags["upper_bound"]:
         from ..tuning import check_metric
 
         check_metric(flags["metric"])
     spec = find_models(models).spec
-    n_parallel = flags["parallel"] if flags["upper_bound"] else 1
+    n_parallel = flags["answering"].n_parallel if flags["upper_bound"] else 1
     options = run.options(spec, n_parallel=n_parallel, n_outputs=SCORED_ROWS)
     target = _save_target(flags["task"], models.trio, spec) if flags["task"] else None
     from ..decoding import Trio
 
     with Trio(spec, TRIO_ROLES, options) as trio:
-        report = _tune(trio, examples, grid, flags, quiet)
+        report = _tune(trio, examples, grid, flags)
     saved = None
     try:
-        if flags["plot"]:
-            draw_heat_maps(flags["plot"], report.heat_maps())
+        if plot:
+            draw_heat_maps(plot, report.heat_maps())
         if target:
             _save(target, flags["task"], report)
             saved = {"task": flags["task"], "path": str(target)}
@@ -133,7 +114,7 @@ def command(
         _show(report, saved, as_json)
 
 
-def _show(report: Report, saved: dict[str, str] | None, as_json: bool) -> None:
+def _show(report: GridReport, saved: dict[str, str] | None, as_json: bool) -> None:
     if as_json:
         document = report.document() | ({"saved": saved} if saved else {})
         show_json(document)
@@ -197,32 +178,30 @@ def _save_target(task: str, trio: str | TrioSpec | None, spec: TrioSpec) -> Path
     return saved_file(home(), spec.name)
 
 
-def _save(target: Path, task: str, report: Report) -> None:
+def _save(target: Path, task: str, report: GridReport) -> None:
     from ..store import home, save
 
     save(target, home(), task, report.best[0])
 
 
-def _tune(
-    trio: Trio, examples: list[Example], grid: Grid, flags: dict[str, Any], quiet: bool
-) -> Report:
+def _tune(trio: Trio, examples: list[Example], grid: Grid, flags: dict[str, Any]) -> GridReport:
     """Score the prompts, find the best pairs, and the upper bound where it is asked for."""
     import numpy as np
 
     from ..fusion import TIE
-    from ..tuning import Report, score_prompts
+    from ..tuning import GridReport, score_prompts
 
-    room = trio.n_ctx - (flags["predict"] if flags["upper_bound"] else 1)
+    room = trio.n_ctx - (flags["answering"].max_tokens if flags["upper_bound"] else 1)
     prompts, references = _fit(trio, examples, room, flags["samples"])
     fine = flags["criterion"] == "ppl-opt"
-    with Bar("scoring", "prompts", quiet=quiet) as progress:
+    with Bar("scoring", "prompts", quiet=flags["quiet"]) as progress:
         scores = score_prompts(trio, prompts, grid, fine=fine, progress=progress)
     if min(grid.shape) > 1 and np.ptp(scores.mean_nll()) <= TIE:
         notice("every pair fits the prompts alike: are the three models the same?")
     bound = None
     if flags["upper_bound"]:
-        bound = _bound(trio, prompts, references, grid, flags, quiet)
-    return Report(
+        bound = _bound(trio, prompts, references, grid, flags)
+    return GridReport(
         scores,
         flags["criterion"],
         flags["average"],
@@ -237,7 +216,6 @@ def _bound(
     references: list[str],
     grid: Grid,
     flags: dict[str, Any],
-    quiet: bool,
 ) -> UpperBound:
     """The score of every pair of the grid."""
     import numpy as np
@@ -245,8 +223,8 @@ def _bound(
     from ..tuning import UpperBound, answers, common_prefix, score
 
     pairs = [grid.weights(i, j) for i, j in np.ndindex(grid.shape)]
-    prefix, most = common_prefix(prompts), flags["predict"]
-    with Bar("answering", "answers", quiet=quiet) as progress:
+    prefix, most = common_prefix(prompts), flags["answering"].max_tokens
+    with Bar("answering", "answers", quiet=flags["quiet"]) as progress:
         found = answers(trio, prompts, pairs, max_tokens=most, prefix=prefix, progress=progress)
     values = [score(own, references, flags["metric"]) for own in found]
     return UpperBound(flags["metric"], np.array(values).reshape(grid.shape))

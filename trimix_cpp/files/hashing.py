@@ -48,8 +48,10 @@ def sha256(path: Path, cache: Path) -> str:
     state = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
     entries = _known(cache)
     known = entries.get(str(path))
-    if isinstance(known, dict) and known.get("state") == state and "sha256" in known:
-        return str(known["sha256"])
+    if isinstance(known, dict) and known.get("state") == state:
+        remembered = known.get("sha256")
+        if isinstance(remembered, str) and len(remembered) == hashlib.sha256().digest_size * 2:
+            return remembered
     value = read_sha256(path)
     if time.time() - status.st_mtime > _SETTLED_SECONDS:
         entries.pop(str(path), None)

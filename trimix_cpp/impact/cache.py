@@ -1,14 +1,15 @@
-"""What was measured of a window, kept under the hash of everything that decides about it.
+"""What was measured, kept under the hash of everything that decides about it.
 
 One file a window and comparison, written whole or not at all: a run that was killed goes on where
-it was, and another text with some of the same windows measures only the others.
+it was, and another text with some of the same windows measures only the others. Every file begins
+with the hash of the rest: one that is damaged in any way counts as not there.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,11 +20,36 @@ from numpy.typing import NDArray
 
 from ..files import replacing
 from ..fusion import Positions
-from .rows import Window
+from .windows import Window
 
 # Raised when the meaning of what is kept changes.
-_VERSION = 2
+_VERSION = 3
 _FIELDS = tuple(field.name for field in fields(Positions))
+
+
+def key_of(*parts: Any) -> str:
+    """A name for a file by what decides about its content, this llama.cpp among it; JSON."""
+    from ..llama import version
+
+    whole = json.dumps([_VERSION, version(), *parts], sort_keys=True)
+    return hashlib.sha256(whole.encode()).hexdigest()[:32]
+
+
+def keep(path: Path, data: bytes) -> None:
+    """Write `data` sealed, its folder too; raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(hashlib.sha256(data).digest() + data)
+
+
+def kept(path: Path) -> bytes | None:
+    """What `keep` wrote; None where nothing, or nothing whole, is there."""
+    try:
+        sealed = path.read_bytes()
+    except OSError:
+        return None
+    seal, data = sealed[:32], sealed[32:]
+    return data if hashlib.sha256(data).digest() == seal else None
 
 
 @dataclass(frozen=True)
@@ -48,28 +74,24 @@ class Cache:
     """
 
     def __init__(self, folder: Path, key: Any) -> None:
-        from ..llama import version
-
-        whole = json.dumps([_VERSION, version(), key], sort_keys=True)
-        self.folder = folder / "impact" / hashlib.sha256(whole.encode()).hexdigest()[:32]
+        self.folder = folder / "impact" / key_of(key)
 
     def get(self, window: Window) -> Measured | None:
-        """What is known of a window; None if nothing, or if its file is broken."""
-        try:
-            with np.load(self._path(window), allow_pickle=False) as file:
-                found = {name: file[name] for name in file.files}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        """What is known of a window; None if nothing, or if its file is damaged."""
+        data = kept(self._path(window))
+        if data is None:
             return None
-        return _unpack(found)
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            return _unpack({name: file[name] for name in file.files})
 
     def put(self, window: Window, measured: Measured) -> None:
         """Keep what a window gave; raises OSError."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(self._path(window)) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **_pack(measured))
+        out = io.BytesIO()
+        np.savez(out, **_pack(measured))
+        keep(self._path(window), out.getvalue())
 
     def _path(self, window: Window) -> Path:
-        return self.folder / f"{window.hash()}.npz"
+        return self.folder / f"{window.hash()}.window"
 
 
 def _pack(measured: Measured) -> dict[str, Any]:

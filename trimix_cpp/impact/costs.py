@@ -60,13 +60,13 @@ def cost(side: Side, weights: Weights, n_ctx: int, run: Run | None = None) -> Co
     """The cost of a side when it runs with `n_ctx` tokens of context."""
     from ..llama import hardware
 
-    used = {role: side.versions[role] for role in weights.roles}
+    used = {role: side.variants[role] for role in weights.roles}
     in_use = Side(side.name, used, side.types)
     needed = estimate(
-        {role: read_header(version.path) for role, version in used.items()},
+        {role: read_header(one.files.path) for role, one in used.items()},
         Options(n_ctx=n_ctx, type_k=in_use.type_k, type_v=in_use.type_v),
         hardware=hardware(),
-        adapters={role: v.lora.stat().st_size for role, v in used.items() if v.lora},
+        adapters={r: v.files.lora.stat().st_size for r, v in used.items() if v.files.lora},
     )
     return Cost(sum(in_use.files.values()), needed.total, n_ctx, run)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,15 @@ from ..gguf import Header
 from ..quant import Hardware, Options, Profile, RoleProfile, estimate
 from ..showing import Progress, size_text
 from .cache import Cache, Measured
-from .rows import Evaluator, Version, Window, passes
+from .evaluator import Evaluator, Variant
+from .passes import Job, measure
 from .sides import Side
+from .windows import Window
 
 Item = tuple[str, str]  # a role, and what is done to it: a type of its file, or "kv TYPE"
 
 TYPES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 KV_TYPES = ("f16", "q8_0")
-SPOOL_BYTES = 4 << 30
 
 
 def kv_item(role: str, kind: str) -> Item:
@@ -76,7 +77,7 @@ def no_effects(items: Sequence[Item]) -> Effects:
 def measure_effects(
     evaluator: Evaluator,
     reference: Side,
-    versions: Mapping[Item, Version],
+    variants: Mapping[Item, Variant],
     windows: Sequence[Window],
     weights: Weights,
     cache: Path,
@@ -84,40 +85,28 @@ def measure_effects(
     one_by_one: bool | None = None,
     progress: Progress | None = None,
 ) -> Effects:
-    """The effects of `versions`, each alone in place of the reference's; what is known is kept.
+    """The effects of `variants`, each alone in place of the reference's; what is known is kept.
 
     Raises:
         TrimixError: no position has finite logits, no memory, no disk.
     """
-    items = tuple(versions)
-    sides = {item: Side(item[1], {item[0]: version}, {}) for item, version in versions.items()}
+    items, roles = tuple(variants), weights.roles
+    sides = {item: Side(item[1], {item[0]: variant}, {}) for item, variant in variants.items()}
     key = {
         "plan": weights.coefficients,
-        "reference": reference.identity(weights.roles, cache),
+        "reference": reference.identity(roles, cache),
         "items": [[*item, side.identity([item[0]], cache)] for item, side in sides.items()],
         "exact": evaluator.exact,
     }
-    kept = Cache(cache, key)
-    found = [kept.get(window) for window in windows]
-    missing = [i for i, measured in enumerate(found) if measured is None]
-    roles = weights.roles
-    wanted = dict.fromkeys([*(reference.versions[role] for role in roles), *versions.values()])
-    for numbers, rows in passes(
-        evaluator,
-        list(wanted),
-        [windows[i] for i in missing],
-        folder=cache,
-        spool_bytes=SPOOL_BYTES,
-        one_by_one=one_by_one,
-        progress=progress,
-    ):
-        for place, i in enumerate(missing[number] for number in numbers):
-            base = {role: rows[reference.versions[role]][place] for role in roles}
-            changed = {item: rows[version][place] for item, version in versions.items()}
-            measured = _measure(base, changed, windows[i], weights)
-            kept.put(windows[i], measured)
-            found[i] = measured
-    whole = [measured.arrays for measured in found if measured is not None]
+
+    def measured(rows: Mapping[Variant, Rows], window: Window) -> Measured:
+        base = {role: rows[reference.variants[role]] for role in roles}
+        return _measure(base, {item: rows[own] for item, own in variants.items()}, window, weights)
+
+    needed = [*(reference.variants[role] for role in roles), *variants.values()]
+    job = Job(needed, measured, Cache(cache, key))
+    (found,) = measure(evaluator, [job], windows, cache, one_by_one=one_by_one, progress=progress)
+    whole = [one.arrays for one in found]
     n = int(sum(arrays["n"] for arrays in whole))
     if n == 0:
         raise TrimixError("no position has finite logits: a model file is broken")
@@ -190,7 +179,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Choices:
     """All choices, and which of them is best within a limit.
 
     Attributes:
@@ -233,23 +222,25 @@ class Plan:
         return next((c for c in self.frontier if c.expected < self.best.expected), None)
 
 
-def make_plan(
+def make_choices(
     effects: Effects,
     headers: Mapping[Item, Header],
     *,
     kv_types: Sequence[str],
+    usual_kv: str = "f16",
     n_ctx: int,
     limit: int,
     together: Sequence[frozenset[str]] = (),
     hardware: Hardware | None = None,
     adapters: Mapping[str, int] | None = None,
-) -> Plan:
+) -> Choices:
     """Every combination of the types that were measured, with memory and expected KLD.
 
     Args:
-        effects: of every type of every role, and of every KV type but the reference's f16.
+        effects: of every type of every role, and of every KV type but the reference's.
         headers: of the file of each role at each type.
         kv_types: types of the caches, the same for all roles.
+        usual_kv: the reference's.
         n_ctx: tokens of context that the trio will run with.
         limit: bytes that may be used.
         together: roles that share a file, and so a type.
@@ -266,7 +257,7 @@ def make_plan(
         for kv in kv_types:
             items: list[Item] = [*types.items()]
             caches = dict.fromkeys(roles, kv)
-            items += [kv_item(role, kv) for role in roles if kv != "f16"]
+            items += [kv_item(role, kv) for role in roles if kv != usual_kv]
             needed = estimate(
                 {role: headers[role, kind] for role, kind in types.items()},
                 Options(n_ctx=n_ctx, type_k=caches, type_v=caches),
@@ -274,7 +265,7 @@ def make_plan(
                 adapters=adapters,
             )
             found.append(Choice(types, kv, needed.total, effects.expected(items)))
-    return Plan(sorted(found, key=lambda choice: (choice.memory, choice.expected)), limit)
+    return Choices(sorted(found, key=lambda choice: (choice.memory, choice.expected)), limit)
 
 
 def write_profile(profile: Profile, path: Path) -> None:
@@ -290,8 +281,3 @@ def write_profile(profile: Profile, path: Path) -> None:
         table["type"] = profile.roles[role].type
         document[role] = table
     write_toml(document, path)
-
-
-def with_cache(version: Version, kind: str) -> Version:
-    """The version with a KV cache of another type."""
-    return replace(version, type_k=kind, type_v=kind)

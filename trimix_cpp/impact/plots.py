@@ -13,14 +13,14 @@ from ..showing import check_plot, save_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from .report import Found, Report
+    from .report import Finding, Findings
 
 _PERCENTS = (1, 5, 10, 25, 50, 75, 90, 95, 99, 99.9)
 # Below this a KLD is rounding whatever the models are; a logarithm needs something above 0.
 _LEAST = 1e-9
 
 
-def draw(path: Path, report: Report) -> None:
+def draw(path: Path, report: Findings) -> None:
     """Write the panels beside each other as a picture; its kind is the name's ending.
 
     Mean KLD of the fused distribution against memory, percentiles of the KLD, and with a sweep of
@@ -46,11 +46,11 @@ def draw(path: Path, report: Report) -> None:
     save_figure(figure, path, 80)
 
 
-def _kld(found: Found, name: str) -> float:
+def _kld(found: Finding, name: str) -> float:
     return max(found.comparison.mean_kld(name), _LEAST)
 
 
-def _memory(axes: Axes, report: Report) -> None:
+def _memory(axes: Axes, report: Findings) -> None:
     """A point a profile, with its name."""
     for found in report.found:
         if found.cost is None:
@@ -66,7 +66,7 @@ def _memory(axes: Axes, report: Report) -> None:
     axes.grid(alpha=0.3)
 
 
-def _percentiles(axes: Axes, report: Report) -> None:
+def _percentiles(axes: Axes, report: Findings) -> None:
     """A line a profile over the percentiles, evenly spaced."""
     places = range(len(_PERCENTS))
     for found in report.found:
@@ -81,9 +81,9 @@ def _percentiles(axes: Axes, report: Report) -> None:
     axes.grid(alpha=0.3)
 
 
-def _sweep(axes: Axes, report: Report, line: str, name: str) -> None:
+def _sweep(axes: Axes, report: Findings, line: str, name: str) -> None:
     """Each role's quantization as one coefficient changes: colour a profile, stroke a role."""
-    from .measure import sweep_name
+    from .compare import sweep_name
 
     strokes: dict[str, Sequence[str] | str] = {"large": "-", "cpt": "--", "base": ":"}
     points = [(value, weights) for own, value, weights in report.task.points() if own == line]

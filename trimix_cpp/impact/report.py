@@ -10,9 +10,7 @@ from typing import Any
 
 from ..fusion import Figure, figures
 from ..showing import Table, count, size_text
-from .costs import Cost
-from .free_running import Difference
-from .measure import (
+from .compare import (
     SWEEP,
     Comparison,
     Regret,
@@ -23,6 +21,8 @@ from .measure import (
     subsets,
     sweep_name,
 )
+from .costs import Cost
+from .free_running import Difference
 from .sides import Side
 
 RULE = (
@@ -34,7 +34,7 @@ _SHOWN = ("Mean KLD", "99.9% KLD", "Same top p", "Mean PPL(Q)/PPL(base)", "Bits 
 
 
 @dataclass(frozen=True)
-class Found:
+class Finding:
     """One side's findings.
 
     Attributes:
@@ -56,7 +56,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Report:
+class Findings:
     """The findings on one trio.
 
     Attributes:
@@ -64,7 +64,7 @@ class Report:
         task: what was measured.
         reference: what with.
         found: side by side.
-        noise: of the reference, as `Found.noise`.
+        noise: of the reference, as `Finding.noise`.
         n_ctx: tokens of a window.
         slices: show every label of the text by itself, too.
     """
@@ -72,7 +72,7 @@ class Report:
     trio: str
     task: Task
     reference: Side
-    found: Sequence[Found]
+    found: Sequence[Finding]
     n_ctx: int
     noise: float | None = None
     slices: bool = False
@@ -107,7 +107,7 @@ class Report:
             "profiles": [self._profile(found) for found in self.found],
         }
 
-    def _profile(self, found: Found) -> dict[str, Any]:
+    def _profile(self, found: Finding) -> dict[str, Any]:
         comparison = found.comparison
         parts = {"all": None, **({label: label for label in self.labels} if self.slices else {})}
         document: dict[str, Any] = {
@@ -197,7 +197,7 @@ class Report:
         tables = [table.markdown() if markdown else table.text() for table in self.tables()]
         return "\n\n".join(["\n".join(lines), *tables])
 
-    def _kld(self, value: float, found: Found) -> str:
+    def _kld(self, value: float, found: Finding) -> str:
         """A mean KLD; with a mark where it may be rounding."""
         mark = "~" if found.noise is not None and value <= found.noise else ""
         return f"{mark}{value:.6f}"
@@ -221,7 +221,7 @@ class Report:
                 ]
             types = [found.side.types[role] for role in roles]
             noise = "-" if found.noise is None else f"{found.noise:.6f}"
-            kv = dict.fromkeys(found.side.versions[role].type_k for role in roles)
+            kv = dict.fromkeys(found.side.variants[role].type_k for role in roles)
             rows.append([found.side.name, *types, "/".join(kv), *cells, noise])
         n = len(self.found[0].comparison.positions(self.whole, label))
         bad = sum(f.comparison.positions(self.whole, label).n_bad for f in self.found)

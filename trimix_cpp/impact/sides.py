@@ -11,18 +11,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ..errors import TrimixError, UsageError
 from ..files import is_toml_path, read_toml, sha256
 from ..fusion import PRECEDENCE
 from ..gguf import TYPES, read_header
-from ..quant import Profile, RoleProfile, load_profile
+from ..quant import Options, Profile, RoleProfile, load_profile
 from ..showing import Bars
 from ..store import RoleSpec, TrioSpec, load_spec
-from .rows import Version
+from .evaluator import Variant
 
 SOURCE, AS_IS = "source", "as-is"
 
@@ -33,40 +34,34 @@ class Side:
 
     Attributes:
         name: what the user called it.
-        versions: role -> its files and caches.
+        variants: role -> its files and caches.
         types: role -> the type of its file, for the reader.
     """
 
     name: str
-    versions: Mapping[str, Version]
+    variants: Mapping[str, Variant]
     types: Mapping[str, str]
 
     @property
     def type_k(self) -> dict[str, str]:
         """Role -> type of the keys' cache."""
-        return {role: version.type_k for role, version in self.versions.items()}
+        return {role: variant.type_k for role, variant in self.variants.items()}
 
     @property
     def type_v(self) -> dict[str, str]:
         """Role -> type of the values' cache."""
-        return {role: version.type_v for role, version in self.versions.items()}
+        return {role: variant.type_v for role, variant in self.variants.items()}
 
     @property
     def files(self) -> dict[Path, int]:
         """File -> bytes on the disk, each once."""
-        found = {}
-        for version in self.versions.values():
-            for path in (version.path, version.lora):
-                if path:
-                    found[path] = path.stat().st_size
-        return found
+        files = (variant.files for variant in self.variants.values())
+        paths = [path for one in files for path in (one.path, one.lora) if path]
+        return {path: path.stat().st_size for path in paths}
 
     def spec(self, spec: TrioSpec) -> TrioSpec:
         """The trio `spec` with the files of this side, ready to be loaded."""
-        roles = {
-            role: RoleSpec(version.path, version.lora, version.lora_scale)
-            for role, version in self.versions.items()
-        }
+        roles = {role: variant.files for role, variant in self.variants.items()}
         return TrioSpec(
             spec.name, roles, weights=spec.weights, type_k=self.type_k, type_v=self.type_v
         )
@@ -79,18 +74,10 @@ class Side:
 
         found = []
         for role in sorted(roles):
-            version = self.versions[role]
-            found.append(
-                [
-                    role,
-                    hashed(version.path),
-                    hashed(version.lora),
-                    version.lora_scale,
-                    version.type_k,
-                    version.type_v,
-                    version.n_ubatch,
-                ]
-            )
+            own = self.variants[role]
+            model, lora = hashed(own.files.path), hashed(own.files.lora)
+            scale = own.files.lora_scale
+            found.append([role, model, lora, scale, own.type_k, own.type_v, own.n_ubatch])
         return found
 
 
@@ -102,13 +89,22 @@ class Workshop:
         roles: the roles that are looked at.
         cache: the folder; it is made.
         bar: shows the progress of a file.
+        exact: the sides are evaluated in exact mode, where every cache is `EXACT_CACHE`.
 
     Raises:
         TrimixError: a role has no file.
     """
 
-    def __init__(self, spec: TrioSpec, roles: Iterable[str], cache: Path, bar: Bars) -> None:
-        self.spec, self.cache, self.bar = spec, cache, bar
+    def __init__(
+        self,
+        spec: TrioSpec,
+        roles: Iterable[str],
+        cache: Path,
+        bar: Bars,
+        *,
+        exact: bool = False,
+    ) -> None:
+        self.spec, self.cache, self.bar, self.exact = spec, cache, bar, exact
         self.roles = tuple(roles)
         for role in self.roles:
             if role not in spec.roles:
@@ -146,46 +142,46 @@ class Workshop:
 
     def profile(self, profile: Profile) -> Side:
         """The side of a profile; roles that share a file share what is made of it."""
-        versions, types = {}, {}
+        files, types = {}, {}
         for role in self.roles:
-            spec = self.spec.roles[role]
-            sharing = [r for r, s in self.spec.roles.items() if s.path == spec.path]
-            choice = profile.choice(sharing)
-            path = self._quantized(spec.path, choice)
-            made = RoleSpec(path, spec.lora, spec.lora_scale)
-            versions[role] = Version.of(role, made, profile.type_k, profile.type_v)
+            own = self.spec.roles[role]
+            choice = profile.choice([r for r, s in self.spec.roles.items() if s.path == own.path])
+            files[role] = replace(own, path=self._quantized(own.path, choice))
             types[role] = choice.type
-        return Side(profile.name, versions, types)
+        caches = (dict.fromkeys(files, kind) for kind in (profile.type_k, profile.type_v))
+        return self._side(profile.name, files, types, *caches)
 
     def _own(self, name: str) -> Side:
-        versions, types = {}, {}
-        for role in self.roles:
-            spec = self.spec.roles[role]
-            path = self._source(spec.path) if name == SOURCE else spec.path
-            kv = (self.spec.type_k, self.spec.type_v) if name == AS_IS else ({}, {})
-            versions[role] = Version.of(
-                role,
-                RoleSpec(path, spec.lora, spec.lora_scale),
-                kv[0].get(role, "f16"),
-                kv[1].get(role, "f16"),
-            )
-            types[role] = read_header(path).type_name
-        return Side(name, versions, types)
+        files = {role: self.spec.roles[role] for role in self.roles}
+        if name == AS_IS:
+            return self._side(name, files, None, self.spec.type_k, self.spec.type_v)
+        return self._side(
+            name, {role: replace(own, path=self._source(own.path)) for role, own in files.items()}
+        )
 
     def _trio(self, name: str) -> Side:
         other = load_spec(Path(name))
-        versions, types = {}, {}
-        for role in self.roles:
-            if role not in other.roles:
-                raise TrimixError(f"{name}: has no {role}, which {self.spec.name} has")
-            versions[role] = Version.of(
-                role,
-                other.roles[role],
-                other.type_k.get(role, "f16"),
-                other.type_v.get(role, "f16"),
-            )
-            types[role] = read_header(other.roles[role].path).type_name
-        return Side(other.name, versions, types)
+        if lacking := [role for role in self.roles if role not in other.roles]:
+            raise TrimixError(f"{name}: has no {lacking[0]}, which {self.spec.name} has")
+        files = {role: other.roles[role] for role in self.roles}
+        return self._side(other.name, files, None, other.type_k, other.type_v)
+
+    def _side(
+        self,
+        name: str,
+        files: Mapping[str, RoleSpec],
+        types: Mapping[str, str] | None = None,
+        type_k: Mapping[str, str] = MappingProxyType({}),
+        type_v: Mapping[str, str] = MappingProxyType({}),
+    ) -> Side:
+        """A side with these files; types are the files' own where none are given."""
+        options = Options(type_k=type_k, type_v=type_v, exact=self.exact)
+        variants = {
+            role: Variant(role, replace(own, path=own.path.resolve()), *options.cache_types(role))
+            for role, own in files.items()
+        }
+        own_types = {role: read_header(own.path).type_name for role, own in files.items()}
+        return Side(name, variants, types or own_types)
 
     def _source(self, path: Path) -> Path:
         """The file itself, or what its weights stand for in F32."""

@@ -1,5 +1,6 @@
 from .drafting import DraftFlags as DraftFlags
 from .limits import LIMITS as LIMITS
+from .limits import shown as shown
 from .limits import whole_number as whole_number
 from .models import ModelFlags as ModelFlags
 from .models import Models as Models

@@ -2,7 +2,7 @@ from .examples import Example as Example
 from .examples import Format as Format
 from .examples import parse_examples as parse_examples
 from .examples import sample as sample
-from .report import Report as Report
+from .report import GridReport as GridReport
 from .report import UpperBound as UpperBound
 from .samples import common_prefix as common_prefix
 from .samples import fit_prompts as fit_prompts

@@ -27,7 +27,7 @@ class UpperBound:
 
 
 @dataclass(frozen=True)
-class Report:
+class GridReport:
     """The findings on one task.
 
     Attributes:

@@ -1,7 +1,7 @@
 """What quantization does to the fused distribution: the whole, each role, and how they add up.
 
-One side of a comparison is the reference, the other a quantized one (`impact_sides`). Of every
-scored position both sides' logits of every role are at hand (`impact_rows`), and all else is sums:
+One side of a comparison is the reference, the other a quantized one (`sides`). Of every
+scored position both sides' logits of every role are at hand (`evaluator`), and all else is sums:
 the fused distribution with any roles quantized and the others not, under any weights.
 """
 
@@ -31,15 +31,15 @@ from ..fusion import (
 )
 from ..showing import Progress
 from .cache import Cache, Measured
-from .rows import Evaluator, Version, Window, passes
+from .evaluator import Evaluator, Variant
+from .passes import SPOOL_BYTES, Job, measure
 from .sides import Side
+from .windows import Window
 
 # The coefficient of one role goes through these values, all else stays.
 SWEEP = (0.0, *DEFAULT_VALUES)
-# Windows that the noise floor is measured on, and tokens of its batches: an odd few, so that the
-# kernels for single columns take part.
-NOISE_WINDOWS, NOISE_BATCH = 2, 7
-SPOOL_BYTES = 4 << 30
+# Tokens of the noise floor's batches: an odd few, so that the kernels for single columns take part.
+NOISE_BATCH = 7
 
 
 @dataclass(frozen=True)
@@ -229,69 +229,43 @@ def compare_sides(
     roles = task.roles
     for side in (reference, *sides):
         for role in roles:
-            evaluator.check(side.versions[role])
-    caches = [Cache(cache, _key(evaluator, reference, side, task, cache)) for side in sides]
-    found = [[own.get(window) for window in windows] for own in caches]
-    missing = [i for i in range(len(windows)) if any(row[i] is None for row in found)]
-    pending = [k for k, row in enumerate(found) if any(measured is None for measured in row)]
-    versions = _versions(roles, [reference, *(sides[k] for k in pending)])
-    for numbers, rows in passes(
+            evaluator.check(side.variants[role])
+    jobs = [_job(evaluator, reference, side, task, cache) for side in sides]
+    measured = measure(
         evaluator,
-        versions,
-        [windows[i] for i in missing],
-        folder=cache,
-        spool_bytes=spool_bytes,
+        jobs,
+        windows,
+        cache,
         one_by_one=one_by_one,
+        spool_bytes=spool_bytes,
         progress=progress,
-    ):
-        for place, i in enumerate(missing[number] for number in numbers):
-            base = {role: rows[reference.versions[role]][place] for role in roles}
-            for k in pending:
-                if found[k][i] is not None:
-                    continue
-                other = {role: rows[sides[k].versions[role]][place] for role in roles}
-                measured = measure_window(task, base, other, windows[i])
-                caches[k].put(windows[i], measured)
-                found[k][i] = measured
-    return [
-        Comparison(side, windows, [measured for measured in row if measured is not None])
-        for side, row in zip(sides, found, strict=True)
-    ]
+    )
+    return [Comparison(side, windows, own) for side, own in zip(sides, measured, strict=True)]
+
+
+def _job(evaluator: Evaluator, reference: Side, side: Side, task: Task, cache: Path) -> Job:
+    roles = task.roles
+    key = {
+        "reference": reference.identity(roles, cache),
+        "side": side.identity(roles, cache),
+        "task": task.as_json(),
+        "exact": evaluator.exact,
+    }
+
+    def measured(rows: Mapping[Variant, Rows], window: Window) -> Measured:
+        base, other = ({r: rows[one.variants[r]] for r in roles} for one in (reference, side))
+        return measure_window(task, base, other, window)
+
+    needed = [one.variants[role] for role in roles for one in (reference, side)]
+    return Job(needed, measured, Cache(cache, key))
 
 
 def noise_side(reference: Side) -> Side:
     """The reference in batches of another size: what differs is rounding."""
-    versions = {
-        role: replace(version, n_ubatch=NOISE_BATCH) for role, version in reference.versions.items()
+    variants = {
+        role: replace(variant, n_ubatch=NOISE_BATCH) for role, variant in reference.variants.items()
     }
-    return Side("noise", versions, reference.types)
-
-
-def noise_windows(windows: Sequence[Window]) -> list[Window]:
-    """The windows that the noise floor is measured on: the first few of every slice."""
-    labels = dict.fromkeys(window.label for window in windows)
-    return [
-        window
-        for label in labels
-        for window in [w for w in windows if w.label == label][:NOISE_WINDOWS]
-    ]
-
-
-def _versions(roles: Sequence[str], sides: Sequence[Side]) -> list[Version]:
-    """What has to be evaluated, each once; versions of a file stand together."""
-    wanted = dict.fromkeys(side.versions[role] for role in roles for side in sides)
-    return list(wanted)
-
-
-def _key(
-    evaluator: Evaluator, reference: Side, side: Side, task: Task, cache: Path
-) -> dict[str, Any]:
-    return {
-        "reference": reference.identity(task.roles, cache),
-        "side": side.identity(task.roles, cache),
-        "task": task.as_json(),
-        "exact": evaluator.exact,
-    }
+    return Side("noise", variants, reference.types)
 
 
 @dataclass(frozen=True)
