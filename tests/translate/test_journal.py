@@ -19,7 +19,7 @@ from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.prompts.languages import language
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
 from trimix_cpp.translate.job import settings_of
-from trimix_cpp.translate.journal import Journal
+from trimix_cpp.translate.journal import Journal, _line, _summed
 from trimix_cpp.translate.task import Task
 from trimix_cpp.translate.units import Outcome, Unit
 
@@ -76,30 +76,58 @@ def test_cut_at_any_byte_it_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
         assert path.read_bytes() == whole
 
 
-@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_a_torn_block_costs_what_follows_and_nothing_else(
-    data: st.DataObject, tmp_path: Path
+@settings(max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), zeros=st.booleans())
+def test_damage_costs_the_lines_that_it_touches_and_is_told(
+    data: st.DataObject, zeros: bool, tmp_path: Path
 ) -> None:
-    """After a power failure the end may be zeros, or some of it may be."""
+    """After a power failure a block may be zeros; a bad disk or an editor may change anything."""
     path = tmp_path / "j"
     whole = write(path)
-    start = data.draw(st.integers(0, len(whole) - 1))
-    stop = data.draw(st.integers(start + 1, len(whole)))
-    path.write_bytes(whole[:start] + bytes(stop - start) + whole[stop:])
-    if 0 < start < 20 and stop < len(whole):
-        return  # then it does not begin like a journal any more, and is left alone
-    try:
-        found = known(path)
-    except TrimixError:
-        assert start < whole.index(b"\n")
-        return
+    begin = len(b'{"trimix-cpp translate": ')
+    start = data.draw(st.integers(begin, len(whole) - 1))
+    stop = data.draw(st.integers(start + 1, min(start + 300, len(whole))))
+    new = bytes(stop - start) if zeros else data.draw(st.binary(min_size=1, max_size=stop - start))
+    path.write_bytes(whole[:start] + new + whole[stop:])
+    changed = path.read_bytes() != whole
+    # A line whose end is gone takes the next one with it.
+    touched = range(whole[:start].count(b"\n"), whole[:stop].count(b"\n") + 1)
+    with Journal(path, SETTINGS, seed=7) as journal:
+        found = {u: journal.done[k] for u in DONE if (k := journal.key(u)) in journal.done}
+        assert bool(journal.damaged) == changed or stop == len(whole)
     assert found.items() <= DONE.items()
-    assert len(found) >= max(0, whole[:start].count(b"\n") - 1)
+    assert {i for i, unit in enumerate(DONE, 1) if unit not in found} <= {*touched}
+    # It goes on from there, and is whole for whoever reads it again.
+    with Journal(path, SETTINGS, seed=7) as journal:
+        for unit, outcome in DONE.items():
+            journal.add(unit, outcome)
+    assert known(path) == DONE
+
+
+def test_a_line_that_is_damaged_in_the_middle_costs_one_text(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    units = {Unit(f"text {i}"): Outcome(f"تېكىست {i}") for i in range(100)}
+    whole = write(path, units).split(b"\n")
+    whole[10] = whole[10].replace(b"9", b"8", 1)
+    path.write_bytes(b"\n".join(whole))
+    with Journal(path, SETTINGS, seed=7) as journal:
+        assert (len(journal.done), journal.damaged) == (99, 1)
+
+
+def test_a_damaged_first_line_costs_nothing_even_with_a_random_seed(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    path.write_bytes(write(path).replace(b"5e1f", b"5e1e"))
+    with Journal(path, SETTINGS, seed=99, keep_seed=True) as journal:
+        assert journal.seed == 7
+        assert {journal.key(unit) for unit in DONE} == journal.done.keys()
+        assert journal.damaged == 1
+    with pytest.raises(TrimixError, match="weights"):
+        Journal(path, {**SETTINGS, "weights": "alpha 1"}, seed=7)
 
 
 @pytest.mark.parametrize(
-    "content", [b"my notes\n", b"{}\n", b"\x00\x01", b'{"trimix-cpp tra\n', "سالام".encode()]
+    "content",
+    [b"my notes\n", b"{}\n", b"\0\1", b'{"trimix-cpp tra\n', "سالام".encode(), bytes(500)],
 )
 def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "j"
@@ -152,11 +180,47 @@ def test_the_key_tells_units_settings_and_seeds_apart(tmp_path: Path) -> None:
     assert len(keys) == 3 * len(units)
 
 
-def test_lines_changed_by_hand_are_told(tmp_path: Path) -> None:
+def test_a_setting_within_a_setting_is_named_alone(tmp_path: Path) -> None:
     path = tmp_path / "j"
-    whole = write(path)
-    path.write_bytes(whole + b'{"text": "a"}\n')
-    with pytest.raises(TrimixError, match="--restart"):
+    then = {**SETTINGS, "sampler": {"temperature": 0, "top_k": 40}}
+    with Journal(path, then, seed=7) as journal:
+        journal.add(Unit("Open"), Outcome("ئاچ"))
+    now = {**SETTINGS, "sampler": {"temperature": 0.5, "top_k": 40}}
+    with pytest.raises(TrimixError, match=r"settings: sampler\.temperature \(0 then, 0\.5 now\);"):
+        Journal(path, now, seed=7)
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=3),
+    st.lists(st.none(), max_size=2), st.dictionaries(st.text(max_size=2), st.none(), max_size=1),
+)  # fmt: skip
+FIELDS = ("key", "seed", "text", "reasons", "tokens", "weights", "retried", "shots")
+
+
+@given(st.sampled_from(FIELDS), VALUES, st.booleans())
+def test_lines_of_other_types_are_no_lines(field: str, value: object, missing: bool) -> None:
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "j"
+        whole = write(path)
+        record = json.loads(whole.split(b"\n")[1])
+        record.pop("sum")
+        record.pop(field) if missing else record.update({field: value})
+        path.write_bytes(whole + _summed(_line(record)) + b"\n")
+        with Journal(path, SETTINGS, seed=7) as journal:
+            assert journal.damaged <= 1
+            assert len(journal.done) >= len(DONE)
+            assert all(isinstance(outcome, Outcome) for outcome in journal.done.values())
+
+
+@pytest.mark.parametrize("version", [b"1", b"3", b'"x"', b"null"])
+def test_a_journal_of_another_version_is_told(tmp_path: Path, version: bytes) -> None:
+    path = tmp_path / "j"
+    first, _, rest = write(path).partition(b"\n")
+    header = first[: first.rindex(b', "sum"')].replace(b": 2,", b": " + version + b",", 1) + b"}"
+    path.write_bytes(_summed(header) + b"\n" + rest)
+    with pytest.raises(TrimixError, match="another version; --restart"):
         Journal(path, SETTINGS, seed=7)
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import StoppedError, UsageError
-from ..files import read_text
+from ..files import read_text, write_json
 from ..runtime import DecodingFlags
-from ..showing import count, json_text, notice
+from ..showing import count, notice, show_json
 from .options import decoding_options
 
 if TYPE_CHECKING:
@@ -113,14 +113,13 @@ def command(source: Path, output: Path | None, decoding: DecodingFlags, **flags:
     takes the preset translation.FROM-TO if the trio has it. The models are those of the language
     that is not English if none are named.
     """
-    from ..translate import STREAM, files
+    from ..translate import files
 
     began = time.perf_counter()
     output = _output(source, output, flags)
     journal_path = _journal_path(output, flags["journal_path"])
-    files.check_paths(source, output, journal=journal_path, report=flags["report_path"])
-    written = [path for path in (output, journal_path) if path not in (None, STREAM)]
-    with files.sole_writer([path for path in written if path]):
+    files.check_paths(source, output, journal_path, flags["report_path"], force=flags["force"])
+    with files.sole_writer(output, journal_path):
         if not flags["force"] and not (journal_path and journal_path.exists()):
             files.refuse_existing(output)
         _translate(source, output, journal_path, decoding, flags, began)
@@ -145,13 +144,13 @@ def _output(source: Path, output: Path | None, flags: dict[str, Any]) -> Path:
 
 
 def _journal_path(output: Path, wanted: Path | None) -> Path | None:
-    from ..translate import STREAM
+    from ..translate import STREAM, files
 
     if wanted == STREAM:
         raise UsageError("--journal names a file: - is for the texts")
     if wanted is not None:
         return wanted
-    return None if output == STREAM else output.with_name(output.name + ".journal")
+    return output.parent / f"{output.name}.journal" if files.is_file(output) else None
 
 
 def _translate(
@@ -228,6 +227,9 @@ def _journal(
         restart=flags["restart"],
     )
     with journal:
+        if journal.damaged:
+            lines = "1 line is" if journal.damaged == 1 else f"{journal.damaged:,} lines are"
+            notice(f"{path}: {lines} damaged; what was in them is translated again")
         yield journal, with_seed(task, journal.seed)
 
 
@@ -340,6 +342,7 @@ def _tell(report: Report, flags: dict[str, Any]) -> None:
 
     for line in report.warnings() if flags["quiet"] else report.lines():
         notice(line)
-    if flags["report_path"]:
-        text = json_text(report.document()) + "\n"
-        files.write(flags["report_path"], text.encode("utf-8", "replace"))
+    if flags["report_path"] == files.STREAM:
+        show_json(report.document())
+    elif flags["report_path"]:
+        write_json(report.document(), flags["report_path"])

@@ -11,6 +11,7 @@ from .json import parse_json as parse_json
 from .json import read_json as read_json
 from .json import write_json as write_json
 from .text import decode_utf8 as decode_utf8
+from .text import read_bytes as read_bytes
 from .text import read_text as read_text
 from .text import write_text as write_text
 from .toml import edit_toml as edit_toml

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import PurePath
@@ -128,6 +129,8 @@ def _refuse_unknown(options: FormatOptions, format: str) -> None:
     default = FormatOptions()
     for field in fields(options):
         value = getattr(options, field.name)
+        if isinstance(value, str) and re.search("[\ud800-\udfff]", value):
+            raise UsageError(f"--{field.name} {value!r}: is no UTF-8")
         if value != getattr(default, field.name) and field.name not in known:
             raise UsageError(f"--{field.name} has no meaning for the format {format}")
 

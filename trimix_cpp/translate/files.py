@@ -9,67 +9,99 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from ..errors import TrimixError, UsageError
-from ..files import replacing
+from ..files import check_destination, is_stream, read_bytes, read_json, real_path, replacing
+from ..showing import safe
 
 STREAM = Path("-")
 
 
 def read(path: Path) -> bytes:
-    """The bytes of a file, or of standard input for `-`; raises OSError."""
-    return sys.stdin.buffer.read() if path == STREAM else path.read_bytes()
-
-
-def check_paths(source: Path, output: Path, **others: Path | None) -> None:
-    """Refuse an output that cannot be, and any two names for one file.
-
-    `others` are further files, by the option that names them.
+    """The bytes of a file, or of standard input for `-`.
 
     Raises:
-        UsageError: two are one file.
-        TrimixError: the output's folder is missing, or the output is one.
+        TrimixError: standard input is closed, or the file is larger than memory should hold.
+        OSError: it cannot be read.
     """
-    seen = {} if source == STREAM else {source.resolve(): "the input"}
-    for option, path in {"o": output, **others}.items():
-        if path in (None, STREAM):
+    if path != STREAM:
+        return read_bytes(path)
+    if sys.stdin is None:
+        raise TrimixError("standard input is closed; name a file")
+    return sys.stdin.buffer.read()
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is replaced when it is written: no standard output, device or FIFO."""
+    return path != STREAM and not is_stream(path)
+
+
+def check_paths(
+    source: Path, output: Path, journal: Path | None, report: Path | None, *, force: bool
+) -> None:
+    """Find out before the work that all can be written, and that no two are one file.
+
+    An output may be there: whether it may be overwritten depends on the journal. A report may be
+    replaced by a report.
+
+    Raises:
+        UsageError: two are one file, or one names no file.
+        TrimixError: one is a folder, is somebody else's, or cannot be written.
+        OSError: links that lead in a circle.
+    """
+    seen = {} if source == STREAM else {real_path(source): "the input"}
+    for option, path in (("-o", output), ("--journal", journal), ("--report", report)):
+        if path is None or path == STREAM:
             continue
-        dashes = "-" if len(option) == 1 else "--"
-        taken = seen.setdefault(path.resolve(), f"{dashes}{option}")
-        if taken != f"{dashes}{option}":
-            raise UsageError(f"{path}: is {taken}; name another file with {dashes}{option}")
-    if output == STREAM:
-        return
-    if output.is_dir():
-        raise TrimixError(f"{output}: is a folder; name a file with -o")
-    if not output.parent.is_dir():
-        raise TrimixError(f"{output.parent}: there is no such folder")
+        taken = seen.setdefault(real_path(path), option)
+        if taken != option and is_file(path):
+            raise UsageError(f"{path}: is {taken}; name another file with {option}")
+        check_destination(
+            path,
+            force=force or path != report,
+            ours=_is_report,
+            advice=f"name another file with {option}, or overwrite it with --force",
+        )
+    if journal is not None and is_stream(journal):
+        raise UsageError(f"--journal {journal}: is no file; name one")
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        document = read_json(path)
+    except (OSError, TrimixError):
+        return False
+    return isinstance(document, dict) and {"segments", "flagged", "generations"} <= document.keys()
 
 
 def holds(output: Path, data: bytes) -> bool:
     """Whether the output is there and is `data`."""
     try:
-        return output != STREAM and output.read_bytes() == data
+        return is_file(output) and output.read_bytes() == data
     except OSError:
         return False
 
 
 def refuse_existing(output: Path) -> None:
     """Raises TrimixError where the output is there."""
-    if output != STREAM and os.path.lexists(output):
+    if is_file(output) and os.path.lexists(output):
         raise TrimixError(f"{output}: is there already; --force overwrites it")
 
 
 @contextmanager
-def sole_writer(paths: list[Path]) -> Iterator[None]:
-    """Hold the locks of `paths`, files beside them; they go when the process ends, however it ends.
+def sole_writer(output: Path, journal: Path | None) -> Iterator[None]:
+    """Hold the locks of both, files beside them; they go when the process ends, however it ends.
 
     Raises:
-        TrimixError: another process holds one.
+        TrimixError: another process holds one, or a file of somebody else's has a lock's name.
     """
     from filelock import FileLock, Timeout
 
     with ExitStack() as held:
-        for path in dict.fromkeys(path.absolute() for path in paths):
+        paths = [path.absolute() for path in (output, journal) if path and is_file(path)]
+        for path in dict.fromkeys(paths):
             lock = path.with_name(path.name + ".lock")
+            # Ours is empty; to open it as a lock would empty it, to let go of it remove it.
+            if lock.is_symlink() or (lock.exists() and (lock.is_dir() or lock.stat().st_size)):
+                raise TrimixError(f"{lock}: is no lock of ours; choose another name for {path}")
             try:
                 held.enter_context(FileLock(lock, timeout=0))
             except Timeout:
@@ -87,10 +119,17 @@ def _remove(path: Path) -> None:
 
 
 def write(output: Path, data: bytes) -> None:
-    """Let the output appear, whole, or go to standard output for `-`; raises OSError."""
-    if output == STREAM:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+    """Let the output appear, whole, or go to standard output for `-`; raises OSError.
+
+    A terminal gets escapes for what would steer it: the text comes from a model, and from a file.
+    """
+    if output != STREAM:
+        with replacing(output) as temporary:
+            temporary.write_bytes(data)
         return
-    with replacing(output) as temporary:
-        temporary.write_bytes(data)
+    if sys.stdout is None:
+        raise TrimixError("standard output is closed; name a file with -o")
+    if sys.stdout.isatty():
+        data = safe(data.decode("utf-8"), keep="\n\t").encode("utf-8")
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()

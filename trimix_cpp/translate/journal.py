@@ -3,6 +3,7 @@
 The first line holds the settings, everything that decides a result besides the text; each other one
 the outcome of a unit, under a key made of both. A line counts once its line break is there: a
 torn end, left by a kill, a power failure or a full disk, is cut off when the journal is opened.
+Each line ends in a checksum, so that a damaged one costs itself and nothing else.
 """
 
 from __future__ import annotations
@@ -10,18 +11,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import TrimixError
-from ..files import Closing
+from ..files import Closing, as_type
 from ..fusion import Weights
 from .units import Outcome, Unit
 
-_MAGIC = b'{"trimix-cpp translate": 1'
+_MAGIC = b'{"trimix-cpp translate": '
+_FORMAT = 2
+_SUM = re.compile(rb', "sum": "([0-9a-f]{8})"\}$')
 # Lines reach the system at once and the disk at most this much later, if others follow: a power
 # failure costs the computation of no more than that.
 _SYNC_SECONDS = 0.2
@@ -39,6 +45,7 @@ class Journal(Closing):
     Attributes:
         path: the file.
         done: outcomes that are in it, by key.
+        damaged: lines that cannot be read; their units are to be translated again.
         seed: of the run that began it.
 
     Raises:
@@ -57,6 +64,7 @@ class Journal(Closing):
     ) -> None:
         self.path, self.seed = path, seed
         self.done: dict[str, Outcome] = {}
+        self.damaged = 0
         self._settings: dict[str, Any] = json.loads(json.dumps(settings))
         self._synced = 0.0
         self._mine = False
@@ -83,7 +91,7 @@ class Journal(Closing):
             TrimixError: the disk is full, or another refusal of the system.
         """
         key = self.key(unit)
-        self._write({"key": key, **_record(outcome)})
+        self._write({"key": key, "seed": self.seed, **_record(outcome)})
         self.done[key] = outcome
         if time.monotonic() - self._synced >= _SYNC_SECONDS:
             self.sync()
@@ -114,28 +122,55 @@ class Journal(Closing):
             raise TrimixError(
                 f"{self.path}: is no journal of a translation; name another file with --journal"
             )
-        records, end = _whole_lines(data)
+        if data.startswith(_MAGIC + b"1,") and not restart:  # it had no checksums
+            raise TrimixError(f"{self.path}: was written by another version; --restart begins anew")
+        end = data.rfind(b"\n") + 1
+        records = [_record_of(line) for line in data[:end].split(b"\n")[:-1]]
         if restart or len(records) < 2:  # nothing was finished: other settings lose nothing
             self._file.truncate(0)
-            self._write({"trimix-cpp translate": 1, "seed": self.seed, "settings": self._settings})
-            self.sync()
+            self._begin()
             return
+        self._file.truncate(end)
+        self.damaged = records.count(None)
+        whole = [record for record in records if record is not None]
+        headers = [record for record in whole if "settings" in record]
+        lines = list(filter(None, map(self._line_of, whole)))
+        if headers:
+            self._take_over(headers[-1], keep_seed)
+        else:  # damaged; but lines found under their keys were made with the same settings
+            self.seed = lines[0].seed if keep_seed and lines else self.seed
+            self._begin()
+        self.done = {line.key: line.outcome for line in lines}
+
+    def _begin(self) -> None:
+        header = {"trimix-cpp translate": _FORMAT, "seed": self.seed, "settings": self._settings}
+        self._write(header)
+        self.sync()
+
+    def _line_of(self, record: Mapping[str, Any]) -> _Line | None:
+        if "settings" in record:
+            return None
         try:
-            self._take_over(records[0], keep_seed)
-            for record in records[1:]:
-                self.done[record["key"]] = _outcome(record)
-        except (KeyError, TypeError, ValueError):
-            raise TrimixError(
-                f"{self.path}: was changed by hand or by another version; --restart begins anew"
-            ) from None
-        if end < len(data):
-            self._file.truncate(end)
+            line = as_type(record, _Line)
+            Weights.of(line.weights or (0, 0))
+            return line
+        except ValueError:
+            self.damaged += 1
+            return None
 
     def _take_over(self, header: Mapping[str, Any], keep_seed: bool) -> None:
-        then, now = dict(header["settings"]), dict(self._settings)
-        then["seed"], now["seed"] = header["seed"], self.seed
+        try:
+            found = as_type({"seed": header["seed"], "settings": header["settings"]}, _Header)
+            if header["trimix-cpp translate"] != _FORMAT:
+                raise ValueError
+        except (KeyError, ValueError):
+            raise TrimixError(
+                f"{self.path}: was written by another version; --restart begins anew"
+            ) from None
         if keep_seed:
-            self.seed = now["seed"] = header["seed"]
+            self.seed = found.seed
+        then = _leaves({**found.settings, "seed": found.seed})
+        now = _leaves({**self._settings, "seed": self.seed})
         differing = [name for name in {**then, **now} if then.get(name) != now.get(name)]
         if differing:
             shown = ", ".join(
@@ -148,7 +183,7 @@ class Journal(Closing):
             )
 
     def _write(self, record: Mapping[str, Any]) -> None:
-        data = memoryview(_line(record) + b"\n")
+        data = memoryview(_summed(_line(record)) + b"\n")
 
         def write() -> None:
             rest = data
@@ -157,7 +192,7 @@ class Journal(Closing):
 
         self._guarded(write)
 
-    def _guarded(self, action: Any) -> None:
+    def _guarded(self, action: Callable[[], None]) -> None:
         try:
             action()
         except OSError as error:
@@ -167,26 +202,67 @@ class Journal(Closing):
             ) from None
 
 
+@dataclass(frozen=True)
+class _Header:
+    seed: int
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What a line holds: `Outcome` under its key."""
+
+    key: str
+    seed: int
+    text: str | None
+    reasons: tuple[str, ...]
+    tokens: int
+    weights: tuple[float, ...] | None
+    retried: bool
+    shots: int
+
+    @property
+    def outcome(self) -> Outcome:
+        weights = Weights.of(self.weights) if self.weights else None
+        return Outcome(self.text, self.reasons, self.tokens, weights, self.retried, self.shots)
+
+
 def _may_be_journal(data: bytes) -> bool:
-    # Zeros are what a power failure may leave of a file that had just begun.
-    begun = data.rstrip(b"\0")
+    # A line that had just begun may be torn, and zeros are what a power failure leaves of its end.
+    begun = data.rstrip(b"\0") if data[:1] == _MAGIC[:1] else data
     return begun.startswith(_MAGIC) or _MAGIC.startswith(begun)
 
 
-def _whole_lines(data: bytes) -> tuple[list[dict[str, Any]], int]:
-    """The records up to the first line that is torn, and where that begins."""
-    records: list[dict[str, Any]] = []
-    at = 0
-    while (end := data.find(b"\n", at)) >= 0:
-        try:
-            record = json.loads(data[at:end])
-        except ValueError:
-            break
-        if not isinstance(record, dict):
-            break
-        records.append(record)
-        at = end + 1
-    return records, at
+def _record_of(line: bytes) -> dict[str, Any] | None:
+    """What a line says; None if its checksum tells otherwise."""
+    match = _SUM.search(line)
+    if match is None or _sum(line[: match.start()]) != match[1]:
+        return None
+    try:
+        record = json.loads(line[: match.start()] + b"}")
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _summed(line: bytes) -> bytes:
+    """A JSON object with a checksum of what stands before it as its last member."""
+    return line[:-1] + b', "sum": "' + _sum(line[:-1]) + b'"}'
+
+
+def _sum(data: bytes) -> bytes:
+    return b"%08x" % zlib.crc32(data)
+
+
+def _leaves(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings within settings by their full names: `sampler.temperature`."""
+    out: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            out |= _leaves(value, f"{prefix}{name}.")
+        else:
+            out[prefix + name] = value
+    return out
 
 
 def _line(value: Any) -> bytes:
@@ -203,17 +279,6 @@ def _record(outcome: Outcome) -> dict[str, Any]:
         "retried": outcome.retried,
         "shots": outcome.shots,
     }
-
-
-def _outcome(record: Mapping[str, Any]) -> Outcome:
-    return Outcome(
-        text=record["text"],
-        reasons=tuple(record["reasons"]),
-        tokens=record["tokens"],
-        weights=None if record["weights"] is None else Weights.of(record["weights"]),
-        retried=record["retried"],
-        shots=record["shots"],
-    )
 
 
 def _shown(value: Any) -> str:
