@@ -204,7 +204,7 @@ def test_expanded(compare: Compare) -> None:
 def test_expanded_reference(compare: Compare) -> None:
     report = compare(large=bpe().with_tokens(("<new>", CONTROL)), cpt=bpe())
     assert report.verdict == "expanded"
-    assert "cpt lacks 1 tokens of large" in report.summary()
+    assert "cpt lacks 1 token of large" in report.summary()
     assert report.advice()
 
 

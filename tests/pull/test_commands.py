@@ -57,7 +57,7 @@ def test_shared_models_stay_until_the_last_trio_goes(
     assert len(kept_files(home)) == 4
     done = trimix("rm", "tiny")
     assert done.returncode == 0
-    assert re.fullmatch(r"tiny: removed, \d+\.\d KiB are free again\n", done.stdout)
+    assert re.fullmatch(r"tiny: removed, \d+\.\d [KM]iB are free again\n", done.stdout)
     assert kept_files(home) == sorted(f.name for m in second.models for f in m.files)
     assert run_json("verify")["ok"]
     removed = run_json("rm", "second")["removed"]

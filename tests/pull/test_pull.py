@@ -19,7 +19,7 @@ def test_pull_then_generate_offline(home: Path, hub: Hub) -> None:
     toml, profile = str(home.parent / "tiny.toml"), str(home.parent / "mine.toml")
     done = trimix("pull", "--trio", toml, "--profile", profile)
     assert done.returncode == 0, done.stderr
-    assert re.fullmatch(r"tiny: installed, \d+\.\d KiB, profile mine\n", done.stdout)
+    assert re.fullmatch(r"tiny: installed, \d+\.\d [KM]iB, profile mine\n", done.stdout)
     assert "training.log" not in hub.fetched("org/base")
     assert not (home.parent / "hf").exists()
     hub.close()

@@ -1,3 +1,4 @@
 from .guard import Alignment as Alignment
 from .guard import align as align
 from .guard import report_for as report_for
+from .vocabulary import BYTE_LETTERS as BYTE_LETTERS

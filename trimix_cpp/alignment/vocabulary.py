@@ -204,18 +204,19 @@ def _byte(text: bytes) -> bytes:
 
 
 def _byte_alphabet(printable: Sequence[range]) -> dict[int, int]:
-    """GPT-2's alphabet: printable bytes stand for themselves, the rest follow from U+0100 on."""
     themselves = {byte for span in printable for byte in span}
     others = [byte for byte in range(256) if byte not in themselves]
     return {0x100 + place: byte for place, byte in enumerate(others)}
 
 
-_ALPHABET = _byte_alphabet((range(0x21, 0x7F), range(0xA1, 0xAD), range(0xAE, 0x100)))
+# GPT-2's: printable bytes stand for themselves, for the others the letters from U+0100 on; here are
+# those letters' bytes.
+BYTE_LETTERS = _byte_alphabet((range(0x21, 0x7F), range(0xA1, 0xAD), range(0xAE, 0x100)))
 
 
 def _from_byte_alphabet(text: bytes) -> bytes:
     """The bytes that a piece of byte-level BPE spells; the text itself if it is not one."""
     try:
-        return text.decode("utf-8").translate(_ALPHABET).encode("latin-1")
+        return text.decode("utf-8").translate(BYTE_LETTERS).encode("latin-1")
     except UnicodeError:
         return text

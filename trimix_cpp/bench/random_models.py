@@ -19,9 +19,10 @@ import numpy as np
 from gguf import GGMLQuantizationType as Type
 from numpy.typing import NDArray
 
+from ..alignment import BYTE_LETTERS
 from ..errors import TrimixError, UsageError
 from ..files import check_destination, read_json, replacing, write_json
-from ..gguf import ModelShape, Tensor
+from ..gguf import ModelShape, shape_of_config
 from ..quant import RoleProfile, planned_type
 from ..showing import size_text
 
@@ -37,6 +38,20 @@ class Shape(NamedTuple):
     n_vocab: int
     n_real: int
     tied: bool
+
+    def model(self) -> ModelShape:
+        """As memory and llama.cpp's choice of types have it."""
+        config = {
+            "architectures": ["Qwen2ForCausalLM"],
+            "hidden_size": self.n_embd,
+            "intermediate_size": self.n_ff,
+            "num_hidden_layers": self.n_layer,
+            "num_attention_heads": self.n_head,
+            "num_key_value_heads": self.n_head_kv,
+            "vocab_size": self.n_vocab,
+            "tie_word_embeddings": self.tied,
+        }
+        return shape_of_config(config, "random", n_merges=1)
 
 
 SHAPES = {
@@ -193,7 +208,7 @@ def tensors_of(
     Raises:
         UsageError: a type that cannot be random.
     """
-    model, choice = _model_shape(shape), RoleProfile(file_type)
+    model, choice = shape.model(), RoleProfile(file_type)
     for name, tensor in model.tensors.items():
         if len(tensor.shape) == 1:
             yield name, 1, tensor.shape[0], None
@@ -205,38 +220,6 @@ def tensors_of(
                 f"{file_type}: no random weights of type {kind.name}; there are {known}"
             )
         yield name, tensor.shape[1], tensor.shape[0], kind
-
-
-def _model_shape(shape: Shape) -> ModelShape:
-    """What llama.cpp's choice of types depends on."""
-    n, keys = shape.n_embd, shape.n_embd // shape.n_head * shape.n_head_kv
-    tensors: dict[str, tuple[int, ...]] = {"output_norm.weight": (n,)}
-    tensors["token_embd.weight"] = (n, shape.n_vocab)
-    if not shape.tied:
-        tensors["output.weight"] = (n, shape.n_vocab)
-    for layer in range(shape.n_layer):
-        block = f"blk.{layer}"
-        tensors |= {f"{block}.{norm}.weight": (n,) for norm in ("attn_norm", "ffn_norm")}
-        for part, rows in (("q", n), ("k", keys), ("v", keys)):
-            tensors[f"{block}.attn_{part}.weight"] = (n, rows)
-            tensors[f"{block}.attn_{part}.bias"] = (rows,)
-        tensors[f"{block}.attn_output.weight"] = (n, n)
-        tensors[f"{block}.ffn_gate.weight"] = (n, shape.n_ff)
-        tensors[f"{block}.ffn_up.weight"] = (n, shape.n_ff)
-        tensors[f"{block}.ffn_down.weight"] = (shape.n_ff, n)
-    return ModelShape(
-        name="random",
-        tensors={name: Tensor(size) for name, size in tensors.items()},
-        n_vocab=shape.n_vocab,
-        n_merges=1,
-        n_embd=n,
-        n_ff=shape.n_ff,
-        n_head=shape.n_head,
-        kv_heads=(shape.n_head_kv,) * shape.n_layer,
-        key_length=n // shape.n_head,
-        value_length=n // shape.n_head,
-        windowed=False,
-    )
 
 
 def row_bytes(columns: int, kind: Type) -> int:
@@ -281,17 +264,11 @@ def _add_metadata(writer: gguf.GGUFWriter, shape: Shape) -> None:
     writer.add_tokenizer_pre("qwen2")
     normal, unused = int(gguf.TokenType.NORMAL), int(gguf.TokenType.UNUSED)
     padding = range(shape.n_real, shape.n_vocab)
-    known = [*_byte_alphabet(), "th"]
+    letters = {byte: letter for letter, byte in BYTE_LETTERS.items()}
+    known = [*(chr(letters.get(byte, byte)) for byte in range(256)), "th"]
     words = known + [f"t{index}" for index in range(len(known), shape.n_real)]
     writer.add_token_list([*words, *(f"[PAD{index}]" for index in padding)])
     writer.add_token_types([normal] * shape.n_real + [unused] * len(padding))
     writer.add_token_merges(["t h"])
     writer.add_eos_token_id(0)
     writer.add_add_bos_token(False)
-
-
-def _byte_alphabet() -> list[str]:
-    """GPT-2's printable stand-ins for the 256 bytes: any text is then tokens, one a byte."""
-    printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
-    others = [byte for byte in range(256) if byte not in printable]
-    return [chr(256 + others.index(b)) if b in others else chr(b) for b in range(256)]

@@ -116,8 +116,14 @@ def shape_of_config(
         "ffn_up": (n_embd, n_ff),
         "ffn_down": (n_ff, n_embd),
     }
+    if "qwen2" in family or text.get("attention_bias"):
+        biased = ("attn_q", "attn_k", "attn_v", *(["attn_output"] * ("qwen2" not in family)))
+        biases = {f"{part}.bias": layer[part][1:] for part in biased}
+    else:
+        biases = {}
     for index in range(n_layer):
         tensors |= {f"blk.{index}.{part}.weight": shape for part, shape in layer.items()}
+        tensors |= {f"blk.{index}.{part}": shape for part, shape in biases.items()}
     return ModelShape(
         name=name,
         tensors={key: Tensor(shape) for key, shape in tensors.items()},
