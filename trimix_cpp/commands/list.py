@@ -9,7 +9,7 @@ import click
 from ..showing import Table, notice, show, show_json, size_text
 
 if TYPE_CHECKING:
-    from ..store import Entry
+    from ..store import KnownTrio
 
 
 @click.command("list", short_help="The trios that are here, and those that can be pulled.")
@@ -29,7 +29,7 @@ def command(as_json: bool) -> None:
     notice(f"the store is {home()}")
 
 
-def _row(entry: Entry) -> dict[str, Any]:
+def _row(entry: KnownTrio) -> dict[str, Any]:
     manifest = entry.manifest
     return {
         "name": entry.spec.name,
@@ -38,7 +38,8 @@ def _row(entry: Entry) -> dict[str, Any]:
         "installed": entry.installed,
         "unfinished": entry.unfinished,
         "bundled": entry.spec.bundled,
-        "profile": manifest.profile["name"] if manifest else None,
+        "missing": len(entry.missing),
+        "profile": manifest.profile.name if manifest else None,
         "nbytes": manifest.nbytes if manifest else None,
     }
 
@@ -47,6 +48,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
     lines = []
     for row in rows:
         state = "installed" if row["installed"] else "known"
+        state = "incomplete" if row["missing"] else state
         state = "bundled" if row["bundled"] else "unfinished" if row["unfinished"] else state
         size = size_text(row["nbytes"]) if row["nbytes"] else "-"
         languages = ",".join(row["languages"]) or "-"

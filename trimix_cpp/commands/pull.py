@@ -39,9 +39,7 @@ def command(
     if manifest is None:
         return
     check_alignment(with_files(spec, manifest))
-    show(
-        f"{spec.name}: installed, {size_text(manifest.nbytes)}, profile {manifest.profile['name']}"
-    )
+    show(f"{spec.name}: installed, {size_text(manifest.nbytes)}, profile {manifest.profile.name}")
     if spec.licence:
         notice(f"licences: {spec.licence}")
 
@@ -49,8 +47,8 @@ def command(
 def _choose(lang: str | None, trio: str | None) -> TrioSpec:
     """The trio that is meant; with a language alone the first that is known for it."""
     from ..errors import TrimixError, UsageError
-    from ..prompts import language
-    from ..store import find_entry, known_for_language, script_notice
+    from ..prompts import language, script_notice
+    from ..store import find_entry, known_for_language
 
     if lang is None and trio is None:
         raise UsageError("name what to pull: --lang CODE or --trio NAME (`trimix-cpp list`)")
@@ -70,6 +68,6 @@ def _choose(lang: str | None, trio: str | None) -> TrioSpec:
         )
     else:
         spec = fitting[0]
-    if text := script_notice(spec, wanted):
+    if text := script_notice(spec.name, spec.scripts, wanted):
         notice(text)
     return spec

@@ -9,7 +9,7 @@ import click
 from ..showing import show, show_json, size_text
 
 if TYPE_CHECKING:
-    from ..store import Entry
+    from ..store import KnownTrio
 
 
 @click.command("show", short_help="A trio: its models, weights, sources, licences.")
@@ -37,15 +37,15 @@ def command(name: str | None, lang: str | None, ctx_size: int, as_json: bool) ->
         if not fitting:
             raise TrimixError(f"no trio for {wanted.name} ({wanted.code}) is known")
         entry = next((e for e in fitting if e.installed), fitting[0])
-    document = _document(entry)
-    document["memory"] = _memory(entry, ctx_size) if entry.installed else None
+    document, gone = _document(entry), entry.missing
+    document["memory"] = _memory(entry, ctx_size) if entry.installed and not gone else None
     if as_json:
         show_json(document)
     else:
         show("\n".join(_lines(document)))
 
 
-def _document(entry: Entry) -> dict[str, Any]:
+def _document(entry: KnownTrio) -> dict[str, Any]:
     from dataclasses import asdict
 
     spec, manifest = entry.spec, entry.manifest
@@ -65,13 +65,14 @@ def _document(entry: Entry) -> dict[str, Any]:
             role: {"path": str(r.path), "lora": str(r.lora) if r.lora else None}
             for role, r in spec.roles.items()
         },
+        "missing": [str(path) for path in entry.missing],
         "type_k": dict(spec.type_k),
         "type_v": dict(spec.type_v),
         "manifest": asdict(manifest) if manifest else None,
     }
 
 
-def _memory(entry: Entry, n_ctx: int) -> dict[str, Any]:
+def _memory(entry: KnownTrio, n_ctx: int) -> dict[str, Any]:
     """What all its roles need, and what those need that its own weights use."""
     from ..gguf import read_header
     from ..llama import hardware
@@ -127,6 +128,8 @@ def _lines(document: dict[str, Any]) -> list[str]:
         lines.append((role, " or ".join(named)))
     for role, files in document["files"].items():
         lines.append((f"{role} file", " + ".join(f for f in files.values() if f)))
+    for path in document["missing"]:
+        lines.append(("missing", f"{path}: `trimix-cpp pull --trio {document['name']}` makes it"))
     if manifest:
         lines.append(("profile", manifest["profile"]["name"]))
         lines.append(("pulled", manifest["date"]))

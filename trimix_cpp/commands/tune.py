@@ -168,12 +168,13 @@ def _grid(flags: dict[str, Any]) -> Grid:
 
 def _save_target(task: str, trio: str | TrioSpec | None, spec: TrioSpec) -> Path:
     """The file that --save writes to: the TOML that the user named, or the saved presets."""
-    from ..store import check_task, home, names_file, saved_file
+    from ..files import is_toml_path
+    from ..store import check_task, home, saved_file
 
     check_task(task)
     if spec.path is None:
         raise UsageError("--save keeps the pair for a trio: name one by --trio or --lang")
-    if isinstance(trio, str) and names_file(trio):
+    if isinstance(trio, str) and is_toml_path(trio):
         return spec.path
     return saved_file(home(), spec.name)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -146,3 +146,23 @@ def language(code: str) -> Language:
     codes = ", ".join(list(dict.fromkeys(entry.code for entry in known.values()))[:11])
     hint = f"did you mean {shown}?" if shown else f"known are ISO 639 codes such as {codes}"
     raise UsageError(f"unknown language {code!r}; {hint}")
+
+
+def varieties(code: str) -> frozenset[str]:
+    """Codes of the languages that share a name: mon, khk and mvf are all called Mongolian."""
+    table = known_languages()
+    name = table[code].name if code in table else None
+    return frozenset(entry.code for entry in table.values() if entry.name == name)
+
+
+def script_notice(who: str, scripts: Sequence[str], wanted: Language) -> str | None:
+    """What somebody who asked for a language must know of text in `scripts`, which `who` was
+    trained on; None where that is the language's usual script, or where `scripts` is empty.
+    """  # noqa: D205
+    if not scripts or wanted.scripts[0] in scripts:
+        return None
+    names = {"Arab": "Arabic", "Mong": "traditional Mongolian", "Cyrl": "Cyrillic", "Latn": "Latin"}
+    its, usual = (names.get(script, script) for script in (scripts[0], wanted.scripts[0]))
+    return (
+        f"the {wanted.name} of {who} is in {its} script; it has hardly seen any in {usual} script"
+    )

@@ -8,23 +8,29 @@ new name each time), which is nothing for files of several GB over a slow line.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from .. import __version__
 from ..errors import TrimixError
-from ..files import read_sha256
+from ..files import as_type, read_sha256
 from ..showing import Progress
 from ..store import Repository
+from ..store.manifest import MOST_BYTES
+from ..store.names import is_commit, is_file_path, is_repository, is_sha256, require
+from .hub_errors import UnfinishedError, explained, passing, retry_after
+from .network import endpoint, session
 
 T = TypeVar("T")
 
 _TIMEOUT = 30.0
+_CHUNK = 1 << 20
 # Seconds before each further try; a server that says Retry-After is taken at its word.
 _WAITS = (1, 2, 4, 8, 15)
 _LONGEST_WAIT = 60.0
@@ -42,6 +48,12 @@ class RemoteFile:
     sha256: str | None
     blob_id: str | None
 
+    def __post_init__(self) -> None:
+        require(is_file_path(self.path), self.path, "path of a file")
+        require(0 <= self.size < MOST_BYTES, self.size, "size of a file")
+        require(self.sha256 is None or is_sha256(self.sha256), self.sha256, "SHA-256")
+        require(self.blob_id is None or is_commit(self.blob_id), self.blob_id, "hash of git's")
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -51,6 +63,10 @@ class Listing:
     commit: str
     files: tuple[RemoteFile, ...]
 
+    def __post_init__(self) -> None:
+        require(is_repository(self.name), self.name, "repository")
+        require(is_commit(self.commit), self.commit, "commit")
+
     def file(self, path: str) -> RemoteFile:
         """The file at `path`; raises TrimixError where there is none."""
         for file in self.files:
@@ -59,8 +75,24 @@ class Listing:
         raise TrimixError(f"{self.name} has no file {path} (at commit {self.commit[:12]})")
 
 
-class _UnfinishedError(Exception):
-    """The connection ended before the file did."""
+# The part of the Hub's answer that is used, under the Hub's own names.
+@dataclass(frozen=True)
+class _Lfs:
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class _Sibling:
+    rfilename: str
+    size: int | None = None
+    blobId: str | None = None  # noqa: N815
+    lfs: _Lfs | None = None
+
+
+@dataclass(frozen=True)
+class _Info:
+    sha: str
+    siblings: tuple[_Sibling, ...] = ()
 
 
 class _AdvancedError(Exception):
@@ -70,30 +102,41 @@ class _AdvancedError(Exception):
 def list_repository(repository: Repository, tell: Callable[[str], None]) -> Listing:
     """Ask the Hub for the commit that the revision names now, and for its files.
 
+    Files whose paths no system should be given are left out.
+
     Raises:
-        TrimixError: no connection, no such repository or revision, or no access to it.
+        TrimixError: no connection, no such repository or revision, no access to it, or an answer
+            that no Hub gives.
     """
-    import huggingface_hub
 
-    def ask() -> Any:
-        api = huggingface_hub.HfApi(
-            _endpoint(), library_name="trimix-cpp", library_version=__version__
-        )
-        return api.model_info(
-            repository.name, revision=repository.revision, files_metadata=True, timeout=_TIMEOUT
-        )
+    def ask() -> Listing:
+        from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
-    info = _persist(ask, repository.name, repository.revision, None, tell)
-    files = tuple(
-        RemoteFile(
-            path=sibling.rfilename,
-            size=int(sibling.size or 0),
-            sha256=sibling.lfs.sha256 if sibling.lfs else None,
-            blob_id=sibling.blob_id,
+        at = f"/revision/{quote(repository.revision, safe='')}" if repository.revision else ""
+        response = session().get(
+            f"{endpoint()}/api/models/{repository.name}{at}",
+            params={"blobs": "true"},
+            headers=build_hf_headers(library_name="trimix-cpp", library_version=__version__),
+            timeout=_TIMEOUT,
         )
-        for sibling in info.siblings or ()
-    )
-    return Listing(repository.name, str(info.sha), files)
+        hf_raise_for_status(response)
+        info = as_type(_document(response.content), _Info)
+        files = [_remote_file(s) for s in info.siblings if is_file_path(s.rfilename)]
+        return Listing(repository.name, info.sha, tuple(files))
+
+    return _persist(ask, repository.name, repository.revision, None, tell)
+
+
+def _document(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("an answer that is nested too deeply") from None
+
+
+def _remote_file(sibling: _Sibling) -> RemoteFile:
+    sha256 = sibling.lfs.sha256 if sibling.lfs else None
+    return RemoteFile(sibling.rfilename, sibling.size or 0, sha256, sibling.blobId)
 
 
 def download(
@@ -136,10 +179,12 @@ def download(
 def _is_right(path: Path, file: RemoteFile, sha256: str) -> bool:
     if file.sha256:
         return sha256 == file.sha256
-    if file.blob_id and len(file.blob_id) == 40:
-        data = path.read_bytes()  # git keeps only small files
+    if file.blob_id:
         # Git's name for a file's contents; not used against an attacker.
-        blob = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False)
+        blob = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+        with open(path, "rb") as data:
+            while chunk := data.read(_CHUNK):
+                blob.update(chunk)
         return blob.hexdigest() == file.blob_id
     return path.stat().st_size == file.size
 
@@ -161,7 +206,7 @@ def _fetch_all(
         try:
             _fetch(listing, file, part, progress)
         except Exception as error:
-            if _passing(error) and size() > before:
+            if passing(error) and size() > before:
                 raise _AdvancedError from error
             raise
 
@@ -174,7 +219,7 @@ def _fetch_all(
 
 
 def _fetch(listing: Listing, file: RemoteFile, part: Path, progress: Progress | None) -> None:
-    from huggingface_hub import get_session, hf_hub_url
+    from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
     have = part.stat().st_size if part.exists() else 0
@@ -188,8 +233,8 @@ def _fetch(listing: Listing, file: RemoteFile, part: Path, progress: Progress | 
     headers["Accept-Encoding"] = "identity"
     if have:
         headers["Range"] = f"bytes={have}-"
-    url = hf_hub_url(listing.name, file.path, revision=listing.commit, endpoint=_endpoint())
-    with get_session().stream("GET", url, headers=headers, timeout=_TIMEOUT) as response:
+    url = hf_hub_url(listing.name, file.path, revision=listing.commit, endpoint=endpoint())
+    with session().stream("GET", url, headers=headers, timeout=_TIMEOUT) as response:
         if response.status_code >= 400:
             response.read()
         hf_raise_for_status(response)
@@ -208,7 +253,7 @@ def _fetch(listing: Listing, file: RemoteFile, part: Path, progress: Progress | 
         part.unlink()
         raise TrimixError(f"{listing.name}: {file.path} is longer than the Hub says; try again")
     if done < file.size:
-        raise _UnfinishedError
+        raise UnfinishedError
 
 
 def _persist(
@@ -222,6 +267,7 @@ def _persist(
 
     Raises:
         TrimixError: it failed for good.
+        OSError: the disk's, not the network's.
     """
     for wait in (*_WAITS, None):
         try:
@@ -229,82 +275,15 @@ def _persist(
         except (TrimixError, _AdvancedError):
             raise
         except Exception as error:
-            reason = _passing(error)
+            reason = passing(error)
             if reason is None:
-                raise _explained(error, repository, revision, file) from error
+                raise explained(error, repository, revision, file) from error
             if wait is None:
                 raise TrimixError(
-                    f"{_endpoint()}: {reason}; try again later, "
+                    f"{endpoint()}: {reason}; try again later, "
                     "it goes on from what is there already"
                 ) from error
-            seconds = _retry_after(error, wait)
+            seconds = retry_after(error, wait, _LONGEST_WAIT)
             tell(f"{file or repository}: {reason}; trying again in {seconds:g} s")
             time.sleep(seconds)
     raise AssertionError("unreachable")
-
-
-def _passing(error: Exception) -> str | None:
-    """What went wrong where another try may help, else None."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    if isinstance(error, _UnfinishedError):
-        return "the connection ended early"
-    if isinstance(error, HfHubHTTPError):
-        status = error.response.status_code
-        return f"the Hub answers {status}" if status in (408, 429) or status >= 500 else None
-    if isinstance(error, _transport_error()):
-        return f"no connection ({str(error) or type(error).__name__})"
-    return None
-
-
-def _transport_error() -> type[Exception]:
-    """The errors of the HTTP library that huggingface_hub uses: httpx, or httpx2 since its 2.x."""
-    from huggingface_hub import get_session
-
-    module = sys.modules[type(get_session()).__module__.partition(".")[0]]
-    kind: type[Exception] = module.TransportError
-    return kind
-
-
-def _retry_after(error: Exception, otherwise: float) -> float:
-    response = getattr(error, "response", None)
-    text = response.headers.get("Retry-After", "") if response is not None else ""
-    return min(float(text), _LONGEST_WAIT) if text.isdecimal() else otherwise
-
-
-def _explained(
-    error: Exception, repository: str, revision: str | None, file: str | None
-) -> Exception:
-    """`error` as a TrimixError that says what to do; itself where it is not the Hub's."""
-    from huggingface_hub import errors, get_token
-
-    page = f"{_endpoint()}/{repository}"
-    login = "log in with `hf auth login`, or set HF_TOKEN"
-    if isinstance(error, errors.OfflineModeIsEnabled):
-        return TrimixError("HF_HUB_OFFLINE is set: unset it to download")
-    if isinstance(error, errors.GatedRepoError):
-        then = "use the token of the account that did" if get_token() else login
-        return TrimixError(f"{repository} is gated: accept its licence on {page}, then {then}")
-    if isinstance(error, errors.RevisionNotFoundError):
-        return TrimixError(f"{repository} has no revision {revision!r}")
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return TrimixError(f"{page}: no such repository; if it is private, {login}")
-    if isinstance(error, errors.EntryNotFoundError):
-        return TrimixError(f"{repository} has no file {file} (at {(revision or 'main')[:12]})")
-    if isinstance(error, errors.HfHubHTTPError):
-        status = error.response.status_code
-        if status in (401, 403):
-            return TrimixError(f"{repository}: the Hub refuses access ({status}); {login}")
-        return TrimixError(f"{page}: the Hub answers {status}")
-    if isinstance(error, ValueError):
-        return TrimixError(
-            f"{page}: what answers there is no Hub ({' '.join(str(error).split())[:120]}); "
-            "look at HF_ENDPOINT, and whether the network wants a login of its own"
-        )
-    return error
-
-
-def _endpoint() -> str:
-    from huggingface_hub import constants
-
-    return os.environ.get("HF_ENDPOINT", str(constants.ENDPOINT)).rstrip("/")

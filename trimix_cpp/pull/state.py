@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TrimixError
-from ..store import TrioSpec, read_json, read_manifest, write_json
+from ..files import edit_toml, write_json, write_toml
+from ..store import MANIFEST, TRIOS, TrioSpec, bundled_files, pulled_names, read_kept, read_manifest
+from .agenda import Agenda, Key
 from .hub import Listing, RemoteFile
-from .plan import Key, Plan
 
 Listings = dict[Key, Listing]
 Configurations = dict[Key, dict[str, Any]]
@@ -30,47 +31,58 @@ class State:
     configs: Configurations = field(default_factory=dict)
 
 
+# pull.json, as it is written.
+@dataclass(frozen=True)
+class _Kept:
+    name: str
+    requested: str | None
+    commit: str
+    files: tuple[RemoteFile, ...]
+    config: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class _Document:
+    profile: str
+    folders: tuple[str, ...]
+    listings: tuple[_Kept, ...]
+
+
 def read_state(path: Path) -> State:
     """What is kept at `path`; raises TrimixError where that is broken."""
-    data = read_json(path)
-    if data is None:
+    document = read_kept(path, _Document, "state of a pull")
+    if document is None:
         return State()
+    listings, configs = {}, {}
     try:
-        listings, configs = {}, {}
-        for entry in data["listings"]:
-            key = entry["name"], entry["requested"]
-            files = tuple(RemoteFile(**file) for file in entry["files"])
-            listings[key] = Listing(entry["name"], entry["commit"], files)
-            if entry["config"]:
-                configs[key] = entry["config"]
-        return State(data["profile"], listings, configs)
-    except (KeyError, TypeError) as error:
-        raise TrimixError(f"{path}: is broken ({error}); remove it and pull again") from None
+        for kept in document.listings:
+            key = kept.name, kept.requested
+            listings[key] = Listing(kept.name, kept.commit, kept.files)
+            if kept.config:
+                configs[key] = kept.config
+    except ValueError as error:
+        raise TrimixError(f"{path}: is no state of a pull ({error})") from None
+    return State(document.profile, listings, configs)
 
 
 def write_state(
-    path: Path, profile: str, listings: Listings, configs: Configurations, plan: Plan
+    path: Path, profile: str, listings: Listings, configs: Configurations, agenda: Agenda
 ) -> None:
     """Keep what a pull goes by: its profile, commits and files; and the folders that it fills."""
-    write_json(
-        {
-            "profile": profile,
-            "folders": sorted({step.folder for step in plan.steps}),
-            "listings": [
-                {"requested": key[1], "config": configs.get(key), **asdict(listing)}
-                for key, listing in listings.items()
-            ],
-        },
-        path,
-    )
+    kept = [
+        _Kept(listing.name, key[1], listing.commit, listing.files, configs.get(key))
+        for key, listing in listings.items()
+    ]
+    folders = tuple(sorted({step.folder for step in agenda.steps}))
+    write_json(asdict(_Document(profile, folders, tuple(kept))), path)
 
 
 def installed_commits(root: Path) -> dict[Key, str]:
     """(repository, revision as asked for) -> commit that a trio here has; so trios share models."""
     commits: dict[Key, str] = {}
-    for path in sorted((root / "trios").glob("*/manifest.json")):
+    for name in pulled_names(root):
         with suppress(TrimixError, KeyError, TypeError):
-            manifest = read_manifest(path)
+            manifest = read_manifest(root / TRIOS / name / MANIFEST)
             have = {m.repository: m.revision for m in manifest.models} if manifest else {}
             for source in manifest.requested.values() if manifest else ():
                 for table in (source["checkpoint"], source["gguf"], source["lora"]):
@@ -79,27 +91,14 @@ def installed_commits(root: Path) -> dict[Key, str]:
     return commits
 
 
-def remove_leftovers(root: Path) -> None:
-    """Temporary files of processes that were killed; nobody else writes while we hold the lock."""
-    for parent in ("models", "downloads", "trios"):
-        for file in (root / parent).rglob(".*.tmp"):
-            with suppress(OSError):  # a child that still writes may keep it, on Windows
-                file.unlink()
-
-
 def copy_spec(spec: TrioSpec, dst: Path) -> None:
     """Keep a user's TOML in the store, so that the trio's name suffices from now on.
 
     Files that it names relative to itself are named in full there.
     """
-    import tomlkit
-
-    from ..files import replacing
-    from ..store import bundled_files
-
     if spec.path is None or spec.path in bundled_files() or spec.path == dst:
         return
-    document = tomlkit.parse(spec.path.read_text(encoding="utf-8"))
+    document = edit_toml(spec.path)
     document["name"] = spec.name
     folder = spec.path.absolute().parent
     models: Any = document["models"]
@@ -110,5 +109,4 @@ def copy_spec(spec: TrioSpec, dst: Path) -> None:
             for key in ("path", "lora"):
                 if key in value:
                     value[key] = str(folder / value[key])
-    with replacing(dst) as temporary:
-        temporary.write_text(tomlkit.dumps(document), encoding="utf-8")
+    write_toml(document, dst)

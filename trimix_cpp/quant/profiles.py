@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TrimixError, UsageError
-from ..files import read_toml
+from ..files import is_toml_path, read_toml
 from ..fusion import PRECEDENCE, ROLES
 from ..gguf import KV_TYPES, file_type, tensor_type
 
@@ -153,9 +153,8 @@ def load_profile(name_or_toml: str) -> Profile:
         UsageError: no profile has this name.
         TrimixError: the file is missing or broken.
     """
-    path = Path(name_or_toml)
-    if path.suffix == ".toml" or path.parent != Path():
-        return _load(path)
+    if is_toml_path(name_or_toml):
+        return _load(Path(name_or_toml))
     files = profile_files()
     if name_or_toml not in files:
         raise UsageError(f"no profile is called {name_or_toml!r}; there are: {', '.join(files)}")

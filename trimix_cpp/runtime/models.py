@@ -60,13 +60,14 @@ def named_models(name: str | Path | TrioSpec) -> ModelFlags:
     Raises:
         UsageError: neither a trio nor a language is called so.
     """
+    from ..files import is_toml_path
     from ..prompts import language
-    from ..store import TrioSpec, entries, names_file
+    from ..store import TrioSpec, entries
 
     if isinstance(name, TrioSpec):
         return ModelFlags(trio=name)
     text = str(name)
-    if isinstance(name, Path) or names_file(text) or text in {e.spec.name for e in entries()}:
+    if isinstance(name, Path) or is_toml_path(text) or text in {e.spec.name for e in entries()}:
         return ModelFlags(trio=text)
     return ModelFlags(lang=language(text).code)
 
@@ -81,7 +82,8 @@ def find_models(flags: ModelFlags) -> Models:
         TrimixError: the trio's file is broken, or there is none for the language.
     """
     from ..prompts import language as find_language
-    from ..store import find_trio, script_notice, spec_from_files, trio_for_language
+    from ..prompts import script_notice
+    from ..store import find_trio, spec_from_files, trio_for_language
 
     language = find_language(flags.lang) if flags.lang else None
     files = flags.files
@@ -97,7 +99,7 @@ def find_models(flags: ModelFlags) -> Models:
         spec = trio_for_language(language.code, language.name)
     else:
         raise UsageError("name the models: --lang CODE, --trio NAME, or --large/--cpt/--base FILE")
-    if language and (text := script_notice(spec, language)):
+    if language and (text := script_notice(spec.name, spec.scripts, language)):
         log.warning("%s", text)
     if language and spec.bundled and not flags.trio:
         log.warning(

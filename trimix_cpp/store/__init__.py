@@ -1,6 +1,6 @@
-"""Which trios there are on this machine, and which file plays which role.
+"""Which trios there are on this machine, which file plays which role, and what was pulled.
 
-No model is loaded here.
+No model is loaded here. Rooms from `decoding` up import it for `TrioSpec`; `pull` fills it.
 """
 
 import lazy_loader

@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .. import __version__
 from ..errors import TrimixError
-from ..files import replacing
-from ..showing import json_text
+from ..files import as_type, read_json, write_json
+from ..fusion import ROLES
+from .names import (
+    is_commit,
+    is_file_name,
+    is_file_path,
+    is_repository,
+    is_sha256,
+    is_trio_name,
+    require,
+)
+
+T = TypeVar("T")
 
 FORMAT = 1
 _TOOLS = ("llama-cpp-python", "gguf", "huggingface-hub", "numpy")
+MOST_BYTES = 1 << 60
 
 
 @dataclass(frozen=True)
 class FileRecord:
-    """A file: name, bytes, SHA-256 in hexadecimal."""
+    """A file: its name, or its path in a repository; bytes; SHA-256 in hexadecimal."""
 
     name: str
     size: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        require(is_file_path(self.name), self.name, "name of a file")
+        require(0 <= self.size < MOST_BYTES, self.size, "size of a file")
+        require(is_sha256(self.sha256), self.sha256, "SHA-256")
 
 
 @dataclass(frozen=True)
@@ -40,6 +57,7 @@ class ModelRecord:
         sources: the files that were downloaded.
         files: what lies in the folder; more than one where the model is split, in order.
         tools: versions of what made it.
+        notices: files beside it that tell its licence.
     """
 
     folder: str
@@ -51,11 +69,29 @@ class ModelRecord:
     files: tuple[FileRecord, ...]
     tools: Mapping[str, str]
     date: str
+    notices: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in (self.folder, self.stem, *self.notices, *(file.name for file in self.files)):
+            require(is_file_name(name), name, "name of a file")
+        require(is_repository(self.repository), self.repository, "repository")
+        require(is_commit(self.revision), self.revision, "commit")
+        require(bool(self.files), self.files, "list of files")
 
     @property
     def name(self) -> str:
         """Its path under `models/`, without a suffix."""
         return f"{self.folder}/{self.stem}"
+
+    @property
+    def record(self) -> str:
+        """The name of the file that this is written into."""
+        return f"{self.stem}.json"
+
+    @property
+    def contents(self) -> set[str]:
+        """Everything of it in its folder."""
+        return {self.record, *self.notices, *(file.name for file in self.files)}
 
     @property
     def nbytes(self) -> int:
@@ -71,6 +107,18 @@ class RoleRecord:
     lora: str | None = None
     lora_scale: float = 1.0
 
+    def __post_init__(self) -> None:
+        require(math.isfinite(self.lora_scale), self.lora_scale, "strength of an adapter")
+
+
+@dataclass(frozen=True)
+class ProfileRecord:
+    """The quantization profile: its name, the hash of what it says, and how to load it again."""
+
+    name: str
+    hash: str
+    source: str
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -78,14 +126,14 @@ class Manifest:
 
     Attributes:
         requested: role -> its source as the TOML names it.
-        profile: name and hash of the quantization profile.
+        profile: how its models were quantized.
         type_k, type_v: the profile's KV cache types.
         models: every model of the store that it uses.
     """
 
     name: str
     requested: Mapping[str, Any]
-    profile: Mapping[str, str]
+    profile: ProfileRecord
     type_k: str
     type_v: str
     roles: Mapping[str, RoleRecord]
@@ -93,6 +141,18 @@ class Manifest:
     tools: Mapping[str, str]
     date: str
     format: int = field(default=FORMAT)
+
+    def __post_init__(self) -> None:
+        from ..gguf import KV_TYPES
+
+        require(is_trio_name(self.name), self.name, "name of a trio")
+        for kind in (self.type_k, self.type_v):
+            require(kind in KV_TYPES, kind, "KV cache type")
+        names = {model.name for model in self.models}
+        for role, record in self.roles.items():
+            require(role in ROLES, role, "role")
+            for name in filter(None, (record.model, record.lora)):
+                require(name in names, name, "model of this trio")
 
     @property
     def nbytes(self) -> int:
@@ -115,48 +175,16 @@ def write(value: Manifest | ModelRecord, path: Path) -> None:
     write_json(asdict(value), path)
 
 
-def write_json(data: Any, path: Path) -> None:
-    """Write one JSON document, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(json_text(data) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> Any:
-    """The document at `path`; None where there is no such file.
-
-    Raises:
-        TrimixError: it cannot be read.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise TrimixError(f"{path}: cannot be read ({error}); remove it and pull again") from None
-
-
 def read_manifest(path: Path) -> Manifest | None:
     """The manifest at `path`; None where there is none.
 
     Raises:
         TrimixError: it is broken, or of a later version.
     """
-    data = read_json(path)
-    if data is None:
-        return None
-    if isinstance(data, dict) and data.get("format") not in (None, FORMAT):
+    found = read_kept(path, Manifest, "manifest")
+    if found is not None and found.format != FORMAT:
         raise TrimixError(f"{path}: was written by another version of trimix-cpp; pull again")
-    try:
-        data["roles"] = {role: RoleRecord(**value) for role, value in data["roles"].items()}
-        data["models"] = tuple(_model(value) for value in data["models"])
-        files = {model.name: model.files[0] for model in data["models"]}
-        for role in data["roles"].values():
-            for name in filter(None, (role.model, role.lora)):
-                files[name]  # what plays a role is there, and has a file
-        return Manifest(**data)
-    except (TypeError, KeyError, AttributeError, IndexError) as error:
-        raise TrimixError(f"{path}: is no manifest ({error}); remove it and pull again") from None
+    return found
 
 
 def read_record(path: Path) -> ModelRecord | None:
@@ -165,13 +193,20 @@ def read_record(path: Path) -> ModelRecord | None:
     Raises:
         TrimixError: it is broken.
     """
-    data = read_json(path)
+    return read_kept(path, ModelRecord, "record")
+
+
+def read_kept(path: Path, kind: type[T], what: str) -> T | None:
+    """The document at `path` as a `kind`; None where there is none.
+
+    Raises:
+        TrimixError: it is broken, in a line that says what to do.
+    """
+    if not path.exists():
+        return None
     try:
-        return None if data is None else _model(data)
-    except (TypeError, KeyError, AttributeError) as error:
-        raise TrimixError(f"{path}: is no record ({error}); remove it and pull again") from None
-
-
-def _model(data: dict[str, Any]) -> ModelRecord:
-    files = {key: tuple(FileRecord(**value) for value in data[key]) for key in ("sources", "files")}
-    return ModelRecord(**{**data, **files})
+        return as_type(read_json(path), kind)
+    except ValueError as error:
+        raise TrimixError(f"{path}: is no {what} ({error}); remove it and pull again") from None
+    except TrimixError as error:
+        raise TrimixError(f"{error}; remove it and pull again") from None

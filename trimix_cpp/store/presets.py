@@ -7,21 +7,15 @@ comments and layout stay.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import MutableMapping
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
 from ..errors import TrimixError, UsageError
-from ..files import replacing
+from ..files import edit_toml, read_text, read_toml, real_path, write_toml
 from ..fusion import Weights
 from .spec import TrioSpec
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _LOCK_SECONDS = 30.0
 
@@ -62,7 +56,7 @@ def save(path: Path, home: Path, task: str, weights: Weights) -> None:
         with FileLock(lock, timeout=_LOCK_SECONDS):
             path.parent.mkdir(parents=True, exist_ok=True)
             # A link stays a link.
-            _write(path.resolve(), task, weights)
+            _write(real_path(path), task, weights)
     except Timeout:
         raise TrimixError(f"another process is saving presets ({lock} is locked)") from None
 
@@ -75,35 +69,26 @@ def check_task(task: str) -> None:
 
 def _write(path: Path, task: str, weights: Weights) -> None:
     import tomlkit
-    from tomlkit.exceptions import TOMLKitError
 
     newline = "\n"
-    try:
-        text = path.read_bytes().decode("utf-8")
-        newline = "\r\n" if "\r\n" in text else "\n"
-        document = tomlkit.parse(text.replace("\r\n", "\n"))
-    except FileNotFoundError:
+    if path.exists():
+        newline = "\r\n" if "\r\n" in read_text(path) else "\n"
+        document = edit_toml(path)
+    else:
         document = tomlkit.document()
         document.add(tomlkit.comment("Weights that `trimix-cpp tune --save` chose: alpha, beta."))
-    except (UnicodeDecodeError, TOMLKitError) as error:
-        raise TrimixError(f"{path}: is not a readable TOML file ({error})") from None
     table = document.setdefault("presets", tomlkit.table())
     if not isinstance(table, MutableMapping):
         raise TrimixError(f"{path}: presets is not a table; make it a [presets] table")
     table[task] = list(weights.numbers)
-    text = tomlkit.dumps(document)
-    # A layout that the writer gets wrong must not reach the file.
-    if tomllib.loads(text)["presets"][task] != table[task]:
-        raise TrimixError(f"{path}: its [presets] cannot be written to; add {task!r} by hand")
-    with replacing(path) as temporary:
-        temporary.write_bytes(text.replace("\n", newline).encode("utf-8"))
+    write_toml(document, path, newline)
 
 
 def _read(path: Path) -> dict[str, Weights]:
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-        return {task: Weights.of(pair) for task, pair in data.get("presets", {}).items()}
-    except (FileNotFoundError, NotADirectoryError):
+    if not path.is_file():
         return {}
-    except (UnicodeDecodeError, ValueError, TypeError, AttributeError) as error:
+    data = read_toml(path, "presets")
+    try:
+        return {task: Weights.of(pair) for task, pair in data.get("presets", {}).items()}
+    except (ValueError, TypeError, AttributeError) as error:
         raise TrimixError(f"{path}: no readable presets ({error}); mend or remove it") from None

@@ -5,13 +5,12 @@ Nothing is fetched here; `pull` does that.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# "owner/name" or an old "name"; what the Hub allows, and never a path that leaves a folder.
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
+from .names import is_file_path, is_repository
+from .values import number, text
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def parse_source(value: Mapping[str, Any]) -> Source:
     if "lora" in value:
         _known(value, {"lora", "scale"})
         lora = _repository(value["lora"], {"repo", "revision"})
-        return Source(lora=lora, lora_scale=float(value.get("scale", 1.0)))
+        return Source(lora=lora, lora_scale=number(value, "scale", 1.0))
     _known(value, {"repo", "revision", "gguf"})
     checkpoint = None
     if "repo" in value:
@@ -92,16 +91,12 @@ def _repository(table: Any, keys: set[str]) -> Repository:
     if not isinstance(table, dict) or "repo" not in table:
         raise ValueError('a repository is written { repo = "owner/name" }')
     _known(table, keys)
-    for key, text in table.items():
-        if not isinstance(text, str) or not text:
-            raise ValueError(f"{key} must be text, not {text!r}")
-    name = table["repo"]
-    if not _REPOSITORY.fullmatch(name) or ".." in name or "--" in name:
+    name, revision, file = (text(table, key) or None for key in ("repo", "revision", "file"))
+    if name is None or not is_repository(name):
         raise ValueError(f"{name!r} is no name of a repository, such as Qwen/Qwen2.5-1.5B")
-    file = table.get("file")
-    if file is not None and not file.endswith(".gguf"):
+    if file is not None and not (file.endswith(".gguf") and is_file_path(file)):
         raise ValueError(f"{file!r} is no GGUF file")
-    return Repository(name, table.get("revision"), file)
+    return Repository(name, revision, file)
 
 
 def _known(table: Mapping[str, Any], keys: set[str]) -> None:

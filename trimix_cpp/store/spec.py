@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import TrimixError
 from ..files import read_toml
 from ..fusion import ROLES, Weights
+from . import values
 from .sources import Source, is_source, parse_source
 
 _KEYS = {
@@ -121,20 +122,21 @@ def _from_table(data: dict[str, Any], path: Path) -> TrioSpec:
         r for r, source in sources.items() if source.lora and "base" not in models
     ]:
         raise ValueError(f"{lora_on_nothing[0]}: a LoRA adapter needs a base to sit on")
+    presets = values.inner(data, "presets")
     type_k, type_v = _cache_types(data["cache"]) if "cache" in data else ({}, {})
     return TrioSpec(
-        name=str(data.get("name", path.stem)),
+        name=values.text(data, "name", path.stem),
         roles={role: _role(value, files, path.parent) for role, value in files.items()},
-        languages=tuple(str(code) for code in data.get("languages", ())),
+        languages=values.texts(data, "languages"),
         weights=Weights.of(data["weights"]) if "weights" in data else DEFAULT_WEIGHTS,
-        presets={task: Weights.of(pair) for task, pair in data.get("presets", {}).items()},
-        stops=tuple(str(stop) for stop in data.get("stops", ())),
-        description=str(data.get("description", "")),
-        bundled=bool(data.get("bundled", False)),
+        presets={task: Weights.of(pair) for task, pair in presets.items()},
+        stops=values.texts(data, "stops"),
+        description=_line(data, "description"),
+        bundled=values.flag(data, "bundled"),
         sources=sources,
-        scripts=tuple(str(script) for script in data.get("scripts", ())),
-        licence=str(data.get("licence", "")),
-        rank=int(data.get("rank", 100)),
+        scripts=values.texts(data, "scripts"),
+        licence=_line(data, "licence"),
+        rank=values.whole(data, "rank", 100),
         type_k=type_k,
         type_v=type_v,
         path=path,
@@ -152,7 +154,7 @@ def _cache_types(table: Any) -> tuple[dict[str, str], dict[str, str]]:
         value: Any = table.get(key, {})
         by_role: dict[str, str] = value if isinstance(value, dict) else dict.fromkeys(ROLES, value)
         for role, name in by_role.items():
-            if role not in ROLES or name not in KV_TYPES:
+            if role not in ROLES or not isinstance(name, str) or name not in KV_TYPES:
                 raise ValueError(
                     f"{key}: {role} = {name!r} is no KV cache type; known are {', '.join(KV_TYPES)}"
                 )
@@ -161,14 +163,21 @@ def _cache_types(table: Any) -> tuple[dict[str, str], dict[str, str]]:
     return types("type_k"), types("type_v")
 
 
+def _line(data: Mapping[str, Any], key: str) -> str:
+    """A text that may be empty."""
+    return values.text(data, key) if data.get(key) != "" else ""
+
+
 def _role(value: Any, models: Mapping[str, Any], folder: Path) -> RoleSpec:
     if isinstance(value, str):
-        return RoleSpec(folder / value)
+        return RoleSpec(folder / values.text({"file": value}, "file"))
     if not isinstance(value, dict) or not {"lora", "path"} & set(value):
         raise ValueError('a role is a file name or a table such as { lora = "cpt-lora.gguf" }')
     # An adapter without a path of its own sits on the base model.
-    path = value.get("path", models.get("base"))
+    path = values.text(value, "path") or models.get("base")
     if not isinstance(path, str):
         raise ValueError("a LoRA adapter needs a path, or a base to sit on")
-    lora = folder / str(value["lora"]) if "lora" in value else None
-    return RoleSpec(folder / path, lora, float(value.get("scale", 1.0)))
+    lora = values.text(value, "lora")
+    return RoleSpec(
+        folder / path, folder / lora if lora else None, values.number(value, "scale", 1.0)
+    )

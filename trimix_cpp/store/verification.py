@@ -10,8 +10,10 @@ from typing import Literal
 from ..errors import UsageError
 from ..files import read_sha256
 from ..showing import Bar
-from .manifest import FileRecord
-from .trios import home, manifests
+from .manifest import FileRecord, read_manifest
+from .names import is_trio_name
+from .root import MANIFEST, MODELS, TRIOS, home
+from .trios import pulled_names
 
 State = Literal["ok", "missing", "damaged"]
 
@@ -28,20 +30,25 @@ class Check:
 def verify(names: Sequence[str] = ()) -> Iterator[Check]:
     """Check the files of these trios, or of all, each file once; yields as it goes.
 
+    A manifest that cannot be read does not stand in the way of other trios that are named.
+
     Raises:
         UsageError: a trio is not in the store.
         TrimixError: a manifest cannot be read.
     """
-    installed = {manifest.name: manifest for manifest in manifests()}
-    if unknown := [name for name in names if name not in installed]:
-        raise UsageError(
-            f"the trio {unknown[0]!r} is not installed; `trimix-cpp list` shows which are"
-        )
+    root = home()
     files: dict[Path, tuple[FileRecord, list[str]]] = {}
-    for name in names or installed:
-        for model in installed[name].models:
+    for name in names or pulled_names(root):
+        manifest = read_manifest(root / TRIOS / name / MANIFEST) if is_trio_name(name) else None
+        if manifest is None:
+            if names:
+                raise UsageError(
+                    f"the trio {name!r} is not installed; `trimix-cpp list` shows which are"
+                )
+            continue
+        for model in manifest.models:
             for file in model.files:
-                path = home() / "models" / model.folder / file.name
+                path = root / MODELS / model.folder / file.name
                 files.setdefault(path, (file, []))[1].append(name)
     for path, (file, trios) in files.items():
         yield Check(path, tuple(trios), _state(path, file))
@@ -54,5 +61,5 @@ def _state(path: Path, file: FileRecord) -> State:
         with Bar(path.name, "B") as progress:
             found = read_sha256(path, lambda done: progress(done, file.size))
             return "ok" if found == file.sha256 else "damaged"
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return "missing"

@@ -16,6 +16,7 @@ from ..errors import TrimixError, UsageError
 from ..gguf import NEED_IMATRIX, ModelShape
 from ..quant import Profile, RoleProfile, planned_bytes
 from ..store import Repository, Source, TrioSpec
+from ..store.names import is_file_name
 from .hub import Listing, RemoteFile
 
 # What a conversion reads, and what tells the licence. All of it lies at the top of a repository.
@@ -26,7 +27,7 @@ _CHECKPOINT = (
     "model*.safetensors",
 )  # fmt: skip
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
-NOTICES = ("README.md", "LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
+_NOTICES = ("README.md", "LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
 # Types that the converter writes by itself: no second file is needed on the way.
 DIRECT = {"F32": "f32", "F16": "f16", "BF16": "bf16", "Q8_0": "q8_0"}
 # The default profile is one of these; more bits are slower, and are taken on request.
@@ -35,6 +36,12 @@ AUTOMATIC = ("laptop-16gb", "laptop-8gb", "tiny-4gb")
 _FOR_WEIGHTS = 0.8
 Key = tuple[str, str | None]
 _PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})")
+
+
+def is_notice(path: str) -> bool:
+    """Whether a file of a repository tells its licence."""
+    plain = "/" not in path and not path.endswith(".gguf")
+    return plain and any(fnmatch(path, pattern) for pattern in _NOTICES)
 
 
 def folder_of(listing: Listing) -> str:
@@ -77,6 +84,28 @@ class Step:
         return f"{self.folder}/{self.stem}"
 
     @property
+    def ready(self) -> tuple[RemoteFile, ...]:
+        """The files among `downloads` that are the model itself, in order."""
+        return tuple(f for f in self.downloads if self.kind == "gguf" and f.path.endswith(".gguf"))
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the model's files in its folder; parts are named as llama.cpp expects them."""
+        n = max(len(self.ready), 1)
+        parts = [f"-{i:05d}-of-{n:05d}" for i in range(1, n + 1)] if n > 1 else [""]
+        return tuple(f"{self.stem}{part}.gguf" for part in parts)
+
+    @property
+    def record(self) -> str:
+        """The name of its record in its folder."""
+        return f"{self.stem}.json"
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Names of the files that tell the licence."""
+        return tuple(f.path for f in self.downloads if is_notice(f.path))
+
+    @property
     def size(self) -> int:
         """Bytes to download."""
         return sum(file.size for file in self.downloads)
@@ -96,7 +125,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Agenda:
     """Every model once, and which of them plays which role: role -> (model, adapter or None)."""
 
     profile: Profile
@@ -121,7 +150,7 @@ class Offer:
     shapes: Mapping[Key, ModelShape] = field(default_factory=dict)
 
 
-def make_plan(spec: TrioSpec, profile: Profile, offer: Offer) -> Plan:
+def make_agenda(spec: TrioSpec, profile: Profile, offer: Offer) -> Agenda:
     """Choose the files for every role that has a source.
 
     Args:
@@ -148,7 +177,7 @@ def make_plan(spec: TrioSpec, profile: Profile, offer: Offer) -> Plan:
         assert adapter is not None
         roles[role] = (roles["base"][0], _adapter(adapter, roles["base"][0], offer))
     steps = {step.name: step for pair in roles.values() for step in pair if step is not None}
-    return Plan(profile, tuple(sorted(steps.values(), key=_order)), roles)
+    return Agenda(profile, tuple(sorted(steps.values(), key=_order)), roles)
 
 
 def default_profile(
@@ -156,8 +185,8 @@ def default_profile(
 ) -> str:
     """The first of `AUTOMATIC` whose weights leave room in `memory` bytes, or the last."""
     for name in AUTOMATIC:
-        plan = make_plan(spec, profiles[name], offer)
-        if sum(step.result for step in plan.steps) <= _FOR_WEIGHTS * memory:
+        agenda = make_agenda(spec, profiles[name], offer)
+        if sum(step.result for step in agenda.steps) <= _FOR_WEIGHTS * memory:
             return name
     return AUTOMATIC[-1]
 
@@ -207,7 +236,7 @@ def _checkpoint(listing: Listing, shape: ModelShape | None, profile: RoleProfile
     return Step(
         "checkpoint",
         listing,
-        (*files, *_matching(listing, NOTICES)),
+        (*files, *_matching(listing, _NOTICES)),
         stem,
         profile,
         intermediate=0 if direct else weights,
@@ -221,16 +250,14 @@ def _adapter(repository: Repository, base: Step, offer: Offer) -> Step:
         listing.file(name)
     files = _matching(listing, _ADAPTER)
     size = sum(file.size for file in files)
-    downloads = (*files, *_matching(listing, NOTICES))
+    downloads = (*files, *_matching(listing, _NOTICES))
     return Step("lora", listing, downloads, "lora-F16", None, 0, size, base)
 
 
 def _matching(listing: Listing, patterns: Sequence[str]) -> tuple[RemoteFile, ...]:
     """Files at the top of the repository, smallest first; weights are then last."""
     found = [
-        file
-        for file in listing.files
-        if "\\" not in file.path and any(fnmatch(file.path, pattern) for pattern in patterns)
+        file for file in listing.files if any(fnmatch(file.path, pattern) for pattern in patterns)
     ]
     return tuple(sorted((f for f in found if "/" not in f.path), key=lambda f: (f.size, f.path)))
 
@@ -287,5 +314,7 @@ def _explicit(listing: Listing, path: str) -> Step:
 
 
 def _ready(listing: Listing, files: tuple[RemoteFile, ...], stem: str) -> Step:
-    downloads = (*_matching(listing, NOTICES), *files)
+    if not is_file_name(stem):
+        raise TrimixError(f"{listing.name}: {files[0].path} cannot be kept under its name here")
+    downloads = (*_matching(listing, _NOTICES), *files)
     return Step("gguf", listing, downloads, stem, None, 0, sum(file.size for file in files))
