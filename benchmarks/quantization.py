@@ -1,4 +1,4 @@
-"""Every table and picture of docs/quantization.md.
+"""Every table and picture of docs/measured/quantization.md.
 
     python benchmarks/quantization.py DATA/en-ug/dev.tsv.gz OUT [--trio demo] [--speed]
 
