@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 import signal
@@ -15,6 +16,7 @@ from trimix_cpp.bench.random_models import Shape, write_model
 from trimix_cpp.gguf.reader import read_header
 from trimix_cpp.gguf.shape import shape_of_header
 from trimix_cpp.llama import model as llama_model
+from trimix_cpp.llama import pages
 from trimix_cpp.llama.backend import repacked_types
 from trimix_cpp.llama.context import Context
 from trimix_cpp.llama.model import Model
@@ -56,6 +58,26 @@ def test_dropped_pages_come_back_as_they_were(tmp_path: Path) -> None:
         Pages(path).drop()
         assert resident(path) == 0
         assert mapped[:] == before
+
+
+def test_only_what_the_file_is_mapped_to_at_that_moment_is_dropped(
+    demo_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, dropped = demo_files["large"], []
+
+    class Recorder:
+        def madvise(self, start: ctypes.c_void_p, size: ctypes.c_size_t, _advice: int) -> None:
+            maps = [line for line in Path("/proc/self/maps").read_text().splitlines()
+                    if line.endswith(str(path.resolve()))]  # fmt: skip
+            spans = [[int(end, 16) for end in line.split()[0].split("-")] for line in maps]
+            assert [start.value, (start.value or 0) + size.value] in spans
+            dropped.append(size.value)
+
+    monkeypatch.setattr(pages, "_libc", Recorder)
+    monkeypatch.setattr(llama_model, "may_repack", lambda header: True)
+    Model(path).close()
+    # The file's beginning, its metadata, is unmapped before the last call.
+    assert len(set(dropped)) > 1
 
 
 def test_ctrl_c_ends_the_loading_of_a_model(

@@ -21,15 +21,14 @@ class Pages:
 
     def __init__(self, path: Path) -> None:
         self._path = os.fsencode(path.resolve())
-        self._ranges: list[tuple[int, int]] | None = None
 
     def drop(self) -> None:
         """Let go of them all; those that are still in use come back by themselves."""
         if not sys.platform.startswith("linux"):
             return
-        if self._ranges is None:
-            self._ranges = self._mapped()
-        for start, size in self._ranges:
+        # Read anew each time: llama.cpp unmaps what it has copied, all of it where weights went
+        # to a GPU, and other memory then lies at those addresses.
+        for start, size in self._mapped():
             _libc().madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), _MADV_DONTNEED)
 
     def _mapped(self) -> list[tuple[int, int]]:
