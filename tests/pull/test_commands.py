@@ -122,10 +122,21 @@ def test_list_and_show(home: Path, two: tuple[Manifest, ...]) -> None:
     assert not rows["qwen2.5-1.5b-7b-uig"]["installed"]
     assert list(rows)[-1] == "demo"
     table = trimix("list").stdout.splitlines()
-    assert table[0].split() == ["NAME", "LANGUAGES", "STATE", "SIZE", "PROFILE"]
+    assert table[0].split() == ["NAME", "LANGUAGES", "MODELS", "STATE", "SIZE", "PROFILE"]
     assert next(line for line in table if line.startswith("tiny")).split() == [
-        *("tiny", "uig", "installed", *size_text(two[0].nbytes).split(), "mine")
+        *("tiny", "Uyghur", "(ئۇيغۇرچە)", "-", "installed"),
+        *(*size_text(two[0].nbytes).split(), "mine"),
     ]
+    basque = {row["name"] for row in run_json("list", "--lang", "eu")["trios"]}
+    assert (
+        basque == {row["name"] for row in document["trios"] if "eus" in row["languages"]} != set()
+    )
+    small = [row["billions"]["large"] for row in run_json("list", "--size", "9")["trios"]]
+    assert all(size is None or size <= 9 for size in small)
+    assert any(small)
+    here = run_json("list", "--installed")["trios"]
+    assert here == [row for row in document["trios"] if row["installed"]]
+    assert trimix("list", "--lang", "eu", "--installed").stdout == ""
 
     shown = run_json("show", "second", "-c", "64")
     assert shown == run_json("show", "--lang", "bo", "-c", "64")

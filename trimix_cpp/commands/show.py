@@ -55,6 +55,7 @@ def _document(entry: KnownTrio) -> dict[str, Any]:
         "languages": list(spec.languages),
         "scripts": list(spec.scripts),
         "licence": spec.licence,
+        "seen": spec.seen,
         "installed": entry.installed,
         "unfinished": entry.unfinished,
         "toml": str(spec.path),
@@ -120,6 +121,7 @@ def _lines(document: dict[str, Any]) -> list[str]:
         ("scripts", ", ".join(document["scripts"])),
         ("state", state),
         ("licences", document["licence"]),
+        ("looked up", document["seen"]),
         ("weights", _shown(document["weights"])),
         *((f"  {task}", _shown(pair)) for task, pair in document["presets"].items()),
     ]

@@ -90,7 +90,51 @@ fra fr,fre Latn French
 spa es Latn Spanish
 por pt Latn Portuguese
 ita it Latn Italian
+eus eu,baq Latn Basque
+glg gl Latn Galician
+est et Latn Estonian
+kin rw Latn Kinyarwanda
+sna sn Latn Shona
+nya ny Latn Chichewa
+plt mg,mlg Latn Malagasy
+gaz om,orm Latn Oromo
+sot st Latn Sesotho
+tsn tn Latn Setswana
+afr af Latn Afrikaans
+ary - Arab Moroccan Arabic
+arz - Arab Egyptian Arabic
+ceb - Latn Cebuano
+ilo - Latn Ilocano
+sun su Latn Sundanese
+war - Latn Waray
+min - Latn Minangkabau
 """
+
+
+# What speakers call their language, in its usual script, where that is not the English name.
+_OWN_NAMES = {
+    "uig": "ئۇيغۇرچە", "bod": "བོད་སྐད་", "kaz": "қазақ тілі", "mvf": "ᠮᠣᠩᠭᠣᠯ ᠬᠡᠯᠡ",
+    "khk": "монгол хэл", "mon": "монгол хэл", "tam": "தமிழ்", "tel": "తెలుగు",
+    "ory": "ଓଡ଼ିଆ", "ben": "বাংলা", "zho": "中文", "asm": "অসমীয়া",
+    "guj": "ગુજરાતી", "hin": "हिन्दी", "kan": "ಕನ್ನಡ", "mal": "മലയാളം",
+    "mar": "मराठी", "mai": "मैथिली", "npi": "नेपाली", "pan": "ਪੰਜਾਬੀ",
+    "san": "संस्कृतम्", "sat": "ᱥᱟᱱᱛᱟᱲᱤ", "sin": "සිංහල", "snd": "سنڌي",
+    "urd": "اردو", "div": "ދިވެހި", "dzo": "རྫོང་ཁ་", "mya": "မြန်မာ",
+    "khm": "ខ្មែរ", "lao": "ລາວ", "tha": "ไทย", "vie": "Tiếng Việt",
+    "ind": "Bahasa Indonesia", "zsm": "Bahasa Melayu", "jav": "Basa Jawa",
+    "jpn": "日本語", "kor": "한국어", "kir": "кыргызча", "uzn": "oʻzbekcha",
+    "tuk": "türkmençe", "tgk": "тоҷикӣ", "tat": "татарча", "bak": "башҡортса",
+    "tyv": "тыва дыл", "bua": "буряад хэлэн", "sah": "саха тыла",
+    "aze": "azərbaycanca", "tur": "Türkçe", "pes": "فارسی", "pbt": "پښتو",
+    "ckb": "کوردی", "arb": "العربية", "heb": "עברית", "hye": "հայերեն",
+    "kat": "ქართული", "amh": "አማርኛ", "tir": "ትግርኛ", "swh": "Kiswahili",
+    "yor": "Yorùbá", "zul": "isiZulu", "xho": "isiXhosa", "som": "Soomaali",
+    "rus": "русский", "ukr": "українська", "deu": "Deutsch", "fra": "français",
+    "spa": "español", "por": "português", "ita": "italiano", "eus": "euskara",
+    "glg": "galego", "est": "eesti", "kin": "Ikinyarwanda", "sna": "chiShona",
+    "nya": "Chicheŵa", "gaz": "Afaan Oromoo", "ary": "الدارجة", "arz": "مصرى",
+    "ilo": "Ilokano", "sun": "Basa Sunda", "war": "Winaray", "min": "Minangkabau",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -108,6 +152,11 @@ class Language:
     aliases: tuple[str, ...]
     name: str
     scripts: tuple[str, ...]
+
+    @property
+    def own_name(self) -> str:
+        """What its speakers call it."""
+        return _OWN_NAMES.get(self.code, self.name)
 
     @property
     def direction(self) -> Direction:

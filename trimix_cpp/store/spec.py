@@ -5,6 +5,7 @@ A role is a file, or a source on the Hub; `store` knows where the files of a pul
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ _KEYS = {
     "languages",
     "scripts",
     "licence",
+    "seen",
     "rank",
     "bundled",
     "models",
@@ -43,6 +45,10 @@ class RoleSpec:
     lora_scale: float = 1.0
 
 
+# "Qwen3-4B-Base", "gemma-3-12b-it", "Sailor2-1B": billions of parameters, as names tell them.
+_BILLIONS = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)b(?![a-z])", re.IGNORECASE)
+
+
 @dataclass(frozen=True)
 class TrioSpec:
     """A trio by name.
@@ -53,6 +59,7 @@ class TrioSpec:
         languages: ISO 639-3 codes that its cpt was trained for.
         scripts: ISO 15924 codes of the text that it was trained on.
         licence: whose terms the models are under, in a line.
+        seen: when its models were looked up, and how far; in a line.
         rank: of several trios for a language the one of the lowest rank is taken.
         weights: the weights where no task is named.
         presets: task -> weights, e.g. "translation.eng-uig".
@@ -73,10 +80,18 @@ class TrioSpec:
     sources: Mapping[str, Source] = field(default_factory=dict)
     scripts: tuple[str, ...] = ()
     licence: str = ""
+    seen: str = ""
     rank: int = 100
     type_k: Mapping[str, str] = field(default_factory=dict)
     type_v: Mapping[str, str] = field(default_factory=dict)
     path: Path | None = None
+
+    def billions(self, role: str) -> float | None:
+        """Parameters of a role's model, as the name of its repository tells them."""
+        source = self.sources.get(role)
+        names = [repository.name for repository in source.repositories] if source else []
+        found = _BILLIONS.search(names[0]) if names else None
+        return float(found[1]) if found else None
 
 
 def spec_from_files(files: Mapping[str, Path]) -> TrioSpec:
@@ -136,6 +151,7 @@ def _from_table(data: dict[str, Any], path: Path) -> TrioSpec:
         sources=sources,
         scripts=values.texts(data, "scripts"),
         licence=_line(data, "licence"),
+        seen=_line(data, "seen"),
         rank=values.whole(data, "rank", 100),
         type_k=type_k,
         type_v=type_v,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 
@@ -134,9 +135,9 @@ def find_entry(name: str) -> KnownTrio:
     for entry in known:
         if entry.spec.name == name:
             return replace(entry, spec=with_saved(entry.spec, home()))
-    raise UsageError(
-        f"no trio is called {name!r}; there are: {', '.join(e.spec.name for e in known)}"
-    )
+    close = get_close_matches(name, [entry.spec.name for entry in known], cutoff=0.5)
+    advice = f"did you mean {' or '.join(close)}? " if close else ""
+    raise UsageError(f"no trio is called {name!r}; {advice}`trimix-cpp list` shows those there are")
 
 
 def requested(spec: TrioSpec) -> dict[str, object]:
@@ -172,10 +173,9 @@ def trio_for_language(code: str, english_name: str) -> TrioSpec:
             f"no trio for {english_name} ({code}) is on this machine yet: "
             f"{_advice(fitting[0], fitting[0].spec.name)}"
         )
-    spoken = ", ".join(sorted({language for e in entries() for language in e.spec.languages}))
     raise TrimixError(
-        f"no trio for {english_name} ({code}) is on this machine (there is one for {spoken}); "
-        "give the models by --large, --cpt and --base, or --trio FILE.toml"
+        f"no trio for {english_name} ({code}) is known (`trimix-cpp list` shows for which there "
+        "is one): give the models by --large, --cpt and --base, or --trio FILE.toml"
     )
 
 
