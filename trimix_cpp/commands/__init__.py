@@ -6,17 +6,24 @@ Exit codes: 0 done, 1 an error, 2 wrong usage, 3 the models may not be fused, 13
 
 from __future__ import annotations
 
+import _thread
+import contextlib
+import errno
+import io
 import logging
 import os
+import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 import click
 
 from .. import __version__
 from ..errors import TrimixError
-from ..showing import LLAMA_LOG, SafeFormatter, notice
+from ..showing import LLAMA_LOG, SafeFormatter, notice, one_line, open_streams
 
 NAMES = (
     "demo",
@@ -40,6 +47,10 @@ NAMES = (
     "verify",
 )
 INTERRUPTED = 130
+# Characters of a line on stderr; what is longer loses its middle.
+LONGEST = 1000
+
+log = logging.getLogger(__name__)
 
 
 class LazyGroup(click.Group):
@@ -70,10 +81,7 @@ def group() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code; every error is one line on stderr."""
-    for stream in (sys.stdout, sys.stderr):
-        # A Uyghur reply must not die of a C locale or of a Windows code page.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="replace")
+    open_streams()
     _show_warnings()
     try:
         code = group.main(
@@ -83,24 +91,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx else "trimix-cpp"
-        return _fail(f"{error.format_message()} (see {path} --help)", 2)
-    except click.ClickException as error:
-        return _fail(error.format_message(), error.exit_code)
-    except TrimixError as error:
-        return _fail(str(error), error.exit_code)
+    except SystemExit as done:  # click's own, where a reader has left, or after a completion
+        return done.code if isinstance(done.code, int) else 1
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read our output has left; Python must not complain again when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 1
-    except MemoryError:
+    except Exception as error:
+        return _tell(error)
+
+
+def _tell(error: Exception) -> int:
+    """Show an error as one line; the exit code for it."""
+    if isinstance(error, click.UsageError):
+        path = error.ctx.command_path if error.ctx else "trimix-cpp"
+        return _fail(f"{error.format_message()} (see {path} --help)", 2)
+    if isinstance(error, click.ClickException):
+        return _fail(error.format_message(), error.exit_code)
+    if isinstance(error, TrimixError):
+        return _fail(str(error), error.exit_code)
+    if isinstance(error, MemoryError):
         return _fail("not enough memory; a smaller context (-c) needs less", 1)
-    except OSError as error:
+    if isinstance(error, OSError):
         name = f"{error.filename}: " if error.filename else ""
+        if error.errno in (errno.EBADF, errno.ENOSPC) and not name:
+            _forget_output()
+            name = "standard output: "
         return _fail(f"{name}{error.strerror or error}", 1)
+    if isinstance(error, RuntimeError) and "Symlink loop" in str(error):  # Python before 3.13
+        return _fail(str(error), 1)
+    log.debug("a defect", exc_info=error)
+    trace = traceback.extract_tb(error.__traceback__)
+    where = f"{Path(trace[-1].filename).name}:{trace[-1].lineno}" if trace else "?"
+    what = f"{type(error).__name__}: {error}"
+    return _fail(f"a defect of the program ({what}, {where}); -v shows more; please report it", 1)
+
+
+def _forget_output() -> None:
+    """Let nothing more come of standard output, whose reader has left or whose disk is full.
+
+    Python would complain again when it flushes at its end.
+    """
+    with contextlib.suppress(OSError, ValueError, io.UnsupportedOperation):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _show_warnings() -> None:
@@ -113,10 +147,31 @@ def _show_warnings() -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    notice(message)
+    # A text of hundreds of lines, or a number of hundreds of digits, need not be repeated.
+    line = one_line(message)
+    with contextlib.suppress(OSError):  # where stderr is gone, the exit code tells
+        notice(line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}")
     return code
 
 
 def run() -> None:
-    """The `trimix-cpp` program."""
-    sys.exit(main())
+    """The `trimix-cpp` program, once `__main__` has begun it."""
+    code = INTERRUPTED
+    sys.unraisablehook = _unraisable
+    try:
+        if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, signal.SIG_DFL, None):
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = main()
+    except KeyboardInterrupt:  # one more, while the first was told
+        pass
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to be interrupted
+    sys.exit(code)
+
+
+def _unraisable(what: sys.UnraisableHookArgs) -> None:
+    """Raise Ctrl-C where it can be raised, if it came where nothing can be: in a finalizer."""
+    if what.exc_type is KeyboardInterrupt:
+        _thread.interrupt_main()
+    else:
+        sys.__unraisablehook__(what)

@@ -11,6 +11,8 @@ from .plots import save_figure as save_figure
 from .progress import Bar as Bar
 from .progress import Bars as Bars
 from .progress import Progress as Progress
+from .streams import TerminalStream as TerminalStream
+from .streams import open_streams as open_streams
 from .tables import Table as Table
 from .terminal import one_line as one_line
 from .terminal import safe as safe
