@@ -27,12 +27,12 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from trimix_cpp.bench.measure import MeasuredDecoder  # goes on past ends
-from trimix_cpp.commands.demo import SENTENCES
 from trimix_cpp.convert import convert
 from trimix_cpp.decoding.decoder import Decoder, Sequence
 from trimix_cpp.decoding.trio import Options, Trio
 from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.llama.backend import physical_cores
+from trimix_cpp.prompts import SENTENCES
 from trimix_cpp.prompts.languages import language
 from trimix_cpp.prompts.paper import translation_prompt
 from trimix_cpp.store.spec import TrioSpec, spec_from_files

@@ -173,6 +173,20 @@ def test_json_as_the_contract_says() -> None:
     assert streamed.stdout == report["text"] + "\n"
 
 
+def test_one_line_break_at_the_end_of_a_file_is_no_part_of_the_prompt(tmp_path: Path) -> None:
+    def tokens(*arguments: str, stdin: str = "") -> tuple[int, str]:
+        done = trimix("generate", "--trio", "demo", "-n", "3", "-t", "1", "--json", *arguments,
+                      stdin=stdin)  # fmt: skip
+        report = json.loads(done.stdout)
+        return report["prompt_tokens"], report["text"]
+
+    plain, path = tokens("-p", "ھۆججەت"), tmp_path / "prompt.txt"
+    for end in ("", "\n", "\r\n"):
+        path.write_bytes(b"\xef\xbb\xbf" + f"ھۆججەت{end}".encode())
+        assert tokens("-f", str(path)) == tokens(stdin=f"ھۆججەت{end}") == plain
+    assert tokens("-p", "ھۆججەت\n") == tokens(stdin="ھۆججەت\n\n") != plain
+
+
 def test_the_demo_says_that_it_is_a_demo() -> None:
     done = trimix("generate", "--lang", "ug", "-p", "a", "-n", "1", "-t", "1")
     assert done.returncode == 0

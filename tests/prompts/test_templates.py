@@ -54,6 +54,36 @@ def test_other_codes(given: str, code: str) -> None:
     assert language(given).code == code
 
 
+@pytest.mark.parametrize(
+    ("given", "code", "script"),
+    [("ug_CN", "uig", "Arab"), ("uig-CN", "uig", "Arab"), ("UG-arab-cn", "uig", "Arab"),
+     ("zh-Hans", "zho", "Hans"), ("zh_TW", "zho", "Hant"), ("mn-Mong", "mvf", "Mong"),
+     ("mn_CN", "mvf", "Mong"), ("mn_MN", "mon", "Cyrl"), ("kk_KZ", "kaz", "Cyrl"),
+     ("kk_KZ@arabic.UTF-8", "kaz", "Arab"), ("kk_KZ.UTF-8@arabic", "kaz", "Arab"),
+     ("kk-CN", "kaz", "Arab"), ("pt_BR", "por", "Latn"), ("en_US", "eng", "Latn"),
+     ("en_US_POSIX", "eng", "Latn"), ("de_DE@euro", "deu", "Latn"), ("bo_CN.utf8", "bod", "Tibt"),
+     ("mvf_CN", "mvf", "Mong"), ("pa_PK", "pan", "Arab")],
+)  # fmt: skip
+def test_a_region_script_or_charset_may_follow(given: str, code: str, script: str) -> None:
+    """What is plain, or in the usual script of the code alone, is the language as it stands."""
+    found = language(given)
+    assert (found.code, found.scripts[0]) == (code, script)
+    assert set(found.scripts) == set(language(code).scripts)
+    if language(code).scripts[0] == script:
+        assert found is language(code)
+
+
+@pytest.mark.parametrize("given", ["xx_CN", "ug_CNN", "ug_", "_CN", "zh-x-y", "@arabic", "ug CN"])
+def test_what_is_no_tag_is_unknown(given: str) -> None:
+    with pytest.raises(UsageError, match="unknown language"):
+        language(given)
+
+
+def test_a_language_in_a_foreign_script_is_refused() -> None:
+    with pytest.raises(UsageError, match="Tibt, but in Arab, Latn, Cyrl"):
+        language("ug-Tibt")
+
+
 def test_every_code_is_unique_and_well_formed() -> None:
     entries = set(known_languages().values())
     codes = [code for entry in entries for code in (entry.code, *entry.aliases)]

@@ -18,7 +18,7 @@ def languages(source: str, target: str) -> tuple[Language, Language]:
         UsageError: an unknown code, or twice the same language.
     """
     pair = language(source), language(target)
-    if pair[0] == pair[1]:
+    if pair[0].code == pair[1].code:
         raise UsageError(f"--from and --to are both {pair[0].name}")
     return pair
 

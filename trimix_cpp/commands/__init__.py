@@ -150,7 +150,9 @@ def _fail(message: str, code: int) -> int:
     # A text of hundreds of lines, or a number of hundreds of digits, need not be repeated.
     line = one_line(message)
     with contextlib.suppress(OSError):  # where stderr is gone, the exit code tells
-        notice(line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}")
+        notice(
+            line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
+        )
     return code
 
 

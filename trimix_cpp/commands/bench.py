@@ -12,9 +12,9 @@ import click
 
 from ..errors import TrimixError, UsageError
 from ..fusion import TRIO_ROLES
-from ..runtime import ModelFlags, RunFlags, find_models, parse_weighting, per_role
+from ..runtime import LIMITS, ModelFlags, RunFlags, find_models, parse_weighting, per_role
 from ..showing import Bar, notice, show
-from .options import read_text, running_options
+from .options import Real, read_text, running_options, whole
 
 if TYPE_CHECKING:
     from ..bench import Plan
@@ -42,7 +42,7 @@ _BUSY = 0.5
 @click.option(
     "-r",
     "--repetitions",
-    type=click.IntRange(1),
+    type=whole(1, 10_000),
     default=5,
     show_default=True,
     help="Of every test, in turn; medians are shown.",
@@ -50,7 +50,7 @@ _BUSY = 0.5
 @click.option(
     "-p",
     "--n-prompt",
-    type=click.IntRange(0),
+    type=whole(0, LIMITS["n_ctx"][1]),
     default=128,
     show_default=True,
     help="Tokens of a prompt; 0: no such tests.",
@@ -58,7 +58,7 @@ _BUSY = 0.5
 @click.option(
     "-n",
     "--n-gen",
-    type=click.IntRange(1),
+    type=whole(1, LIMITS["n_ctx"][1]),
     default=32,
     show_default=True,
     help="Tokens to generate.",
@@ -66,7 +66,7 @@ _BUSY = 0.5
 @click.option(
     "-d",
     "--n-depth",
-    type=click.IntRange(2),
+    type=whole(2, LIMITS["n_ctx"][1]),
     default=64,
     show_default=True,
     help="Tokens that are cached before.",
@@ -102,7 +102,7 @@ _BUSY = 0.5
 )
 @click.option(
     "--acceptance",
-    type=click.FloatRange(0, 1),
+    type=Real(0, 1),
     default=None,
     metavar="X",
     help="Let each draft be right with this probability, whatever the models say.  "
@@ -272,9 +272,8 @@ def _prompts(flags: dict[str, Any], trio: Trio, language: Language | None) -> li
         if not texts:
             raise UsageError(f"{flags['file']}: holds no prompt")
     else:
+        from ..prompts import SENTENCES, translation_prompt
         from ..prompts import language as find
-        from ..prompts import translation_prompt
-        from .demo import SENTENCES
 
         texts = [
             translation_prompt(sentence, find("eng"), language) if language else sentence

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -32,7 +34,7 @@ PROMPT, MORE = "> ", ". "
 QUOTES = '"""'
 HELP = f"""\
 /help            this list
-/exit            leave (so does Ctrl-D)
+/exit            leave (so do /quit, /bye and Ctrl-D)
 /clear           forget the conversation; the system message stays
 /regen           another reply in place of the last one
 /system [TEXT]   set the system message; without TEXT, remove it
@@ -42,10 +44,11 @@ HELP = f"""\
 /load FILE       go on with the conversation in FILE
 /stats           tokens, speed, context, weights
 A message goes on in the next line after a \\ at the end of the line, and between {QUOTES} and
-{QUOTES}, where a line may also begin with /. Ctrl-C stops a reply and keeps the conversation."""
+{QUOTES}, where a line may also begin with /; so may one that begins with a path such as
+/usr/share. Ctrl-C stops a reply and keeps the conversation."""
 
-# Control characters of a reply would steer the terminal.
-_UNSAFE = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)], "\N{REPLACEMENT CHARACTER}")
+# A first word with another / in it is a path, and begins a message.
+_COMMAND = re.compile(r"\s*(/[^\s/]*)(?:\s+(.*))?", re.DOTALL)
 
 
 @click.command("chat", short_help="Talk to a trio.")
@@ -58,7 +61,8 @@ def command(system: str | None, as_json: bool, decoding: DecodingFlags) -> None:
     Without a terminal every line of standard input is a message, and the replies go to standard
     output, each ending with a newline; the exit code is that of the first error. With --json:
     text, tokens, weights {alpha, beta}, stop (end, stop, length, context or cancelled),
-    prompt_tokens, seed, dropped (turns that no longer fit the context), timings.
+    prompt_tokens, seed, dropped (turns that no longer fit the context), timings; a line that is
+    refused is answered by error alone.
     """
     from ..api import TriMix
 
@@ -105,7 +109,7 @@ class Repl:
         self._leaving = False
         self._commands: dict[str, Callable[[str], None]] = {
             "/help": lambda _: _show(HELP),
-            "/exit": self._exit,
+            **dict.fromkeys(("/exit", "/quit", "/bye"), self._exit),
             "/clear": self._clear,
             "/regen": self._regenerate,
             "/system": self._system,
@@ -120,7 +124,6 @@ class Repl:
 
         Raises:
             KeyboardInterrupt: Ctrl-C twice in a row.
-            TrimixError: the input is not UTF-8.
         """
         warned = False
         while not self._leaving:
@@ -134,6 +137,9 @@ class Repl:
                 warned = True
                 _show("Ctrl-C again leaves, so do Ctrl-D and /exit")
                 continue
+            except TrimixError as error:
+                self._refuse(error)
+                continue
             warned = False
             if text.strip():
                 self._take(text, literal)
@@ -142,23 +148,31 @@ class Repl:
     def _take(self, text: str, literal: bool) -> None:
         """One message or command; an error is told, and the conversation goes on."""
         try:
-            if text.startswith("/") and not literal:
-                self._command(text)
+            if (command := _COMMAND.fullmatch(text)) and not literal:
+                self._command(command[1], (command[2] or "").strip())
             else:
                 self._reply(lambda: self.conversation.send(text))
         except TrimixError as error:
-            notice(str(error))
-            if not self.terminal:
-                self._code = self._code or error.exit_code
+            self._refuse(error)
 
-    def _command(self, text: str) -> None:
-        name, _, argument = text.strip().partition(" ")
+    def _refuse(self, error: TrimixError) -> None:
+        """Tell what is wrong with a line; over a pipe it counts, and JSON has an answer to each."""
+        notice(str(error))
+        if not self.terminal:
+            self._code = self._code or error.exit_code
+        if self.as_json:
+            self.out.write(json_text({"error": str(error)}, indent=None) + "\n")
+            self.out.flush()
+
+    def _command(self, name: str, argument: str) -> None:
         if name not in self._commands:
+            close = difflib.get_close_matches(name, self._commands, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
             raise TrimixError(
-                f"{name} is no command; /help lists them; a message that begins with / goes "
+                f"{name} is no command; {hint}/help lists them; a message that begins with / goes "
                 f"between {QUOTES}"
             )
-        self._commands[name](argument.strip())
+        self._commands[name](argument)
 
     def _reply(self, start: Callable[[], Generator[str, None, None]]) -> None:
         """Show a reply as it comes; Ctrl-C stops it, a second one leaves."""
@@ -172,7 +186,7 @@ class Repl:
                 for piece in pieces:
                     if not self.as_json:
                         written = True
-                        self.out.write(piece.translate(_UNSAFE) if self.terminal else piece)
+                        self.out.write(piece)
                         self.out.flush()
             except (TrimixError, KeyboardInterrupt):
                 if written:
@@ -344,9 +358,19 @@ def _history() -> History:
 
 
 def _path(name: str, after: str) -> Path:
+    """The file that somebody names, in quotation marks or not."""
+    if name[:1] in ('"', "'"):
+        if len(name) < 2 or name[-1] != name[0]:
+            raise TrimixError(f"{after}: the name's quotation mark {name[0]} is not closed")
+        name = name[1:-1]
     if not name:
         raise TrimixError(f"{after} needs the name of a file")
-    return Path(name).expanduser()
+    if "\0" in name:
+        raise TrimixError(f"{after}: {name!r} is no name of a file")
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        raise TrimixError(f"{after}: {name}: there is no such user") from None
 
 
 def _show(text: str) -> None:

@@ -14,15 +14,6 @@ if TYPE_CHECKING:
     from ..chat import Conversation
     from ..fusion import Weights
 
-# Strings as software has them, none of which the models were trained on.
-SENTENCES = (
-    "Add a New Printer",
-    "Choose the application to use",
-    "Use the system default fonts.",
-    "Could not save the document.",
-    "Check your network connection and try again.",
-    "Not enough stack memory.",
-)
 MAX_TOKENS = 64
 
 
@@ -41,6 +32,7 @@ def command(sentences: tuple[str, ...], as_json: bool, threads: int, exact: bool
         raise UsageError("a sentence is empty")
     from ..api import TriMix
     from ..fusion import Weights
+    from ..prompts import SENTENCES
     from ..runtime import DecodingFlags, ModelFlags, RunFlags, SamplingFlags
 
     flags = DecodingFlags(
@@ -83,7 +75,7 @@ def _show(row: dict[str, Any], as_json: bool) -> None:
     if as_json:
         show_json(row, indent=None)
     else:
-        show(f"{row['method']:<12} {row['text']}")
+        print(f"{row['method']:<12} {row['text']}", flush=True)
 
 
 def _speeds(rows: list[dict[str, Any]]) -> str:

@@ -29,7 +29,8 @@ def command(prompt: str | None, file: Path | None, as_json: bool, decoding: Deco
     """Complete a prompt from -p, from a file, or from standard input.
 
     The prompt goes to the models as it is, without a chat template; names of control tokens in it
-    are read as these tokens. The text appears as it comes, in whole characters. With --json: text,
+    are read as these tokens; a line break that ends a file or standard input is no part of it,
+    since editors write one. The text appears as it comes, in whole characters. With --json: text,
     tokens, token_ids, weights {alpha, beta}, stop (end, stop, length or context), prompt_tokens,
     seed, timings.
     """
@@ -37,19 +38,24 @@ def command(prompt: str | None, file: Path | None, as_json: bool, decoding: Deco
         raise UsageError("give the prompt by -p or by -f, not both")
     if prompt is None and file is None and sys.stdin.isatty():
         raise UsageError("give a prompt: -p TEXT, -f FILE, or standard input")
-    text = read_text(file) if prompt is None else argument_text(prompt)
+    text = without_line_end(read_text(file)) if prompt is None else argument_text(prompt)
     from ..api import TriMix
 
     with TriMix(decoding) as trio:
         stream = trio.stream(text)
         for piece in stream:
             if not as_json:
-                click.echo(piece, nl=False)
-                sys.stdout.flush()
+                # Not click.echo: that takes colours out of what goes to a pipe.
+                print(piece, end="", flush=True)
         if as_json:
             show_json(document(stream.result, trio.load_seconds))
         else:
-            click.echo()
+            print()
+
+
+def without_line_end(text: str) -> str:
+    """`text` without one line break at its end."""
+    return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
 
 
 def argument_text(text: str) -> str:

@@ -8,6 +8,7 @@ import click
 
 from ..errors import UsageError
 from ..showing import Bar, count, show
+from .options import bounded, whole
 
 
 @click.command("imatrix", short_help="An importance matrix for quantize.")
@@ -29,7 +30,7 @@ from ..showing import Bar, count, show
     show_default=True,
     help="Tokens of a chunk.",
 )
-@click.option("--chunks", type=click.IntRange(1), metavar="N", help="Read no more chunks.")
+@click.option("--chunks", type=whole(1), metavar="N", help="Read no more chunks.")
 @click.option("--process-output", is_flag=True, help="Include the output head.")
 @click.option(
     "-t", "--threads", type=click.IntRange(1, 512), help="Threads.  [default: physical cores]"
@@ -38,7 +39,7 @@ from ..showing import Bar, count, show
     "-ngl",
     "--gpu-layers",
     "--n-gpu-layers",
-    type=int,
+    type=bounded("n_gpu_layers"),
     default=-1,
     help="Layers on the GPU; -1: all.  [default: all]",
 )

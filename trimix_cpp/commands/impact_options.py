@@ -12,7 +12,7 @@ import click
 from ..errors import UsageError
 from ..runtime import LIMITS
 from ..showing import notice
-from .options import bounded, handed_over, read_text
+from .options import bounded, handed_over, read_text, whole
 
 if TYPE_CHECKING:
     from ..impact import Evaluation
@@ -26,7 +26,7 @@ _OPTIONS = [
     click.option("n_ctx", "-c", "--ctx-size", type=click.IntRange(16, LIMITS["n_ctx"][1]),
                  default=512, show_default=True, metavar="N",
                  help="Tokens of a window; its second half is scored."),
-    click.option("--chunks", type=click.IntRange(1), metavar="N",
+    click.option("--chunks", type=whole(1), metavar="N",
                  help="Most windows of each text.  [default: all]"),
     click.option("--cache", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
                  help="Where quantized files and figures are kept.  [default: in TRIMIX_HOME]"),

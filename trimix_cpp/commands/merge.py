@@ -8,6 +8,7 @@ import click
 
 from ..errors import UsageError
 from ..showing import Bar, count, notice, show, size_text
+from .options import Real
 
 _DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
 
@@ -42,7 +43,12 @@ _DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
     help="Weights count as shares of their sum.  [default: yes; no with task-arithmetic]",
 )
 @click.option(
-    "--lambda", "scale", type=float, default=1.0, show_default=True, help="Scales all changes."
+    "--lambda",
+    "scale",
+    type=Real(-1000, 1000),
+    default=1.0,
+    show_default=True,
+    help="Scales all changes.",
 )
 @click.option(
     "--dtype",
@@ -51,7 +57,7 @@ _DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
 )
 @click.option(
     "--shard-size",
-    type=click.FloatRange(0, min_open=True),
+    type=Real(0, 1e6, min_open=True),
     default=5.0,
     show_default=True,
     metavar="GB",

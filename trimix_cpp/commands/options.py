@@ -7,6 +7,7 @@ A command takes each group as one argument: `@model_options` gives it `models: M
 from __future__ import annotations
 
 import functools
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -31,6 +32,7 @@ from ..showing import LLAMA_LOG, SafeFormatter, check_plot
 
 F = TypeVar("F", bound=Callable[..., Any])
 Option = Callable[[Any], Any]
+_MOST_TEXT = 1 << 30
 
 
 class _Limit(click.IntRange):
@@ -42,6 +44,22 @@ class _Limit(click.IntRange):
         if number == 0:
             self.fail("0 is neither -1 nor at least 1.", param, ctx)
         return number
+
+
+class Real(click.FloatRange):
+    """A finite number within bounds."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Refuse what is no number: nan is beyond no bound."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+def whole(least: int, most: int = 2**31 - 1) -> click.IntRange:
+    """A whole number; what C counts in 32 bits goes to `most` if nothing else is said."""
+    return click.IntRange(least, most)
 
 
 def bounded(name: str) -> click.IntRange:
@@ -115,7 +133,7 @@ _WEIGHTS = [
     click.option("--task", metavar="NAME", help="Whose preset: e.g. translation.eng-uig."),
     click.option("--method", type=click.Choice(METHODS), default="trimix", show_default=True,
                  help="How the logits are combined; no-… leave a vector of Eq. 1 out."),
-    click.option("--strength", type=float, default=0.5, show_default=True,
+    click.option("--strength", type=Real(-100, 100), default=0.5, show_default=True,
                  help="Of --method contrastive."),
     click.option("--plausibility", metavar="ROLE=X|off", default=None,
                  help="Only tokens with at least X times the best probability of ROLE may come.  "
@@ -125,13 +143,14 @@ _SAMPLING = [
     click.option("max_tokens", "-n", "--predict", "--n-predict", default=-1, show_default=True,
                  type=_Limit(-1, LIMITS["max_tokens"][1]), metavar="INTEGER",
                  help="Most tokens to generate; -1: until the end."),
-    click.option("temperature", "--temp", type=float, default=0.0, show_default=True,
+    click.option("temperature", "--temp", type=Real(0, 1000), default=0.0, show_default=True,
                  help="0 is greedy."),
     click.option("--top-k", type=bounded("top_k"), default=40, show_default=True,
                  help="0 is off."),
-    click.option("--top-p", type=float, default=0.95, show_default=True, help="1 is off."),
-    click.option("--min-p", type=float, default=0.05, show_default=True, help="0 is off."),
-    click.option("--repeat-penalty", type=float, default=1.0, show_default=True, help="1 is off."),
+    click.option("--top-p", type=Real(0, 1), default=0.95, show_default=True, help="1 is off."),
+    click.option("--min-p", type=Real(0, 1), default=0.05, show_default=True, help="0 is off."),
+    click.option("--repeat-penalty", type=Real(0, 1000, min_open=True), default=1.0,
+                 show_default=True, help="1 is off."),
     click.option("--repeat-last-n", type=bounded("repeat_last_n"), default=64, show_default=True,
                  help="Tokens that the penalty looks back; -1: all."),
     click.option("-s", "--seed", type=click.IntRange(-1, LIMITS["seed"][1]), default=-1,

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..runtime import LIMITS
 from ..showing import show, show_json, size_text
+from .options import whole
 
 if TYPE_CHECKING:
     from ..store import KnownTrio
@@ -15,8 +17,15 @@ if TYPE_CHECKING:
 @click.command("show", short_help="A trio: its models, weights, sources, licences.")
 @click.argument("name", metavar="[NAME|TOML]", required=False)
 @click.option("--lang", metavar="CODE", help="The first trio for a language, pulled or not.")
-@click.option("-c", "--ctx-size", type=click.IntRange(1), default=4096, show_default=True,
-              metavar="N", help="Tokens of a sequence, for the estimate of memory.")  # fmt: skip
+@click.option(
+    "-c",
+    "--ctx-size",
+    type=whole(1, LIMITS["n_ctx"][1]),
+    default=4096,
+    show_default=True,
+    metavar="N",
+    help="Tokens of a sequence, for the estimate of memory.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of the text.")
 def command(name: str | None, lang: str | None, ctx_size: int, as_json: bool) -> None:
     """Show one trio: where its models come from, its weights, and what memory it needs.

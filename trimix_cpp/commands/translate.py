@@ -13,9 +13,10 @@ import click
 
 from ..errors import StoppedError, UsageError
 from ..files import read_text, write_json
-from ..runtime import DecodingFlags
+from ..runtime import LIMITS, DecodingFlags
 from ..showing import count, notice, show_json
-from .options import decoding_options
+from ..translate import CUT
+from .options import decoding_options, whole
 
 if TYPE_CHECKING:
     from ..runtime import Settings
@@ -68,8 +69,8 @@ _FORMATS = ("text", "tsv", "csv", "jsonl", "po", "srt", "vtt", "markdown")
 )
 @click.option(
     "--cut",
-    type=int,
-    default=320,
+    type=whole(0),
+    default=CUT,
     show_default=True,
     metavar="N",
     help="Cut lines of more than N characters at sentence ends; 0: never.",
@@ -78,7 +79,7 @@ _FORMATS = ("text", "tsv", "csv", "jsonl", "po", "srt", "vtt", "markdown")
 @click.option(
     "-np",
     "--parallel",
-    type=int,
+    type=click.IntRange(0, LIMITS["n_parallel"][1]),
     default=0,
     metavar="N",
     help="Segments in flight.  [default: by cores and memory]",
@@ -138,8 +139,6 @@ def _output(source: Path, output: Path | None, flags: dict[str, Any]) -> Path:
             raise UsageError(f"- is for text and jsonl; {known} needs files")
     if flags["report_path"] == STREAM == output:
         raise UsageError("translation and report cannot both go to standard output")
-    if flags["cut"] < 0 or flags["parallel"] < 0:
-        raise UsageError("--cut and --parallel are 0 or more")
     return output
 
 
@@ -266,40 +265,21 @@ def _format_options(flags: dict[str, Any]) -> FormatOptions:
 
 def _settings(decoding: DecodingFlags, flags: dict[str, Any]) -> tuple[Settings, Task]:
     """What the flags mean: for the models, and for the texts."""
-    from ..prompts import language
-    from ..translate import Task
+    from ..api import languages, translation_task
 
-    source, target = language(flags["from_"]), language(flags["to"])
-    if source == target:
-        raise UsageError(f"--from and --to are both {source.name}")
+    source, target = languages(flags["from_"], flags["to"])
     if not decoding.models.named:
-        lang = target.code if target.code != "eng" else source.code
+        lang = flags["to"] if target.code != "eng" else flags["from_"]
         decoding = replace(decoding, models=replace(decoding.models, lang=lang))
-    settings = decoding.resolve()
-    preset = f"translation.{source.code}-{target.code}"
-    wanted = decoding.weights
-    if (wanted.weights, wanted.task) == ("preset", None) and preset in settings.spec.presets:
-        weighting = replace(wanted, task=preset).resolve(settings.spec)
-        settings = replace(settings, weighting=weighting)
-    weighting = settings.weighting
-    sampler = settings.sampler
-    if decoding.sampling.seed == -1 and sampler.temperature == 0:
-        sampler = replace(sampler, seed=0)  # only second attempts draw: the same in every run
-    task = Task(
+    return translation_task(
+        decoding,
+        decoding.resolve(),
         source,
         target,
-        weighting.weights,
         shots=_shots(flags["shots"]),
-        sampler=sampler,
-        max_tokens=settings.max_tokens,
-        control=settings.control,
-        chooser=weighting.chooser,
-        plausibility=weighting.plausibility,
-        stops=settings.stops,
         retry=not flags["no_retry"],
         score_shots=flags["score_shots"],
     )
-    return settings, task
 
 
 def _shots(path: Path | None) -> tuple[tuple[str, str], ...]:

@@ -13,7 +13,14 @@ from ..errors import TrimixError, UsageError
 from ..fusion import TRIO_ROLES
 from ..runtime import SCORED_ROWS, ModelFlags, RunFlags, find_models
 from ..showing import Bar, count, draw_heat_maps, notice, show, show_json
-from .options import answer_options, plot_option, read_text, running_options
+from .options import (
+    answer_options,
+    bounded,
+    plot_option,
+    read_text,
+    running_options,
+    whole,
+)
 
 if TYPE_CHECKING:
     from ..decoding import Trio
@@ -32,11 +39,9 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Text before every prompt, such as exemplars; a blank line follows it.",
 )
+@click.option("--samples", type=whole(1), default=50, show_default=True, help="Prompts to draw.")
 @click.option(
-    "--samples", type=click.IntRange(1), default=50, show_default=True, help="Prompts to draw."
-)
-@click.option(
-    "-s", "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draw."
+    "-s", "--seed", type=bounded("seed"), default=0, show_default=True, help="Of the draw."
 )
 @click.option("--alphas", metavar="A,…", help="Grid.  [default: 0.1,0.3,0.5,0.7,0.9,1]")
 @click.option("--betas", metavar="B,…", help="Grid.  [default: 0.1,0.3,0.5,0.7,0.9,1]")

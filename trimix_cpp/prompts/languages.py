@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
@@ -12,6 +13,8 @@ from ..errors import UsageError
 
 Direction = Literal["ltr", "rtl", "ttb"]
 
+# What locales of glibc call a script.
+_MODIFIERS = {"arabic": "Arab", "cyrillic": "Cyrl", "devanagari": "Deva", "latin": "Latn"}
 _RTL_SCRIPTS = frozenset({"Arab", "Hebr", "Thaa", "Syrc", "Nkoo", "Adlm"})
 
 # ISO 639-3 code, other accepted codes (ISO 639-1, ISO 639-2/B, macrolanguage), scripts (ISO 15924,
@@ -181,6 +184,9 @@ def known_languages() -> Mapping[str, Language]:
 def language(code: str) -> Language:
     """The language with this ISO 639-3 or 639-1 code; case does not matter.
 
+    A script, region or charset may follow, as in `zh-Hans`, `ug_CN` or `kk_KZ.UTF-8@arabic`: the
+    usual script of what is found is then the one that is written there.
+
     Raises:
         UsageError: no language here has this code; the line names close or known ones.
     """
@@ -188,6 +194,8 @@ def language(code: str) -> Language:
     wanted = code.strip().lower()
     if wanted in known:
         return known[wanted]
+    if found := _tagged(code.strip()):
+        return found
     names = {entry.name.lower(): entry for entry in known.values()}
     close = [names[wanted]] if wanted in names else []
     close += [known[match] for match in difflib.get_close_matches(wanted, known, n=3)]
@@ -215,3 +223,46 @@ def script_notice(who: str, scripts: Sequence[str], wanted: Language) -> str | N
     return (
         f"the {wanted.name} of {who} is in {its} script; it has hardly seen any in {usual} script"
     )
+
+
+def _tagged(text: str) -> Language | None:
+    """The language of a tag (BCP 47) or a locale (glibc's); None where it is neither.
+
+    Raises:
+        UsageError: the language is not written in that script.
+    """
+    import langcodes
+    from langcodes.tag_parser import LanguageTagError
+
+    tag, *locale = re.split("[.@]", text)
+    first = re.split("[-_]", tag)[0].lower()
+    entry = known_languages().get(first)
+    try:
+        found = langcodes.Language.get(tag, normalize=False)
+    except LanguageTagError:
+        return None
+    if entry is None or found.extlangs or found.private:
+        return None
+    named = next((_MODIFIERS[part.lower()] for part in locale if part.lower() in _MODIFIERS), None)
+    script = found.script or named
+    if script is None and found.territory:
+        # Kazakh of China is in Arabic script, Chinese of Taiwan in traditional characters.
+        likely = langcodes.Language.get(tag).maximize().script  # uig is ug there
+        script = likely if likely in entry.scripts else None
+    return entry if script is None else _written(entry, script)
+
+
+def _written(entry: Language, script: str) -> Language:
+    """`entry`, or the variety of the same name, whose usual script is `script`."""
+    if script not in entry.scripts:
+        raise UsageError(
+            f"{entry.name} is not known here in the script {script}, but in "
+            f"{', '.join(entry.scripts)}"
+        )
+    if script == entry.scripts[0]:
+        return entry
+    for other in known_languages().values():
+        if (other.name, other.scripts[0]) == (entry.name, script):
+            return other
+    rest = (one for one in entry.scripts if one != script)
+    return replace(entry, scripts=(script, *rest))

@@ -69,7 +69,8 @@ def named_models(name: str | Path | TrioSpec) -> ModelFlags:
     text = str(name)
     if isinstance(name, Path) or is_toml_path(text) or text in {e.spec.name for e in entries()}:
         return ModelFlags(trio=text)
-    return ModelFlags(lang=language(text).code)
+    language(text)
+    return ModelFlags(lang=text)
 
 
 def find_models(flags: ModelFlags) -> Models:

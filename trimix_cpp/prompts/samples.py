@@ -1,0 +1,13 @@
+"""Sentences to try a trio on."""
+
+from __future__ import annotations
+
+# Strings as software has them, none of which the bundled trio was trained on.
+SENTENCES = (
+    "Add a New Printer",
+    "Choose the application to use",
+    "Use the system default fonts.",
+    "Could not save the document.",
+    "Check your network connection and try again.",
+    "Not enough stack memory.",
+)
