@@ -327,7 +327,7 @@ def test_po_end_to_end(tmp_path: Path) -> None:
         (["in.txt", "-o", "o.txt", "--shots", "no.tsv"], 1, ("no.tsv",)),
         (["in.txt", "-o", "o.txt", "--journal", "there.txt"], 1, ("there.txt", "no journal")),
         (["in.txt", "-o", "o.txt", "--parallel", "-1"], 2, ("--parallel",)),
-        (["in.txt", "-o", "o.txt", "--parallel", "300"], 1, ("256",)),
+        (["in.txt", "-o", "o.txt", "--parallel", "300"], 2, ("256",)),
     ],
 )
 def test_bad_input_is_one_line(
