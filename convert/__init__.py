@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from trimix_cpp.errors import TrimixError
+from trimix_cpp.files import check_destination
 from trimix_cpp.showing import Progress
 
 from .architecture import Architecture
-from .atomic import check_destination, system_error
 from .checkpoint import Checkpoint, open_checkpoint
-from .errors import ConvertError
 from .gemma2 import Gemma2
 from .gemma3 import Gemma3
 from .llama import Llama
@@ -24,7 +24,7 @@ from .qwen2 import Qwen2
 from .qwen3 import Qwen3
 from .writer import OUTTYPES, write_gguf
 
-__all__ = ["ARCHITECTURES", "OUTTYPES", "ConvertError", "Converted", "convert"]
+__all__ = ["ARCHITECTURES", "OUTTYPES", "Converted", "convert"]
 
 ARCHITECTURES: dict[str, type[Architecture]] = {
     "Qwen2ForCausalLM": Qwen2,
@@ -66,31 +66,28 @@ def convert(
         progress: called with (bytes written, bytes in all).
 
     Raises:
-        ConvertError: anything wrong with source, destination or disk, in one line.
+        TrimixError: anything wrong with source, destination or disk, in one line.
     """
     src, dst = Path(src), Path(dst)
     if outtype not in OUTTYPES:
-        raise ConvertError(f"unknown type {outtype!r}: choose one of {', '.join(OUTTYPES)}")
-    try:
-        model = architecture_of(open_checkpoint(src))
-        check_destination(dst, force=force)
-        if dst.suffix != ".gguf" and dst.exists() and dst.parent.samefile(src):
-            raise ConvertError(f"{dst} is a part of the source: choose another destination")
-        written = write_gguf(dst, model, outtype, pre, progress)
-        return Converted(dst, model.name, len(written), dst.stat().st_size)
-    except OSError as error:
-        raise system_error(error, src) from error
+        raise TrimixError(f"unknown type {outtype!r}: choose one of {', '.join(OUTTYPES)}")
+    model = architecture_of(open_checkpoint(src))
+    check_destination(dst, force=force)
+    if dst.suffix != ".gguf" and dst.exists() and dst.parent.samefile(src):
+        raise TrimixError(f"{dst} is a part of the source: choose another destination")
+    written = write_gguf(dst, model, outtype, pre, progress)
+    return Converted(dst, model.name, len(written), dst.stat().st_size)
 
 
 def architecture_of(checkpoint: Checkpoint) -> Architecture:
     """The family that `config.json` names, on this checkpoint.
 
     Raises:
-        ConvertError: it is not among `ARCHITECTURES`, or its configuration is malformed.
+        TrimixError: it is not among `ARCHITECTURES`, or its configuration is malformed.
     """
     family = ARCHITECTURES.get(checkpoint.architecture)
     if family is None:
-        raise ConvertError(
+        raise TrimixError(
             f"{checkpoint.folder} holds a {checkpoint.architecture}; converted here are "
             f"{', '.join(sorted(ARCHITECTURES))}; others are for llama.cpp's convert_hf_to_gguf.py"
         )

@@ -8,6 +8,7 @@ which tensors no checkpoint holds (`generated`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
@@ -20,8 +21,10 @@ from gguf import (
     get_tensor_name_map,
 )
 
-from .checkpoint import Checkpoint, Config, StoredTensor
-from .errors import ConvertError
+from trimix_cpp.errors import TrimixError
+from trimix_cpp.gguf import MAX_LAYERS
+
+from .checkpoint import Checkpoint, Config, StoredTensor, shown
 from .tensors import OutputTensor, Transform
 
 # Buffers that old checkpoints saved beside their weights.
@@ -52,23 +55,25 @@ class Architecture:
         given = {key: value for key, value in checkpoint.config.values.items() if value is not None}
         self.config = Config(checkpoint.config.path, self.defaults).merged(given)
         self.layers = self.config.integer("num_hidden_layers")
+        if self.layers > MAX_LAYERS:
+            raise TrimixError(f"{self.config.path}: {self.layers} layers, of {MAX_LAYERS} at most")
         self.hidden = self.config.integer("hidden_size")
         self.feed_forward = self.config.integer("intermediate_size")
         self.heads = self.config.integer("num_attention_heads")
         self.kv_heads = self.config.integer("num_key_value_heads", self.heads)
         self.vocab_size = self.config.integer("vocab_size")
         if self.heads % self.kv_heads:
-            raise ConvertError(
+            raise TrimixError(
                 f"{self.config.path}: {self.heads} attention heads cannot share "
                 f"{self.kv_heads} key-value heads"
             )
         if self.head_dim % 2:
-            raise ConvertError(f"{self.config.path}: heads of odd length ({self.head_dim})")
+            raise TrimixError(f"{self.config.path}: heads of odd length ({self.head_dim})")
         key, expected = self.activation
         if self.config.get(key) not in (None, expected):
-            raise ConvertError(
-                f"{self.config.path}: {key!r} is {self.config.get(key)!r}, but llama.cpp computes "
-                f"{expected} for {self.name}"
+            raise TrimixError(
+                f"{self.config.path}: {key!r} is {shown(self.config.get(key))}, but llama.cpp "
+                f"computes {expected} for {self.name}"
             )
 
     @property
@@ -122,6 +127,15 @@ class Architecture:
         """`name` as a model of text alone would have it; None for what is no part of that."""
         return name
 
+    def text_names(self, names: Iterable[str]) -> dict[str, str | None]:
+        """Names -> `text_name`; those of a class without a head lack `model.`, and get it."""
+        found = {name: self.text_name(name) for name in names}
+        if any(name.startswith("model.") for name in found.values() if name):
+            return found
+        return {
+            k: f"model.{v}" if v and not v.startswith("lm_head") else v for k, v in found.items()
+        }
+
     def transform(self, name: str) -> Transform | None:
         """What happens to the rows of the tensor `name` on the way; None if nothing does."""
         return None
@@ -147,14 +161,20 @@ class Architecture:
         """The tensors to write: the generated ones, then the checkpoint's in its order.
 
         Raises:
-            ConvertError: a tensor is missing, has another shape than the configuration says, or
+            TrimixError: a tensor is missing, has another shape than the configuration says, or
                 has no place in this architecture.
         """
         required, known = self.shapes(), {**self.shapes(), **self.optional_shapes()}
-        present = {self.text_name(name): t for name, t in self.checkpoint.tensors.items()}
+        names = self.text_names(self.checkpoint.tensors)
+        present = {names[name]: tensor for name, tensor in self.checkpoint.tensors.items()}
         missing = [name for name in required if name not in present]
         if missing:
-            raise ConvertError(
+            if missing == ["lm_head.weight"]:
+                raise TrimixError(
+                    f"{self.checkpoint.folder} lacks lm_head.weight, the output head: save the "
+                    "model from its class for language modelling (…ForCausalLM)"
+                )
+            raise TrimixError(
                 f"{self.checkpoint.folder} lacks {missing[0]}"
                 + (f" and {len(missing) - 1} more tensors" if len(missing) > 1 else "")
                 + ": the checkpoint is incomplete, or config.json belongs to another model"
@@ -164,16 +184,16 @@ class Architecture:
             if name is None or name.endswith(SKIPPED):
                 continue
             if name not in known:
-                raise ConvertError(f"{tensor.path}: {name} has no place in a {self.name} model")
+                raise TrimixError(f"{tensor.path}: {name} has no place in a {self.name} model")
             tensor = self.used(name, tensor)
             if tensor.shape != known[name]:
-                raise ConvertError(
+                raise TrimixError(
                     f"{tensor.path}: {name} has shape {list(tensor.shape)}, but config.json "
                     f"makes it {list(known[name])}"
                 )
             mapped = self.gguf_name(name)
             if mapped is None:
-                raise ConvertError(f"{tensor.path}: {name} has no name in GGUF")
+                raise TrimixError(f"{tensor.path}: {name} has no name in GGUF")
             output.append(OutputTensor(mapped, tensor, self.transform(name)))
         return output
 
@@ -198,9 +218,11 @@ class Architecture:
     def _rope_sections(self) -> dict[str, Any]:
         """What the configuration says on rope: transformers 5's rope_parameters, or the older."""
         values = self.config.get("rope_parameters") or self.config.get("rope_scaling") or {}
-        sections = [values, *(values.values() if "full_attention" in values else ())]
+        if not isinstance(values, dict):
+            raise TrimixError(f"{self.config.path}: the rope parameters are no JSON object")
+        sections = values.values() if "full_attention" in values else ()
         if not all(isinstance(section, dict) for section in sections):
-            raise ConvertError(f"{self.config.path}: the rope parameters are no JSON object")
+            raise TrimixError(f"{self.config.path}: the rope parameters are no JSON object")
         return dict(values)
 
     @property
@@ -217,8 +239,8 @@ class Architecture:
     def _write_rope(self, writer: GGUFWriter) -> None:
         rope, kind = self.rope, self.rope_type
         if kind not in self.rope_types:
-            raise ConvertError(
-                f"{self.config.path}: rope type {kind!r} is not supported "
+            raise TrimixError(
+                f"{self.config.path}: rope type {shown(kind)} is not supported "
                 f"for {self.name} (supported: {', '.join(self.rope_types)})"
             )
         if kind in ("linear", "yarn"):
@@ -231,7 +253,7 @@ class Architecture:
         writer.add_rope_freq_base(rope.number("rope_theta", 10000.0))
         sliding = self._rope_sections.get("sliding_attention", {})
         if sliding.get("rope_type", "default") != "default":
-            raise ConvertError(
+            raise TrimixError(
                 f"{self.config.path}: only full attention may have a rope type of its own"
             )
         if self.config.get("rope_local_base_freq") is not None:

@@ -8,9 +8,9 @@ bytes of header length, a JSON header, then the tensors' bytes.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ConvertError
+from trimix_cpp import files
+from trimix_cpp.errors import TrimixError
+from trimix_cpp.showing import one_line
 
 # safetensors' own limit; it keeps a hostile length field from being read into memory.
 MAX_HEADER_BYTES = 100_000_000
 # Rows are converted in pieces of about this many elements: memory stays flat for any tensor.
 CHUNK_ELEMENTS = 4_000_000
+
+# Counts and sizes of a model are far below; GGUF has 32 bits for them.
+_MOST = 1 << 31
+# A name that is longer, or not printable, is no tensor's.
+_LONGEST_NAME = 256
 
 # bfloat16 has no NumPy type: its 16 bits are the upper half of a float32.
 DTYPES: dict[str, npt.DTypeLike] = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
@@ -47,7 +54,7 @@ class StoredTensor:
         float16 stays as it is; everything else becomes float32 (bfloat16 exactly).
 
         Raises:
-            ConvertError: the file ended early, so it changed since its header was read.
+            TrimixError: the file ended early, so it changed since its header was read.
         """
         kind = np.dtype(DTYPES[self.dtype])
         left, row = math.prod(self.shape), math.prod(self.shape[1:])
@@ -58,7 +65,7 @@ class StoredTensor:
             while left:
                 data = np.fromfile(file, kind, min(step, left))
                 if data.size < min(step, left):
-                    raise ConvertError(f"{self.path} is truncated: download it again")
+                    raise TrimixError(f"{self.path} is truncated: download it again")
                 left -= data.size
                 yield _to_float(data, self.dtype).reshape(-1, *self.shape[1:])
 
@@ -67,6 +74,12 @@ def _to_float(data: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     if dtype == "BF16":
         return (data.astype("<u4") << 16).view("<f4")
     return data if dtype == "F16" else data.astype(np.float32, copy=False)
+
+
+def shown(value: object) -> str:
+    """A value of a file for a message: printable, and not endless."""
+    text = ascii(value) if isinstance(value, str) else repr(value)
+    return one_line(text if len(text) <= 80 else f"{text[:77]}...")
 
 
 @dataclass(frozen=True)
@@ -84,8 +97,8 @@ class Config:
         """The positive integer `key`, or `default` where it is absent."""
         value = self.get(key)
         value = default if value is None else value
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConvertError(self._bad(key, value, "a positive integer"))
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < _MOST:
+            raise TrimixError(self._bad(key, value, "a positive integer"))
         return value
 
     def number(self, key: str, default: float) -> float:
@@ -93,9 +106,9 @@ class Config:
         value = self.get(key)
         value = default if value is None else value
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ConvertError(self._bad(key, value, "a number"))
-        if not math.isfinite(value):
-            raise ConvertError(self._bad(key, value, "finite"))
+            raise TrimixError(self._bad(key, value, "a number"))
+        if not abs(value) <= sys.float_info.max:
+            raise TrimixError(self._bad(key, value, "finite"))
         return float(value)
 
     def merged(self, values: dict[str, Any]) -> Config:
@@ -105,7 +118,7 @@ class Config:
     def _bad(self, key: str, value: object, wanted: str) -> str:
         if value is None:
             return f"{self.path} has no {key!r}: the folder is no complete checkpoint"
-        return f"{self.path}: {key!r} is {value!r}, but must be {wanted}"
+        return f"{self.path}: {key!r} is {shown(value)}, but must be {wanted}"
 
 
 @dataclass(frozen=True)
@@ -121,13 +134,22 @@ class Checkpoint:
         """The class name that `config.json` gives, e.g. Qwen2ForCausalLM."""
         names = self.config.get("architectures")
         if not isinstance(names, list) or not names or not isinstance(names[0], str):
-            raise ConvertError(
+            raise TrimixError(
                 f"{self.config.path} names no architecture: it should hold a line like "
                 '"architectures": ["Qwen2ForCausalLM"]'
             )
-        return names[0]
+        return _WITH_HEADS.get(names[0], one_line(names[0])[:100])
 
 
+# The classes without an output head, from which tied models may be saved as well.
+_WITH_HEADS = {
+    "Qwen2Model": "Qwen2ForCausalLM",
+    "Qwen3Model": "Qwen3ForCausalLM",
+    "LlamaModel": "LlamaForCausalLM",
+    "Gemma2Model": "Gemma2ForCausalLM",
+    "Gemma3TextModel": "Gemma3ForCausalLM",
+    "Gemma3Model": "Gemma3ForConditionalGeneration",
+}
 # quantization_config's names of how weights were quantized -> what people call it.
 _METHODS = {
     "gptq": "GPTQ", "awq": "AWQ", "bitsandbytes": "bitsandbytes", "fp8": "FP8", "hqq": "HQQ",
@@ -139,16 +161,16 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     """Read a checkpoint's configuration and the headers of its safetensors files.
 
     Raises:
-        ConvertError: the folder, `config.json`, a shard or a tensor is missing or malformed.
+        TrimixError: the folder, `config.json`, a shard or a tensor is missing or malformed.
     """
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
-        raise ConvertError(f"{folder} {what}: name the folder of a Hugging Face checkpoint")
+        raise TrimixError(f"{folder} {what}: name the folder of a Hugging Face checkpoint")
     config = read_config(folder)
     if quantized := config.get("quantization_config"):
         method = quantized.get("quant_method") if isinstance(quantized, dict) else None
         known = f" ({_METHODS[str(method)]})" if str(method) in _METHODS else ""
-        raise ConvertError(
+        raise TrimixError(
             f"{folder} holds quantized weights{known}: convert the original checkpoint"
         )
     return Checkpoint(folder, config, _index(folder))
@@ -158,7 +180,7 @@ def read_config(folder: Path) -> Config:
     """Read a checkpoint's `config.json`, flattened.
 
     Raises:
-        ConvertError: the file is missing or no JSON object.
+        TrimixError: the file is missing or no JSON object.
     """
     path = folder / "config.json"
     config = read_json(path)
@@ -172,18 +194,15 @@ def read_json(path: Path, *, optional: bool = False) -> dict[str, Any]:
     """Read a JSON object; an `optional` file that is absent reads as empty.
 
     Raises:
-        ConvertError: the file is missing, no JSON, or not an object.
+        TrimixError: the file is missing, no JSON, or not an object.
     """
     if optional and not path.exists():
         return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConvertError(f"{path} is missing: is this a Hugging Face checkpoint?") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConvertError(f"{path} cannot be read as JSON: {error}") from error
+    if not path.exists():
+        raise TrimixError(f"{path} is missing: is this a Hugging Face checkpoint?")
+    value = files.read_json(path)
     if not isinstance(value, dict):
-        raise ConvertError(f"{path} must hold a JSON object, not a {type(value).__name__}")
+        raise TrimixError(f"{path} must hold a JSON object, not a {type(value).__name__}")
     return value
 
 
@@ -197,18 +216,18 @@ def _index(folder: Path) -> dict[str, StoredTensor]:
     if index_file.exists():
         promised = read_json(index_file).get("weight_map") or {}
         if not isinstance(promised, dict) or not all(map(_plain_name, promised.values())):
-            raise ConvertError(f"{index_file}: 'weight_map' must map tensors to file names")
+            raise TrimixError(f"{index_file}: 'weight_map' must map tensors to file names")
         files = [folder / name for name in sorted(set(promised.values()))]
     else:
         files = sorted(folder.glob("model*.safetensors"))
     if not files:
-        raise ConvertError(_no_weights(folder))
+        raise TrimixError(_no_weights(folder))
     tensors: dict[str, StoredTensor] = {}
     for file in files:
         tensors.update(read_safetensors(file))
     lost = sorted(promised.keys() - tensors.keys())
     if lost:
-        raise ConvertError(
+        raise TrimixError(
             f"{folder / promised[lost[0]]} lacks {lost[0]} and {len(lost) - 1} more tensors "
             "that the index promises: download it again"
         )
@@ -234,7 +253,7 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
     """Read and check the header of a safetensors file; tensors sorted by name.
 
     Raises:
-        ConvertError: the file is missing, truncated or malformed, or holds a type that has no
+        TrimixError: the file is missing, truncated or malformed, or holds a type that has no
             place in a language model's checkpoint.
     """
     try:
@@ -242,20 +261,44 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if size < 8 or length > min(size - 8, MAX_HEADER_BYTES):
-                raise ConvertError(f"{path} is truncated or no safetensors file: download it again")
-            header = json.loads(file.read(length))
+                raise TrimixError(f"{path} is truncated or no safetensors file: download it again")
+            text = files.decode_utf8(file.read(length), f"{path}: broken safetensors header")
     except FileNotFoundError:
-        raise ConvertError(f"{path} is missing: download it") from None
-    except (ValueError, RecursionError) as error:
-        raise ConvertError(f"{path} has a broken safetensors header: {error}") from error
+        raise TrimixError(f"{path} is missing: download it") from None
+    header = files.parse_json(text, f"{path}: broken safetensors header")
     if not isinstance(header, dict):
-        raise ConvertError(f"{path} has a broken safetensors header: no JSON object")
+        raise TrimixError(f"{path}: broken safetensors header: no JSON object")
     header.pop("__metadata__", None)
     start = 8 + length
+    _check_kind(path, header)
     return {
         name: _stored_tensor(path, name, entry, start, size)
         for name, entry in sorted(header.items())
     }
+
+
+# Ends of the names of tensors that only quantized checkpoints have -> what made them.
+_QUANTIZED = {
+    ".SCB": "loaded in 8 bits (bitsandbytes)",
+    ".quant_state.bitsandbytes__nf4": "loaded in 4 bits (bitsandbytes)",
+    ".quant_state.bitsandbytes__fp4": "loaded in 4 bits (bitsandbytes)",
+    ".qweight": "quantized (GPTQ or AWQ)",
+    ".weight_packed": "quantized (compressed-tensors)",
+    ".weight_scale": "quantized to 8 bits (fp8)",
+    ".weight_scale_inv": "quantized to 8 bits (fp8)",
+    "_blocks": "quantized to 4 bits (mxfp4)",
+}
+
+
+def _check_kind(path: Path, names: Iterable[str]) -> None:
+    """Refuse a checkpoint that was saved quantized, whatever its config.json says."""
+    for name in names:
+        kind = next((kind for end, kind in _QUANTIZED.items() if name.endswith(end)), None)
+        if kind:
+            raise TrimixError(
+                f"{path} was saved from a model that was {kind}: load it in 16 bits (torch_dtype "
+                "bfloat16), merge what is to be merged, and save it again"
+            )
 
 
 def _stored_tensor(path: Path, name: str, entry: Any, start: int, size: int) -> StoredTensor:
@@ -264,15 +307,17 @@ def _stored_tensor(path: Path, name: str, entry: Any, start: int, size: int) -> 
         sound = all(type(n) is int and n >= 0 for n in (begin, end, *shape))
     except (TypeError, KeyError, ValueError):
         sound = False
-    if not sound:
-        raise ConvertError(f"{path}: the header's entry for {name} is malformed")
+    if not name.isprintable() or len(name) > _LONGEST_NAME:
+        raise TrimixError(f"{path}: {shown(name)} is no name of a tensor")
+    if not sound or not isinstance(dtype, str):
+        raise TrimixError(f"{path}: the header's entry for {name} is malformed")
     if dtype not in DTYPES:
-        raise ConvertError(
-            f"{path}: {name} has type {dtype}, which is not supported "
+        raise TrimixError(
+            f"{path}: {name} has type {one_line(dtype)[:40]}, which is not supported "
             f"(supported: {', '.join(sorted(DTYPES))}): save the model in bfloat16 or float32"
         )
     if end - begin != math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize:
-        raise ConvertError(f"{path}: {name} has {end - begin} bytes, which does not fit its shape")
+        raise TrimixError(f"{path}: {name} has {end - begin} bytes, which does not fit its shape")
     if start + end > size:
-        raise ConvertError(f"{path} is truncated ({name} lies behind its end): download it again")
+        raise TrimixError(f"{path} is truncated ({name} lies behind its end): download it again")
     return StoredTensor(name, dtype, shape, path, start + begin)

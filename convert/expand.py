@@ -12,11 +12,12 @@ from typing import Any
 import gguf
 import numpy as np
 
+from trimix_cpp.errors import TrimixError
+from trimix_cpp.files import check_destination, replacing
 from trimix_cpp.gguf import read_header
 from trimix_cpp.showing import Progress
 
-from .atomic import check_destination, check_space, replacing, system_error
-from .errors import ConvertError
+from .space import check_space
 
 # A tensor is dequantized whole, in float32.
 _LONGEST = 1 << 33
@@ -38,22 +39,19 @@ def expand(
         progress: called with (tensors done, tensors in all).
 
     Raises:
-        ConvertError: a file in parts, a type that gguf cannot read, `dst` exists, or no room.
+        TrimixError: a file in parts, a type that gguf cannot read, `dst` exists, or no room.
         ModelFileError: `src` is no sound GGUF file.
     """
     src, dst = Path(src), Path(dst)
     header = read_header(src)
     if header.metadata.get("split.count", 0) > 1:
-        raise ConvertError(f"{src}: is one of several parts; join them with llama-gguf-split first")
-    try:
-        check_destination(dst, force=force)
-        reader = gguf.GGUFReader(src)
-        n_values = sum(int(np.prod(tensor.shape)) for tensor in reader.tensors)
-        check_space(dst.parent, 4 * n_values)
-        with replacing(dst) as temporary:
-            _write(reader, header.architecture, temporary, progress)
-    except OSError as error:
-        raise system_error(error, dst) from error
+        raise TrimixError(f"{src}: is one of several parts; join them with llama-gguf-split first")
+    check_destination(dst, force=force)
+    reader = gguf.GGUFReader(src)
+    n_values = sum(int(np.prod(tensor.shape)) for tensor in reader.tensors)
+    check_space(dst.parent, 4 * n_values)
+    with replacing(dst) as temporary:
+        _write(reader, header.architecture, temporary, progress)
     return dst
 
 
@@ -71,7 +69,7 @@ def _write(reader: Any, architecture: str, dst: Path, progress: Progress | None)
         shape = [int(size) for size in reversed(tensor.shape)]
         n_bytes = 4 * int(np.prod(shape))
         if n_bytes > _LONGEST:
-            raise ConvertError(f"{tensor.name}: is too large to be expanded")
+            raise TrimixError(f"{tensor.name}: is too large to be expanded")
         writer.add_tensor_info(tensor.name, shape, np.dtype(np.float32), n_bytes)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -80,7 +78,7 @@ def _write(reader: Any, architecture: str, dst: Path, progress: Progress | None)
         try:
             values = gguf.dequantize(tensor.data, tensor.tensor_type)
         except NotImplementedError:
-            raise ConvertError(
+            raise TrimixError(
                 f"{tensor.name}: gguf cannot read {tensor.tensor_type.name}; start from an F32, "
                 "F16 or BF16 file"
             ) from None

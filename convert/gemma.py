@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from trimix_cpp.errors import TrimixError
+
 from .architecture import Architecture
-from .errors import ConvertError
 from .spm import SpmVocabulary, load_spm
 from .tensors import PLUS_ONE, Transform
 from .tokenizer import open_tokenizer
@@ -52,22 +53,22 @@ class Gemma(Architecture):
     def check_attention(self, *allowed: list[str]) -> None:
         """Refuse what llama.cpp takes for granted where the model is otherwise."""
         if self.layer_types() not in allowed:
-            raise ConvertError(
+            raise TrimixError(
                 f"{self.config.path}: layers of full and sliding attention alternate otherwise "
                 f"than llama.cpp assumes for {self.name} (one in {self.pattern} is full)"
             )
         scale = self.hidden // self.heads if self.layers == self.largest else self.head_dim
         if self.config.number("query_pre_attn_scalar", 256) != scale:
-            raise ConvertError(
+            raise TrimixError(
                 f"{self.config.path}: 'query_pre_attn_scalar' must be {scale} for llama.cpp"
             )
         for key in self.refused:
             if self.config.get(key):
                 raise self.no_place(key)
 
-    def no_place(self, key: str) -> ConvertError:
+    def no_place(self, key: str) -> TrimixError:
         """The error for a setting that the graph of llama.cpp does not have."""
-        return ConvertError(f"{self.config.path}: {key!r} has no place in llama.cpp's {self.name}")
+        return TrimixError(f"{self.config.path}: {key!r} has no place in llama.cpp's {self.name}")
 
     @classmethod
     def common_defaults(cls, **own: Any) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 from gguf import MODEL_ARCH, GGUFWriter
 
+from trimix_cpp.errors import TrimixError
+
 from .architecture import Architecture
-from .errors import ConvertError
 from .spm import SpmVocabulary, load_spm
 from .tensors import Array, GeneratedTensor, OutputTensor, Transform, interleave_halves
 from .tokenizer import open_tokenizer
@@ -68,7 +69,7 @@ class Llama(Architecture):
         low, high = rope.number("low_freq_factor", 1.0), rope.number("high_freq_factor", 4.0)
         context = rope.number("original_max_position_embeddings", 8192)
         if not 0 < low < high or factor <= 0 or context <= 0:
-            raise ConvertError(f"{self.config.path}: the factors of rope type llama3 make no sense")
+            raise TrimixError(f"{self.config.path}: the factors of rope type llama3 make no sense")
         exponents = np.arange(0, self.head_dim, 2, dtype=single) / single(self.head_dim)
         powers = rope.number("rope_theta", 10000.0) ** exponents.astype(np.float64)
         waves = single(2 * math.pi) / (single(1) / powers.astype(single))

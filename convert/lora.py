@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 from gguf import GGML_QUANT_VERSION, MODEL_ARCH_NAMES, GGUFType, Keys
 
+from trimix_cpp.errors import TrimixError
+from trimix_cpp.files import check_destination
 from trimix_cpp.gguf import Header, read_header
 from trimix_cpp.showing import Progress
 
 from . import ARCHITECTURES, OUTTYPES, Converted, architecture_of
 from .architecture import Architecture
-from .atomic import check_destination, system_error
 from .checkpoint import Checkpoint, Config, StoredTensor, read_config, read_safetensors
-from .errors import ConvertError
 from .peft_config import MERGE, PeftConfig, read_peft_config
 from .tensors import Array, GeneratedTensor, OutputTensor, Transform
 from .writer import new_writer, plan, write_authorship, write_file
@@ -66,39 +66,36 @@ def convert_lora(
         progress: called with (bytes written, bytes in all).
 
     Raises:
-        ConvertError: anything wrong with adapter, base, destination or disk, in one line.
+        TrimixError: anything wrong with adapter, base, destination or disk, in one line.
         ModelFileError: `base` is a file, but no sound GGUF.
     """
     src, dst = Path(src), Path(dst)
     if outtype not in OUTTYPES:
-        raise ConvertError(f"unknown type {outtype!r}: choose one of {', '.join(OUTTYPES)}")
+        raise TrimixError(f"unknown type {outtype!r}: choose one of {', '.join(OUTTYPES)}")
     if not src.is_dir():
         what = "is a file" if src.exists() else "does not exist"
-        raise ConvertError(f"{src} {what}: name the folder of a PEFT adapter")
-    try:
-        config = read_peft_config(src)
-        base = _base_path(config, base)
-        model, present = _open_base(base)
-        _check_destination(dst, src, base, force=force)
-        pairs = _read_pairs(src, model)
-        shapes = {**model.shapes(), **model.optional_shapes()}
-        for module, pair in pairs.items():
-            _check_pair(module, pair, model, shapes.get(f"{module}.weight", ()))
-            name = model.gguf_name(f"{module}.weight")
-            if name is None or (present is not None and name not in present):
-                raise ConvertError(f"{src} changes {module}, which {base} lacks: another base?")
-        alpha, tensors = _output(pairs, model, config)
-        planned = plan(tensors, outtype)
-        writer = new_writer(model.name, planned)
-        writer.add_type(GGUFType.ADAPTER)
-        writer.add_string(Keys.Adapter.TYPE, "lora")
-        write_authorship(writer, src)
-        writer.add_float32(Keys.Adapter.LORA_ALPHA, alpha)
-        writer.add_quantization_version(GGML_QUANT_VERSION)
-        write_file(dst, writer, planned, progress)
-        return Converted(dst, model.name, len(planned), dst.stat().st_size)
-    except OSError as error:
-        raise system_error(error, src) from error
+        raise TrimixError(f"{src} {what}: name the folder of a PEFT adapter")
+    config = read_peft_config(src)
+    base = _base_path(config, base)
+    model, present = _open_base(base)
+    _check_destination(dst, src, base, force=force)
+    pairs = _read_pairs(src, model)
+    shapes = {**model.shapes(), **model.optional_shapes()}
+    for module, pair in pairs.items():
+        _check_pair(module, pair, model, shapes.get(f"{module}.weight", ()))
+        name = model.gguf_name(f"{module}.weight")
+        if name is None or (present is not None and name not in present):
+            raise TrimixError(f"{src} changes {module}, which {base} lacks: another base?")
+    alpha, tensors = _output(pairs, model, config)
+    planned = plan(tensors, outtype)
+    writer = new_writer(model.name, planned)
+    writer.add_type(GGUFType.ADAPTER)
+    writer.add_string(Keys.Adapter.TYPE, "lora")
+    write_authorship(writer, src)
+    writer.add_float32(Keys.Adapter.LORA_ALPHA, alpha)
+    writer.add_quantization_version(GGML_QUANT_VERSION)
+    write_file(dst, writer, planned, progress)
+    return Converted(dst, model.name, len(planned), dst.stat().st_size)
 
 
 def _base_path(config: PeftConfig, base: str | Path | None) -> Path:
@@ -107,7 +104,7 @@ def _base_path(config: PeftConfig, base: str | Path | None) -> Path:
     if config.base is not None and Path(config.base).is_dir():
         return Path(config.base)
     named = f"was trained on {config.base!r}" if config.base else "does not name its base"
-    raise ConvertError(
+    raise TrimixError(
         f"{config.path.parent} {named}: name that model's folder or GGUF file with --base"
     )
 
@@ -126,7 +123,7 @@ def _config_of(header: Header) -> Config:
     families = reversed(ARCHITECTURES.items())  # the plainest class of an architecture comes first
     names = {MODEL_ARCH_NAMES[family.arch]: name for name, family in families}
     if header.architecture not in names:
-        raise ConvertError(
+        raise TrimixError(
             f"{header.path} holds a {header.architecture} model, which is not supported "
             f"(supported: {', '.join(sorted(names))})"
         )
@@ -159,49 +156,54 @@ def _check_destination(dst: Path, src: Path, base: Path, *, force: bool) -> None
         return
     inside = dst.suffix != ".gguf" and dst.parent.samefile(src)
     if inside or (base.is_file() and dst.samefile(base)):
-        raise ConvertError(f"{dst} is a part of the source: choose another destination")
+        raise TrimixError(f"{dst} is a part of the source: choose another destination")
 
 
 def _read_pairs(src: Path, model: Architecture) -> dict[str, Pair]:
     """Module -> its pair, in the order of the file."""
     path = src / WEIGHTS
     if not path.exists() and (src / "adapter_model.bin").exists():
-        raise ConvertError(
+        raise TrimixError(
             f"{src} holds only a pickle file (adapter_model.bin), which is never loaded because it "
             "can run code: save the adapter as safetensors (PEFT: save_pretrained)"
         )
-    halves: dict[str, dict[str, StoredTensor]] = {}
-    for name, tensor in read_safetensors(path).items():
+    parts: dict[str, tuple[str, str]] = {}
+    tensors = read_safetensors(path)
+    for name in tensors:
         if name.endswith(".base_layer.weight"):  # PEFT's copy of an embedding that it adapts
             continue
         part = _PART.fullmatch(name)
         if part is None:
-            raise ConvertError(
+            raise TrimixError(
                 f"{path}: {name!r} is no LoRA matrix, and a GGUF adapter has nothing else: {MERGE}"
             )
-        module = model.text_name(part[1] + ".weight")
+        parts[name] = f"{part[1]}.weight", part[2][-1]
+    names = model.text_names(weight for weight, _ in parts.values())
+    halves: dict[str, dict[str, StoredTensor]] = {}
+    for name, (weight, letter) in parts.items():
+        module = names[weight]
         if module is not None:
-            halves.setdefault(module.removesuffix(".weight"), {})[part[2][-1]] = tensor
+            halves.setdefault(module.removesuffix(".weight"), {})[letter] = tensors[name]
     for module, pair in halves.items():
         if len(pair) < 2:
-            raise ConvertError(f"{path} holds only one of the two matrices of {module!r}")
+            raise TrimixError(f"{path} holds only one of the two matrices of {module!r}")
     if not halves:
-        raise ConvertError(f"{path} holds no LoRA matrices")
+        raise TrimixError(f"{path} holds no LoRA matrices")
     return {module: Pair(pair["A"], pair["B"]) for module, pair in halves.items()}
 
 
 def _check_pair(module: str, pair: Pair, model: Architecture, shape: tuple[int, ...]) -> None:
     path, where = pair.a.path, model.config.path
     if len(shape) != 2:
-        raise ConvertError(f"{path}: {module!r} is no matrix of a {model.name} model")
+        raise TrimixError(f"{path}: {module!r} is no matrix of a {model.name} model")
     if module in (EMBEDDING, HEAD) and model.config.get("tie_word_embeddings"):
-        raise ConvertError(
+        raise TrimixError(
             f"{path}: changes {module}, and {where} has one matrix for the embedding and the "
             f"output head, which llama.cpp's adapters cannot change: {MERGE}"
         )
     rows, columns = reversed(shape) if module == EMBEDDING else shape
     if [pair.a.shape, pair.b.shape] != [(pair.rank, columns), (rows, pair.rank)] or not pair.rank:
-        raise ConvertError(
+        raise TrimixError(
             f"{path}: {module} has the shapes {list(pair.a.shape)} and {list(pair.b.shape)}, which "
             f"do not make up the {list(shape)} of {where}: another base?"
         )

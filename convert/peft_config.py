@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trimix_cpp.errors import TrimixError
+
 from .checkpoint import Config, read_json
-from .errors import ConvertError
 
 MERGE = "merge the adapter into its base (PEFT: merge_and_unload) and convert the whole model"
 
@@ -61,7 +62,7 @@ class PeftConfig:
             own = (a for p, a in self.alphas.items() if re.match(rf"(.*\.)?({p})$", module))
             alpha = next(own, self.alpha)
         except re.error as error:
-            raise ConvertError(f"{self.path}: 'alpha_pattern' is malformed: {error}") from None
+            raise TrimixError(f"{self.path}: 'alpha_pattern' is malformed: {error}") from None
         return alpha * math.sqrt(rank) if self.rank_stabilized else alpha
 
 
@@ -69,29 +70,29 @@ def read_peft_config(folder: Path) -> PeftConfig:
     """Read `adapter_config.json` in `folder`.
 
     Raises:
-        ConvertError: it is missing or malformed, or the adapter is no LoRA that GGUF can hold.
+        TrimixError: it is missing or malformed, or the adapter is no LoRA that GGUF can hold.
     """
     path = folder / "adapter_config.json"
     if folder.is_dir() and not path.exists():
-        raise ConvertError(f"{path} is missing: name the folder of a PEFT adapter")
+        raise TrimixError(f"{path} is missing: name the folder of a PEFT adapter")
     config = Config(path, read_json(path))
     kind = config.get("peft_type")
     if kind != "LORA":
-        raise ConvertError(f"{path}: the adapter is of the type {kind!r}, not a LoRA: {MERGE}")
+        raise TrimixError(f"{path}: the adapter is of the type {kind!r}, not a LoRA: {MERGE}")
     used = [key for key in _UNSUPPORTED if config.get(key)]
     if config.get("bias") not in (None, "none"):
         used.append("bias")
     if used:
-        raise ConvertError(f"{path}: a GGUF adapter cannot express {used[0]!r}: {MERGE}")
+        raise TrimixError(f"{path}: a GGUF adapter cannot express {used[0]!r}: {MERGE}")
     init = config.get("init_lora_weights")
     if isinstance(init, str) and init.lower().startswith(_CHANGES_BASE):
-        raise ConvertError(
+        raise TrimixError(
             f"{path}: its initialisation ({init!r}) changed the base's weights too, so it does not "
             f"fit the published base: {MERGE}"
         )
     patterns = config.get("alpha_pattern") or {}
     if not isinstance(patterns, dict):
-        raise ConvertError(f"{path}: 'alpha_pattern' is no JSON object")
+        raise TrimixError(f"{path}: 'alpha_pattern' is no JSON object")
     pattern = Config(path, patterns)
     base: Any = config.get("base_model_name_or_path")
     return PeftConfig(
@@ -107,5 +108,5 @@ def _alpha(config: Config, key: str) -> float:
     """A positive number: llama.cpp reads an alpha of 0 as "do not scale"."""
     value = config.number(key, 0.0)
     if not 0 < value < 3e38:
-        raise ConvertError(f"{config.path}: {key!r} is {config.get(key)!r}, but must be positive")
+        raise TrimixError(f"{config.path}: {key!r} is {config.get(key)!r}, but must be positive")
     return value

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .errors import ConvertError
+from trimix_cpp.errors import TrimixError
 
 logger = logging.getLogger(__name__)
 
@@ -40,18 +40,18 @@ def detect(path: Path, tokenizer: dict[str, Any], name: str | None = None) -> st
     A `name` given by the caller is taken on trust.
 
     Raises:
-        ConvertError: the pre-tokenizer is not among the known ones, or the normalizer changes
+        TrimixError: the pre-tokenizer is not among the known ones, or the normalizer changes
             the text in a way that llama.cpp would not.
     """
     _check_normalizer(path, tokenizer.get("normalizer"))
     if name is not None:
         if not re.fullmatch(r"[a-z0-9._-]+", name):
-            raise ConvertError(f"--pre {name!r} is no name of a pre-tokenizer, such as 'qwen2'")
+            raise TrimixError(f"--pre {name!r} is no name of a pre-tokenizer, such as 'qwen2'")
         return name
     steps = tuple(_steps(tokenizer.get("pre_tokenizer")))
     known = KNOWN.get((steps, bool(tokenizer["model"].get("ignore_merges"))))
     if known is None:
-        raise ConvertError(
+        raise TrimixError(
             f"{path} has a pre-tokenizer that is not recognised "
             f"(known: {', '.join(sorted(KNOWN.values()))}): "
             "state llama.cpp's name for it with --pre NAME"
@@ -66,7 +66,7 @@ def space_prefix(path: Path, tokenizer: dict[str, Any]) -> bool:
     and the text is not split. Transformers writes it in several ways.
 
     Raises:
-        ConvertError: the tokenizer does anything else to the text.
+        TrimixError: the tokenizer does anything else to the text.
     """
     normalizer = _parts(tokenizer.get("normalizer"), "normalizers")
     splitter = _parts(tokenizer.get("pre_tokenizer"), "pretokenizers")
@@ -78,7 +78,7 @@ def space_prefix(path: Path, tokenizer: dict[str, Any]) -> bool:
         scheme = splitter[0].get("prepend_scheme", "always")
         if splitter[0]["replacement"] == "\u2581" and not splitter[0].get("split", True):
             return bool(scheme != "never")
-    raise ConvertError(
+    raise TrimixError(
         f"{path} treats spaces otherwise than llama.cpp's SentencePiece tokenizer: "
         "the converted model would read other tokens"
     )
@@ -120,7 +120,7 @@ def _check_normalizer(path: Path, normalizer: dict[str, Any] | None) -> None:
     parts = normalizer["normalizers"] if normalizer["type"] == "Sequence" else [normalizer]
     kinds = [part["type"] for part in parts]
     if any(kind != "NFC" for kind in kinds):
-        raise ConvertError(
+        raise TrimixError(
             f"{path} normalizes text ({', '.join(kinds)}), which llama.cpp does not do for BPE: "
             "the converted model would read other tokens"
         )

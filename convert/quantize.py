@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from trimix_cpp.errors import TrimixError
+from trimix_cpp.files import check_destination, replacing
 from trimix_cpp.gguf import (
     NEED_IMATRIX,
     TENSOR_TYPES,
@@ -27,9 +29,6 @@ from trimix_cpp.gguf import (
 )
 from trimix_cpp.quant import RoleProfile
 from trimix_cpp.showing import Progress
-
-from .atomic import check_destination, replacing, system_error
-from .errors import ConvertError
 
 if TYPE_CHECKING:
     from trimix_cpp.llama import Request
@@ -78,7 +77,7 @@ def quantize(
         progress: called with (tensors begun, tensors in all).
 
     Raises:
-        ConvertError: wrong files, or shapes that do not suit the types.
+        TrimixError: wrong files, or shapes that do not suit the types.
         ImatrixError: the importance matrix is not sound.
         ModelFileError: `src` is no sound GGUF file.
         QuantizeError: llama.cpp cannot do it; the message is its own.
@@ -89,19 +88,16 @@ def quantize(
     matrix = read_imatrix(choice.imatrix) if choice.imatrix else None
     values = _fitting(header, matrix, choice) if matrix else {}
     _check_covered(header, choice, overrides, values)
-    try:
-        check_destination(dst, force=force)
-        if dst.exists() and dst.samefile(src):
-            raise ConvertError(f"{dst} is the source itself: choose another destination")
-        # Here, not above: names and files are checked without loading llama.cpp.
-        from trimix_cpp.llama import quantize_file
+    check_destination(dst, force=force)
+    if dst.exists() and dst.samefile(src):
+        raise TrimixError(f"{dst} is the source itself: choose another destination")
+    # Here, not above: names and files are checked without loading llama.cpp.
+    from trimix_cpp.llama import quantize_file
 
-        with replacing(dst) as temporary:
-            quantize_file(_request(src, temporary, choice, matrix, values, threads), progress)
-            # llama.cpp does not notice when a disk runs full; a short file has tensors outside.
-            read_header(temporary)
-    except OSError as error:
-        raise system_error(error, dst) from error
+    with replacing(dst) as temporary:
+        quantize_file(_request(src, temporary, choice, matrix, values, threads), progress)
+        # llama.cpp does not notice when a disk runs full; a short file has tensors outside.
+        read_header(temporary)
     uncovered = tuple(t.name for t in _matrices(header) if matrix and t.name not in values)
     return Quantized(dst, header.file_size, dst.stat().st_size, uncovered)
 
@@ -125,13 +121,13 @@ def _overrides(header: Header, choice: RoleProfile) -> dict[str, str]:
     types that are asked for by name: there it aborts.
 
     Raises:
-        ConvertError: rows that do not divide, a pattern that finds nothing, or no choice at all.
+        TrimixError: rows that do not divide, a pattern that finds nothing, or no choice at all.
     """
     special = {_OUTPUT: choice.output_tensor_type, _EMBEDDING: choice.token_embedding_type}
     if choice.type == "COPY" and (choice.tensors or any(special.values())):
-        raise ConvertError("COPY leaves every tensor as it is: drop the types of tensors")
+        raise TrimixError("COPY leaves every tensor as it is: drop the types of tensors")
     if choice.tensors and choice.type in _FLOAT_TYPES:
-        raise ConvertError(
+        raise TrimixError(
             f"{choice.type} is not quantized, and only in a quantized file do single tensors have "
             "types of their own: drop --tensor-type"
         )
@@ -142,7 +138,7 @@ def _overrides(header: Header, choice: RoleProfile) -> dict[str, str]:
         if name := special.get(tensor.name):
             block = TENSOR_TYPES[name].block
             if tensor.shape[0] % block:
-                raise ConvertError(
+                raise TrimixError(
                     f"{header.path}: rows of {tensor.name} have {tensor.shape[0]} values, but "
                     f"{name} needs a multiple of {block}: choose another type"
                 )
@@ -152,7 +148,7 @@ def _overrides(header: Header, choice: RoleProfile) -> dict[str, str]:
         for pattern, _ in found:
             unused.pop(pattern, None)
     if unused:
-        raise ConvertError(f"{header.path}: no matrix's name contains {next(iter(unused))!r}")
+        raise TrimixError(f"{header.path}: no matrix's name contains {next(iter(unused))!r}")
     return chosen
 
 
@@ -162,12 +158,12 @@ def _fitting(header: Header, matrix: ImportanceMatrix, choice: RoleProfile) -> M
     values = {name: entry.means() for name, entry in matrix.entries.items() if name in columns}
     for name, means in values.items():
         if means.size != columns[name]:
-            raise ConvertError(
+            raise TrimixError(
                 f"{choice.imatrix}: {name} has {means.size} values and the model {columns[name]}: "
                 "it was made from another model"
             )
     if not any(tensor.name in values for tensor in _matrices(header)):
-        raise ConvertError(f"{choice.imatrix}: names none of the model's tensors")
+        raise TrimixError(f"{choice.imatrix}: names none of the model's tensors")
     return values
 
 
@@ -178,19 +174,19 @@ def _check_covered(
     for name, kind in overrides.items():
         needing = _ABORT_WITHOUT if name in _ENDS else TENSORS_NEED_IMATRIX
         if kind in needing and name not in values:
-            raise ConvertError(
+            raise TrimixError(
                 f"{name} as {kind} needs an importance matrix with an entry for it (--imatrix)"
             )
     if choice.type not in NEED_IMATRIX:
         return
     if choice.imatrix is None:
-        raise ConvertError(
+        raise TrimixError(
             f"{choice.type} needs an importance matrix (--imatrix; `trimix-cpp imatrix` makes "
             "one): give it, or choose a type of more bits, such as Q2_K or IQ3_S"
         )
     missing = [t.name for t in _matrices(header) if t.name not in {*values, *overrides}]
     if missing:
-        raise ConvertError(
+        raise TrimixError(
             f"{choice.imatrix}: has no entry for {missing[0]}, and {choice.type} needs one; make "
             "it from this model"
         )

@@ -24,9 +24,8 @@ from trimix_cpp.quant import Profile, RoleProfile
 from trimix_cpp.showing import Bars, Progress
 from trimix_cpp.store import RoleSpec, TrioSpec
 
-from .atomic import check_space, system_error
-from .errors import ConvertError
 from .quantize import quantize
+from .space import check_space
 
 RECORD = "quantized.json"
 TRIO_FILE = "trio.toml"
@@ -74,42 +73,39 @@ def quantize_trio(
         bar: shows the progress of a file.
 
     Raises:
-        ConvertError: a source that is quantized otherwise, a file in the way, or no disk space.
+        TrimixError: a source that is quantized otherwise, a file in the way, or no disk space.
         TrimixError: as `quantize`.
     """
     if missing := [role for role in spec.sources if role not in spec.roles]:
-        raise ConvertError(
+        raise TrimixError(
             f"{spec.name}: the model for {missing[0]} is not on this machine; pull the trio first"
         )
     groups = _groups(spec)
     for source, roles in groups.items():
         _check_source(read_header(source), profile.roles[roles[0]], roles)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        record = _read_record(folder)
-        made, names = [], dict[Path, str]()
-        for source, roles in groups.items():
-            choice = profile.roles[roles[0]]
-            name = names[source] = f"{roles[0]}-{choice.type}.gguf"
-            wanted = _wanted(source, choice)
-            if record.get(name) == wanted and (folder / name).is_file():
-                size = (folder / name).stat().st_size
-                made.append(Made(folder / name, roles, choice.type, size, kept=True))
-                continue
-            _check_free(folder / name, force or name in record)
-            # Ours from now on, but not finished.
-            _note(folder, record, name, None)
-            with bar(name) as progress:
-                uncovered = _make(source, folder / name, choice, threads, progress)
-            _note(folder, record, name, wanted)
+    folder.mkdir(parents=True, exist_ok=True)
+    record = _read_record(folder)
+    made, names = [], dict[Path, str]()
+    for source, roles in groups.items():
+        choice = profile.roles[roles[0]]
+        name = names[source] = f"{roles[0]}-{choice.type}.gguf"
+        wanted = _wanted(source, choice)
+        if record.get(name) == wanted and (folder / name).is_file():
             size = (folder / name).stat().st_size
-            made.append(Made(folder / name, roles, choice.type, size, uncovered=uncovered))
-        adapters = _copy_adapters(spec, folder, record, force)
-        _check_free(folder / TRIO_FILE, force or TRIO_FILE in record)
-        _note(folder, record, TRIO_FILE, None)
-        _write_trio(spec, profile, folder, names, adapters)
-    except OSError as error:
-        raise system_error(error, folder) from error
+            made.append(Made(folder / name, roles, choice.type, size, kept=True))
+            continue
+        _check_free(folder / name, force or name in record)
+        # Ours from now on, but not finished.
+        _note(folder, record, name, None)
+        with bar(name) as progress:
+            uncovered = _make(source, folder / name, choice, threads, progress)
+        _note(folder, record, name, wanted)
+        size = (folder / name).stat().st_size
+        made.append(Made(folder / name, roles, choice.type, size, uncovered=uncovered))
+    adapters = _copy_adapters(spec, folder, record, force)
+    _check_free(folder / TRIO_FILE, force or TRIO_FILE in record)
+    _note(folder, record, TRIO_FILE, None)
+    _write_trio(spec, profile, folder, names, adapters)
     return made
 
 
@@ -126,7 +122,7 @@ def _groups(spec: TrioSpec) -> dict[Path, tuple[str, ...]]:
 def _check_source(header: Header, choice: RoleProfile, roles: tuple[str, ...]) -> None:
     if header.is_quantized and not _is_done(header, choice):
         found = header.type_name.replace("?", "quantized otherwise")
-        raise ConvertError(
+        raise TrimixError(
             f"{header.path}: the model for {roles[0]} is {found} already, and the profile wants "
             f"{choice.type}: start from an F32, F16 or BF16 file"
         )
@@ -164,11 +160,9 @@ def _make(
 
 
 def _check_free(dst: Path, allowed: bool) -> None:
-    """Raises ConvertError where somebody else's file is in the way."""
+    """Raises TrimixError where somebody else's file is in the way."""
     if dst.exists() and not allowed:
-        raise ConvertError(
-            f"{dst} exists already: choose another folder, or overwrite with --force"
-        )
+        raise TrimixError(f"{dst} exists already: choose another folder, or overwrite with --force")
 
 
 def _note(folder: Path, record: dict[str, Any], name: str, made_of: Any) -> None:

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 from gguf import MODEL_ARCH, GGUFWriter
 
+from trimix_cpp.errors import TrimixError
+
 from .architecture import Architecture
-from .errors import ConvertError
 from .tokenizer import open_tokenizer
 from .vocab import BpeVocabulary, load_bpe
 
@@ -40,5 +41,5 @@ class Qwen3(Architecture):
         """As for all, where llama.cpp's graph has a place for everything."""
         for key in ("attention_bias", "use_sliding_window"):
             if self.config.get(key):
-                raise ConvertError(f"{self.config.path}: {key!r} has no place in llama.cpp's qwen3")
+                raise TrimixError(f"{self.config.path}: {key!r} has no place in llama.cpp's qwen3")
         super().write_hyperparameters(writer)

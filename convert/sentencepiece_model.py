@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gguf import TokenType
 
-from .errors import ConvertError
+from trimix_cpp.errors import TrimixError
 
 _BPE = 2
 
@@ -40,7 +40,7 @@ def read_model(path: Path) -> SentencePieceModel:
     """Read a BPE model.
 
     Raises:
-        ConvertError: the file is malformed, of another kind than BPE, or normalizes text in a way
+        TrimixError: the file is malformed, of another kind than BPE, or normalizes text in a way
             that llama.cpp would not.
     """
     try:
@@ -49,13 +49,13 @@ def read_model(path: Path) -> SentencePieceModel:
         trainer = dict(_fields(_last(fields, 2)))
         normalizer = dict(_fields(_last(fields, 3)))
     except (ValueError, struct.error, TypeError) as error:
-        raise ConvertError(f"{path} is no SentencePiece model: {error}") from error
+        raise TrimixError(f"{path} is no SentencePiece model: {error}") from error
     if not pieces:
-        raise ConvertError(f"{path} is no SentencePiece model: it holds no tokens")
+        raise TrimixError(f"{path} is no SentencePiece model: it holds no tokens")
     if trainer.get(3, 1) != _BPE:
-        raise ConvertError(f"{path} is no BPE model (model_type {trainer.get(3, 1)!r})")
+        raise TrimixError(f"{path} is no BPE model (model_type {trainer.get(3, 1)!r})")
     if normalizer.get(2):
-        raise ConvertError(
+        raise TrimixError(
             f"{path} normalizes text, which llama.cpp does not do for SentencePiece models: "
             "the converted model would read other tokens"
         )

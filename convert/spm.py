@@ -17,8 +17,9 @@ from typing import Any
 
 from gguf import GGUFWriter, TokenType
 
+from trimix_cpp.errors import TrimixError
+
 from .checkpoint import Config, read_json
-from .errors import ConvertError
 from .pretokenizer import space_prefix
 from .sentencepiece_model import read_model
 from .tokenizer import AddedToken, Specials, TokenizerFiles, added_tokens, specials
@@ -71,10 +72,10 @@ def load_spm(
         pre: what the caller says of the pre-tokenizer: these have but one.
 
     Raises:
-        ConvertError: a file is malformed, or llama.cpp's tokenizer would read other tokens.
+        TrimixError: a file is malformed, or llama.cpp's tokenizer would read other tokens.
     """
     if pre not in (None, "default"):
-        raise ConvertError(
+        raise TrimixError(
             f"--pre {pre}: {files.folder} has a SentencePiece tokenizer, leave it out"
         )
     with malformed(files.path):
@@ -122,7 +123,7 @@ def _from_model(
     vocab = files.data.get("model", {}).get("vocab", {})
     strangers = [text for text, token_id in vocab.items() if token_id not in entries]
     if strangers:
-        raise ConvertError(
+        raise TrimixError(
             f"{files.path} has {len(strangers)} tokens that tokenizer.model lacks, such as "
             f"{strangers[0]!r}: remove the one that does not belong to the model"
         )
@@ -135,7 +136,7 @@ def _from_json(
     """Entries by id from `tokenizer.json`."""
     path, model = files.path, files.data["model"]
     if model.get("type", "BPE") != "BPE" or not model.get("byte_fallback"):
-        raise ConvertError(f"{path} holds no SentencePiece-like BPE with byte fallback")
+        raise TrimixError(f"{path} holds no SentencePiece-like BPE with byte fallback")
     check_options(path, model)
     prefix = space_prefix(path, files.data)
     names = pieces_by_id(path, model["vocab"])
@@ -178,7 +179,7 @@ def _merge_order(path: Path, normal: dict[str, int], model: dict[str, Any]) -> l
     """Normal tokens that merges make, in the order of their merges.
 
     Raises:
-        ConvertError: the merges are not all pairs of tokens whose union is a token, or one token's
+        TrimixError: the merges are not all pairs of tokens whose union is a token, or one token's
             do not follow each other. Such a list cannot be expressed by scores.
     """
     vocab = model["vocab"]
@@ -190,14 +191,14 @@ def _merge_order(path: Path, normal: dict[str, int], model: dict[str, Any]) -> l
         if text not in normal:
             continue  # an added token, which is found before anything is merged
         if text in pairs and text != previous:
-            raise ConvertError(_no_scores(path, text))
+            raise TrimixError(_no_scores(path, text))
         pairs.setdefault(text, set()).add(left)
         previous = text
     for text in normal:
         ends = range(1, len(text))
         expected = {text[:end] for end in ends if text[:end] in vocab and text[end:] in vocab}
         if expected != pairs.get(text, set()):
-            raise ConvertError(_no_scores(path, text))
+            raise TrimixError(_no_scores(path, text))
     return list(pairs)
 
 

@@ -86,7 +86,7 @@ class OutputTensor:
         """Yield the tensor in pieces [rows, ...] of whole rows, float16 or float32, in order.
 
         Raises:
-            ConvertError: the source's file ended early.
+            TrimixError: the source's file ended early.
         """
         if self.transform is None:
             yield from self.source.chunks()

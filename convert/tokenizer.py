@@ -6,15 +6,16 @@ transformers.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gguf import GGUFWriter, TokenType
 
-from .checkpoint import Config, read_json
-from .errors import ConvertError
+from trimix_cpp.errors import TrimixError
+from trimix_cpp.files import read_text
+
+from .checkpoint import Config, read_json, shown
 
 SPECIAL_KINDS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 # Marked as ordinary by some tokenizers, though printed as text they would do harm
@@ -69,7 +70,7 @@ def open_tokenizer(folder: Path) -> TokenizerFiles:
     """Read the tokenizer's files in `folder`; without tokenizer.json, tokenizer.model must do.
 
     Raises:
-        ConvertError: there is no tokenizer, or a file is malformed.
+        TrimixError: there is no tokenizer, or a file is malformed.
     """
     path = folder / "tokenizer.json"
     data = read_json(path, optional=(folder / "tokenizer.model").is_file())
@@ -87,7 +88,7 @@ def added_tokens(files: TokenizerFiles) -> dict[int, AddedToken]:
     for token_id, entry in entries:
         token = AddedToken(str(entry["content"]), bool(entry.get("special", False)))
         if token_id in added and added[token_id].content != token.content:
-            raise ConvertError(
+            raise TrimixError(
                 f"{files.path} and tokenizer_config.json disagree about token {token_id}: "
                 f"{added[token_id].content!r} and {token.content!r}"
             )
@@ -106,7 +107,9 @@ class Specials:
     def write(self, writer: GGUFWriter) -> None:
         """Add the metadata to `writer`, in the order of llama.cpp's converter."""
         for kind, token_id in self.ids.items():
-            getattr(writer, f"add_{kind}_token_id")(token_id)
+            # As llama.cpp's converter: a kind that gguf has no key for is left out.
+            if add_id := getattr(writer, f"add_{kind}_token_id", None):
+                add_id(token_id)
         for kind, add in self.add.items():
             getattr(writer, f"add_add_{kind}_token")(add)
         if self.chat_template is not None:
@@ -200,20 +203,20 @@ def _chat_template(folder: Path, settings: dict[str, Any]) -> str | list[dict[st
     template = settings.get("chat_template")
     jinja = folder / "chat_template.jinja"
     if template is None and jinja.is_file():
-        template = _read_text(jinja)
+        template = read_text(jinja)
         more = sorted((folder / "additional_chat_templates").glob("*.jinja"))
         if more:
             template = [{"name": "default", "template": template}]
-            template += [{"name": path.stem, "template": _read_text(path)} for path in more]
+            template += [{"name": path.stem, "template": read_text(path)} for path in more]
     elif template is None:
         template = read_json(folder / "chat_template.json", optional=True).get("chat_template")
-    if template is not None and not isinstance(template, str | list):
-        raise ConvertError(f"{folder}: the chat template is no text: {json.dumps(template)[:60]}")
+    named = template if isinstance(template, list) else []
+    texts = [template] if not named else [t for e in named for t in _values(e)]
+    if template is not None and not all(isinstance(text, str) for text in texts):
+        raise TrimixError(f"{folder}: the chat template is no text: {shown(template)}")
     return template
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ConvertError(f"{path} is not UTF-8 text") from error
+def _values(entry: Any) -> list[Any]:
+    """The name and the source of a named template; [None] where it is none."""
+    return [entry.get("name", ""), entry.get("template")] if isinstance(entry, dict) else [None]

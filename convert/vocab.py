@@ -13,8 +13,10 @@ from typing import Any
 
 from gguf import GGUFWriter, TokenType
 
+from trimix_cpp.errors import TrimixError
+from trimix_cpp.showing import one_line
+
 from .checkpoint import Config
-from .errors import ConvertError
 from .pretokenizer import detect
 from .tokenizer import AddedToken, Specials, TokenizerFiles, added_tokens, specials
 
@@ -51,12 +53,12 @@ def load_bpe(
         pre: llama.cpp's name of the pre-tokenizer; None to recognise it.
 
     Raises:
-        ConvertError: a file is missing or malformed, the tokenizer is of another kind, or its
+        TrimixError: a file is missing or malformed, the tokenizer is of another kind, or its
             pre-tokenizer is unknown and `pre` is None.
     """
     path = files.path
     if not files.data:
-        raise ConvertError(f"{path} is missing: save the tokenizer with transformers once more")
+        raise TrimixError(f"{path} is missing: save the tokenizer with transformers once more")
     with malformed(path):
         _check_kind(path, files.data)
         model = files.data["model"]
@@ -75,38 +77,39 @@ def malformed(path: Path) -> Iterator[None]:
     """One line for a file that is JSON, but not as a tokenizer has it."""
     try:
         yield
-    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
-        raise ConvertError(f"{path} is malformed: {type(error).__name__} {error}") from error
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        why = one_line(f"{type(error).__name__} {error}")[:200]
+        raise TrimixError(f"{path} is malformed: {why}") from error
 
 
 def check_options(path: Path, model: dict[str, Any]) -> None:
     """Refuse options of BPE that GGUF cannot express."""
     for option in ("continuing_subword_prefix", "end_of_word_suffix", "dropout"):
         if model.get(option):
-            raise ConvertError(f"{path}: the option {option!r} of BPE has no place in GGUF")
+            raise TrimixError(f"{path}: the option {option!r} of BPE has no place in GGUF")
 
 
 def _check_kind(path: Path, tokenizer: dict[str, Any]) -> None:
     model = tokenizer["model"]
     kind = model.get("type", "BPE")
     if kind != "BPE" or model.get("byte_fallback"):
-        found = "SentencePiece-like BPE" if kind == "BPE" else kind
-        raise ConvertError(f"{path} holds a {found} tokenizer; supported here is byte-level BPE")
+        found = "SentencePiece-like BPE" if kind == "BPE" else one_line(str(kind))[:40]
+        raise TrimixError(f"{path} holds a {found} tokenizer; supported here is byte-level BPE")
     check_options(path, model)
 
 
 def pieces_by_id(path: Path, vocab: dict[str, int]) -> dict[int, str]:
-    """The model's tokens by id; raises ConvertError where two share one."""
+    """The model's tokens by id; raises TrimixError where two share one."""
     names = {token_id: text for text, token_id in vocab.items()}
     if len(names) != len(vocab):
-        raise ConvertError(f"{path}: two tokens share one id")
+        raise TrimixError(f"{path}: two tokens share one id")
     return names
 
 
 def check_ids(path: Path, ids: set[int], vocab_size: int) -> None:
-    """Raise ConvertError for ids that the embedding has no rows for."""
+    """Raise TrimixError for ids that the embedding has no rows for."""
     if min(ids, default=0) < 0 or max(ids, default=0) >= vocab_size:
-        raise ConvertError(
+        raise TrimixError(
             f"{path} has tokens up to id {max(ids)}, but the model has {vocab_size} rows "
             "(config.json, 'vocab_size'): the tokenizer belongs to another model"
         )

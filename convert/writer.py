@@ -28,12 +28,13 @@ from gguf import (
     size_label,
 )
 
+from trimix_cpp.errors import TrimixError
+from trimix_cpp.files import replacing
 from trimix_cpp.showing import Progress
 
 from .architecture import Architecture
-from .atomic import check_space, replacing
 from .checkpoint import read_json
-from .errors import ConvertError
+from .space import check_space
 from .tensors import OutputTensor
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ def write_gguf(
     `progress` is called with the bytes of tensors written so far, and their total.
 
     Raises:
-        ConvertError: the checkpoint is broken, the disk is full, or a value does not fit GGUF.
+        TrimixError: the checkpoint is broken, the disk is full, or a value does not fit GGUF.
     """
     planned = plan(model.tensors(), outtype)
     writer = new_writer(model.name, planned)
@@ -129,7 +130,7 @@ def _write_header(writer: GGUFWriter, path: Path) -> None:
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
     except (struct.error, TypeError, ValueError, OverflowError) as error:
-        raise ConvertError(f"a value of the configuration does not fit GGUF: {error}") from error
+        raise TrimixError(f"a value of the configuration does not fit GGUF: {error}") from error
     finally:
         writer.close()
 
@@ -169,7 +170,7 @@ def write_authorship(writer: GGUFWriter, folder: Path) -> None:
         if metadata.sampling_penalty_repeat is None:  # gguf 0.19 does not know this name yet
             generation = read_json(folder / "generation_config.json", optional=True)
             metadata.sampling_penalty_repeat = generation.get("repetition_penalty")
-    except ConvertError:
+    except TrimixError:
         raise
     except Exception as error:  # a model card is free text: no reason to refuse the weights
         reason = " ".join(str(error).split())

@@ -10,12 +10,14 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, normalizers
 
 from trimix_cpp.convert import OUTTYPES, convert
 from trimix_cpp.convert.checkpoint import StoredTensor
 from trimix_cpp.convert.tensors import OutputTensor
 from trimix_cpp.convert.writer import plan
+from trimix_cpp.errors import TrimixError
 from trimix_cpp.gguf.reader import read_header
 from trimix_cpp.llama.model import Model
 
@@ -263,3 +265,46 @@ def test_progress_ends_at_the_total(checkpoint: Make, tmp_path: Path) -> None:
     convert(src, tmp_path / "m.gguf", "f16", progress=lambda *step: steps.append(step))
     assert steps == sorted(steps)
     assert steps[-1][0] == steps[-1][1]
+
+
+def rename(src: Path, change: Callable[[str], str], architecture: str) -> None:
+    """The same checkpoint with other names of tensors, and of its class."""
+    path, config = src / "model.safetensors", src / "config.json"
+    raw = path.read_bytes()
+    end = 8 + int.from_bytes(raw[:8], "little")
+    header = {change(name): entry for name, entry in json.loads(raw[8:end]).items()}
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + raw[end:])
+    values = json.loads(config.read_text())
+    config.write_text(json.dumps({**values, "architectures": [architecture]}))
+
+
+@pytest.mark.parametrize(
+    ("family", "architecture", "ours", "theirs"),
+    [
+        (None, "Qwen2Model", "model.", ""),
+        (None, "Qwen2ForCausalLM", "model.", ""),
+        ("gemma3", "Gemma3TextModel", "model.", ""),
+        ("gemma3", "Gemma3Model", "model.", "language_model."),
+        ("gemma3", "Gemma3ForConditionalGeneration", "model.", "model.language_model."),
+        ("gemma3", "Gemma3ForConditionalGeneration", "model.", "language_model.model."),
+    ],
+)
+def test_a_checkpoint_saved_without_its_prefix_gives_the_same_file(
+    checkpoint: Make, tmp_path: Path, family: str | None, architecture: str, ours: str, theirs: str
+) -> None:
+    src, _ = checkpoint(family=family) if family else checkpoint()
+    expected = convert(src, tmp_path / "a.gguf", "f16").path.read_bytes()
+    rename(src, lambda name: name.replace(ours, theirs, 1), architecture)
+    assert convert(src, tmp_path / "b.gguf", "f16").path.read_bytes() == expected
+
+
+def test_a_checkpoint_without_its_head_is_told(checkpoint: Make, tmp_path: Path) -> None:
+    src, _ = checkpoint(tied=False)
+    path = src / "model.safetensors"
+    tensors = load_file(path)
+    del tensors["lm_head.weight"]
+    save_file(tensors, path)
+    rename(src, lambda name: name.removeprefix("model."), "Qwen2Model")
+    with pytest.raises(TrimixError, match=r"lm_head.weight, the output head: .*ForCausalLM"):
+        convert(src, tmp_path / "m.gguf", "f16")

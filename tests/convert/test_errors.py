@@ -16,8 +16,9 @@ from click.testing import CliRunner
 from tokenizers import Regex, normalizers, pre_tokenizers
 
 from trimix_cpp.commands.convert import command
-from trimix_cpp.convert import ConvertError, convert
+from trimix_cpp.convert import convert
 from trimix_cpp.convert.checkpoint import read_safetensors
+from trimix_cpp.errors import TrimixError
 from trimix_cpp.showing import size_text
 
 from .qwen2_checkpoints import QWEN2, qwen2_tokenizer, write_tokenizer
@@ -86,11 +87,15 @@ def disagreeing_tokens(src: Path) -> None:
     edit(src / "tokenizer_config.json", lambda c: c.update(decoder))
 
 
+PROJ = "model.layers.0.mlp.up_proj"
 NORM, EMBED = "model.norm.weight", "model.embed_tokens.weight"
 BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no folder": (shutil.rmtree, "does not exist"),
     "no config": (lambda s: (s / "config.json").unlink(), "config.json is missing"),
-    "config no json": (lambda s: (s / "config.json").write_text("{"), "cannot be read as JSON"),
+    "config no json": (
+        lambda s: (s / "config.json").write_text("{"),
+        "config.json: line 1 is not JSON",
+    ),
     "config a list": (lambda s: (s / "config.json").write_text("[]"), "must hold a JSON object"),
     "unknown architecture": (
         config(architectures=["MambaForCausalLM"]),
@@ -112,7 +117,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
         config(quantization_config={"quant_method": ["gptq"]}),
         "convert the original checkpoint",
     ),
-    "does not fit gguf": (config(max_position_embeddings=2**40), "does not fit GGUF"),
+    "does not fit gguf": (config(rms_norm_eps=1e300), "does not fit GGUF"),
     "only pickle": (pickled, "pickle files (pytorch_model.bin), which are never loaded"),
     "no weights": (lambda s: (s / "model.safetensors").unlink(), "holds no model*.safetensors"),
     "missing shard": (missing_shard, "model-00001-of-00002.safetensors is missing"),
@@ -134,6 +139,28 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
         "entry for model.norm.weight is malformed",
     ),
     "wrong size": (header(lambda h: h[NORM].update(shape=[63])), "does not fit its shape"),
+    "type a list": (header(lambda h: h[NORM].update(dtype=["F32"])), "is malformed"),
+    "type a number": (header(lambda h: h[NORM].update(dtype=7)), "is malformed"),
+    "shape a text": (header(lambda h: h[NORM].update(shape="64")), "is malformed"),
+    "a name with an escape": (
+        header(lambda h: h.update({"a\x1b[2J": h[NORM]})),
+        r"'a\x1b[2J' is no name of a tensor",
+    ),
+    "loaded in 8 bits": (
+        header(lambda h: h.update({f"{PROJ}.SCB": h[NORM]})),
+        "from a model that was loaded in 8 bits (bitsandbytes): load it in 16 bits",
+    ),
+    "loaded in 4 bits": (
+        header(lambda h: h.update({f"{PROJ}.weight.quant_state.bitsandbytes__nf4": h[NORM]})),
+        "loaded in 4 bits (bitsandbytes)",
+    ),
+    "gptq": (header(lambda h: h.update({f"{PROJ}.qweight": h[NORM]})), "GPTQ or AWQ"),
+    "fp8": (header(lambda h: h.update({f"{PROJ}.weight_scale_inv": h[NORM]})), "8 bits (fp8)"),
+    "many layers": (config(num_hidden_layers=10**9), "1000000000 layers, of 512 at most"),
+    "endless number": (config(num_hidden_layers=int("9" * 400)), "must be a positive integer"),
+    "endless fraction": (config(rms_norm_eps=int("9" * 400)), "must be finite"),
+    "no fraction": (config(rope_theta=float("nan")), "must be finite"),
+    "rope a flag": (config(rope_scaling=True), "rope parameters are no JSON object"),
     "strange type": (header(lambda h: h[NORM].update(dtype="F8_E4M3")), "has type F8_E4M3"),
     "missing tensor": (header(lambda h: h.pop(NORM)), "lacks model.norm.weight"),
     "wrong shape": (config(vocab_size=641), "has shape [640, 64], but config.json makes it [641"),
@@ -167,7 +194,7 @@ def test_bad_source(
     dst = tmp_path / "out" / "m.gguf"
     dst.parent.mkdir()
     dst.write_bytes(b"before")
-    with pytest.raises(ConvertError) as caught:
+    with pytest.raises(TrimixError) as caught:
         convert(src, dst, "f16", force=True)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -184,13 +211,13 @@ def test_bad_destination(checkpoint: Make, tmp_path: Path) -> None:
         (src, "is a folder"),
         (tmp_path / "none" / "m.gguf", "is not a folder"),
     ):
-        with pytest.raises(ConvertError, match=message):
+        with pytest.raises(TrimixError, match=message):
             convert(src, dst, "f16")
-    with pytest.raises(ConvertError, match="is a part of the source"):
+    with pytest.raises(TrimixError, match="is a part of the source"):
         convert(src, src / "model.safetensors", "f16", force=True)
-    with pytest.raises(ConvertError, match="unknown type 'q4'"):
+    with pytest.raises(TrimixError, match="unknown type 'q4'"):
         convert(src, tmp_path / "new.gguf", "q4")
-    with pytest.raises(ConvertError, match="is no name of a pre-tokenizer"):
+    with pytest.raises(TrimixError, match="is no name of a pre-tokenizer"):
         convert(src, tmp_path / "new.gguf", "f16", pre="a b")
     assert (tmp_path / "m.gguf").read_bytes() == b"before"
     assert sorted(src.iterdir()) == before
@@ -200,7 +227,7 @@ def test_bad_destination(checkpoint: Make, tmp_path: Path) -> None:
 def test_no_space(checkpoint: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     src, _ = checkpoint()
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(ConvertError, match="not enough disk space"):
+    with pytest.raises(TrimixError, match="not enough disk space"):
         convert(src, tmp_path / "m.gguf", "f16")
     assert [p for p in tmp_path.iterdir() if p.is_file()] == []
 
@@ -208,8 +235,8 @@ def test_no_space(checkpoint: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("failure", "seen", "message"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), ConvertError, "no space left"),
-        (OSError(errno.EIO, "Input/output error"), ConvertError, "Input/output error"),
+        (OSError(errno.ENOSPC, "No space left on device"), OSError, r"No space left .*m\.gguf"),
+        (OSError(errno.EIO, "Input/output error"), OSError, r"Input/output error.*m\.gguf"),
         (KeyboardInterrupt(), KeyboardInterrupt, None),
     ],
 )
@@ -238,7 +265,7 @@ def test_a_source_cut_off_while_it_is_read(checkpoint: Make, tmp_path: Path) -> 
         with open(src / "model.safetensors", "rb+") as file:
             file.truncate(5000)
 
-    with pytest.raises(ConvertError, match="is truncated"):
+    with pytest.raises(TrimixError, match="is truncated"):
         convert(src, tmp_path / "m.gguf", "f16", progress=cut)
     assert not (tmp_path / "m.gguf").exists()
 
@@ -271,13 +298,13 @@ def test_pre_tokenizers_that_only_look_alike(checkpoint: Make, tmp_path: Path) -
         tokenizer = qwen2_tokenizer()
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
         write_tokenizer(src, tokenizer)
-        with pytest.raises(ConvertError, match="not recognised"):
+        with pytest.raises(TrimixError, match="not recognised"):
             convert(src, tmp_path / "m.gguf", "f16")
     tokenizer = qwen2_tokenizer()
     tokenizer.model.ignore_merges = True
     tokenizer.normalizer = normalizers.NFC()
     write_tokenizer(src, tokenizer)
-    with pytest.raises(ConvertError, match="not recognised"):
+    with pytest.raises(TrimixError, match="not recognised"):
         convert(src, tmp_path / "m.gguf", "f16")
 
 
@@ -288,6 +315,6 @@ def test_command(checkpoint: Make, tmp_path: Path) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == f"{dst}: qwen2, q8_0, {size_text(dst.stat().st_size)}\n"
     again = CliRunner().invoke(command, [str(src), str(dst)])
-    assert isinstance(again.exception, ConvertError)
+    assert isinstance(again.exception, TrimixError)
     assert CliRunner().invoke(command, [str(src), str(dst), "--force"]).exit_code == 0
     assert CliRunner().invoke(command, [str(src), str(dst), "--outtype", "q4"]).exit_code == 2

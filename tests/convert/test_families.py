@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from trimix_cpp.convert import ConvertError, convert
+from trimix_cpp.convert import convert
 from trimix_cpp.convert.tensors import interleave_halves
+from trimix_cpp.errors import TrimixError
 from trimix_cpp.llama.context import Context
 from trimix_cpp.llama.model import Model
 
@@ -314,7 +315,7 @@ def test_bad_source(
 ) -> None:
     src, _ = checkpoint(family=family)
     spoil(src)
-    with pytest.raises(ConvertError) as caught:
+    with pytest.raises(TrimixError) as caught:
         convert(src, tmp_path / "m.gguf", "f16")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -323,7 +324,7 @@ def test_bad_source(
 
 def test_a_pre_tokenizer_is_no_matter_of_sentencepiece(checkpoint: Make, tmp_path: Path) -> None:
     src, _ = checkpoint(family="gemma3")
-    with pytest.raises(ConvertError, match="has a SentencePiece tokenizer, leave it out"):
+    with pytest.raises(TrimixError, match="has a SentencePiece tokenizer, leave it out"):
         convert(src, tmp_path / "m.gguf", "f16", pre="llama-bpe")
     convert(src, tmp_path / "m.gguf", "f16", pre="default")
 

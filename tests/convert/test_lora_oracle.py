@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trimix_cpp.convert import OUTTYPES, ConvertError, convert
+from trimix_cpp.convert import OUTTYPES, convert
 from trimix_cpp.convert.lora import convert_lora
+from trimix_cpp.errors import TrimixError
 
 from .adapters import logits
 from .families import write_tokenizer_of
@@ -139,7 +140,7 @@ def test_logits_equal_those_of_peft(tmp_path: Path, family: str, options: dict[s
     adapted = adapt(base_model(family, base, tied), src, options)
     ids = np.random.default_rng(1).integers(0, 600, 48)
     if tied and "embed_tokens" in options["target_modules"]:
-        with pytest.raises(ConvertError, match="one matrix for the embedding"):
+        with pytest.raises(TrimixError, match="one matrix for the embedding"):
             convert_lora(src, tmp_path / "lora.gguf", base)
         return
 
@@ -181,7 +182,7 @@ def test_what_peft_can_and_gguf_cannot_is_refused(tmp_path: Path, options: dict[
 
     wanted = {"target_modules": ["q_proj", "v_proj"], "r": 4, **options}
     peft.get_peft_model(model, peft.LoraConfig(**wanted)).save_pretrained(src)
-    with pytest.raises(ConvertError, match="merge the adapter"):
+    with pytest.raises(TrimixError, match="merge the adapter"):
         convert_lora(src, tmp_path / "lora.gguf", base)
     assert not (tmp_path / "lora.gguf").exists()
     # The tensors alone give nearly all of them away as well, should the configuration not.
@@ -190,5 +191,5 @@ def test_what_peft_can_and_gguf_cannot_is_refused(tmp_path: Path, options: dict[
     config = json.loads((src / "adapter_config.json").read_text())
     kept = {k: v for k, v in config.items() if k not in options}
     (src / "adapter_config.json").write_text(json.dumps(kept))
-    with pytest.raises(ConvertError):
+    with pytest.raises(TrimixError):
         convert_lora(src, tmp_path / "lora.gguf", base)

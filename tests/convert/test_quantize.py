@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from trimix_cpp.commands.quantize import command
-from trimix_cpp.convert import ConvertError, convert
+from trimix_cpp.convert import convert
 from trimix_cpp.errors import ModelFileError, TrimixError, UsageError
 from trimix_cpp.gguf.imatrix import Entry, ImatrixError, ImportanceMatrix, write_imatrix
 from trimix_cpp.gguf.reader import read_header
@@ -65,7 +65,7 @@ def test_numbers_are_those_of_llama_cpp() -> None:
 def test_every_type(source: Path, tmp_path: Path, name: str) -> None:
     dst = tmp_path / "out.gguf"
     if name in NEED_IMATRIX:
-        with pytest.raises(ConvertError, match="needs an importance matrix"):
+        with pytest.raises(TrimixError, match="needs an importance matrix"):
             quantize(source, dst, name)
         # llama.cpp agrees that it does.
         with pytest.raises(QuantizeError, match="imatrix"):
@@ -116,7 +116,7 @@ def test_copy_changes_nothing(source: Path, tmp_path: Path) -> None:
 
 def test_what_would_abort_is_refused_before(narrow: Path, tmp_path: Path) -> None:
     for options in ({"token_embedding_type": "q4_k"}, {"token_embedding_type": "IQ4_XS"}):
-        with pytest.raises(ConvertError, match=r"have 64 values, but .* needs a multiple of 256"):
+        with pytest.raises(TrimixError, match=r"have 64 values, but .* needs a multiple of 256"):
             quantize(narrow, tmp_path / "m.gguf", "Q8_0", **options)
 
 
@@ -127,7 +127,7 @@ def test_types_that_need_an_importance_matrix_for_single_tensors(
         {"token_embedding_type": "iq2_xxs"},
         {"tensors": [("attn_v", "iq2_s")]},
     ):
-        with pytest.raises(ConvertError, match="needs an importance matrix with an entry"):
+        with pytest.raises(TrimixError, match="needs an importance matrix with an entry"):
             quantize(source, tmp_path / "m.gguf", "Q4_0", **options)
     assert files(tmp_path) == {"source.gguf"}
 
@@ -155,7 +155,7 @@ def test_bad_files_and_names(source: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(TrimixError, match=message):
             quantize(source, dst, name)
-    with pytest.raises(ConvertError, match="is the source itself"):
+    with pytest.raises(TrimixError, match="is the source itself"):
         quantize(source, source, "Q8_0", force=True)
     assert files(tmp_path) == before
 
@@ -196,7 +196,7 @@ def test_command(source: Path, tmp_path: Path) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     before, after = (size_text(path.stat().st_size) for path in (source, dst))
     assert result.stdout == f"{dst}: Q8_0, {before} -> {after}\n"
-    assert isinstance(CliRunner().invoke(command, arguments).exception, ConvertError)
+    assert isinstance(CliRunner().invoke(command, arguments).exception, TrimixError)
     assert CliRunner().invoke(command, [*arguments, "--force"]).exit_code == 0
     assert CliRunner().invoke(command, [*arguments[:3], "-t", "0"]).exit_code == 2
 
@@ -256,12 +256,10 @@ def test_an_importance_matrix_must_fit_the_model(
 ) -> None:
     dst = tmp_path / "m.gguf"
     foreign = matrix_for(narrow, tmp_path / "foreign.gguf")
-    with pytest.raises(ConvertError, match="64 values and the model 256"):
+    with pytest.raises(TrimixError, match="64 values and the model 256"):
         quantize(source, dst, "Q4_0", imatrix=foreign)
     partial = matrix_for(source, tmp_path / "partial.gguf", leave_out="ffn_up")
-    with pytest.raises(
-        ConvertError, match=r"no entry for blk\.0\.ffn_up\.weight, and IQ2_XS needs"
-    ):
+    with pytest.raises(TrimixError, match=r"no entry for blk\.0\.ffn_up\.weight, and IQ2_XS needs"):
         quantize(source, dst, "IQ2_XS", imatrix=partial)
     done = quantize(source, dst, "Q4_0", imatrix=partial)
     assert done.uncovered == ("blk.0.ffn_up.weight", "blk.1.ffn_up.weight")

@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from trimix_cpp.commands.quantize import command
-from trimix_cpp.convert import ConvertError
 from trimix_cpp.convert.quantize_trio import quantize_trio
 from trimix_cpp.decoding.decoder import Decoder
 from trimix_cpp.decoding.trio import Options, Trio
+from trimix_cpp.errors import TrimixError
 from trimix_cpp.gguf.reader import read_header
 from trimix_cpp.gguf.types import TYPES
 from trimix_cpp.quant.profiles import Profile, load_profile
@@ -173,7 +173,7 @@ def test_a_strangers_file_is_not_overwritten(
     folder = tmp_path / "out"
     folder.mkdir()
     (folder / "cpt-Q8_0.gguf").write_bytes(b"mine")
-    with pytest.raises(ConvertError, match="exists already"):
+    with pytest.raises(TrimixError, match="exists already"):
         quantize_trio(spec, profile, folder, threads=1)
     assert (folder / "cpt-Q8_0.gguf").read_bytes() == b"mine"
     quantize_trio(spec, profile, folder, threads=1, force=True)
@@ -186,7 +186,7 @@ def test_a_source_that_is_quantized_already(
     folder = tmp_path / "out"
     other = quantize(tmp_path / "large.gguf", tmp_path / "l.gguf", "Q8_0").path
     other.replace(tmp_path / "large.gguf")
-    with pytest.raises(ConvertError, match="large is Q8_0 already, and the profile wants Q4_0"):
+    with pytest.raises(TrimixError, match="large is Q8_0 already, and the profile wants Q4_0"):
         quantize_trio(spec, profile, folder, threads=1)
     assert not folder.exists()
     same = quantize(tmp_path / "cpt.gguf", tmp_path / "c.gguf", "Q8_0").path
@@ -214,7 +214,7 @@ def test_roles_that_share_a_file(profile: Profile, tmp_path: Path) -> None:
 
 def test_the_demo_is_quantized_already() -> None:
     result = CliRunner().invoke(command, ["--trio", "demo", "--profile", "reference"])
-    assert isinstance(result.exception, ConvertError)
+    assert isinstance(result.exception, TrimixError)
     assert "start from an F32, F16 or BF16 file" in str(result.exception)
 
 

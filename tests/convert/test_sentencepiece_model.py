@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trimix_cpp.convert import ConvertError, convert
+from trimix_cpp.convert import convert
 from trimix_cpp.convert.sentencepiece_model import read_model
+from trimix_cpp.errors import TrimixError
 
 from .spm_tokenizers import model_file, pieces
 from .test_convert import read
@@ -60,7 +61,7 @@ def test_any_bytes(tmp_path: Path, data: bytes) -> None:
     path.write_bytes(data)
     try:
         model = read_model(path)
-    except ConvertError as error:
+    except TrimixError as error:
         assert "\n" not in str(error)  # noqa: PT017 (most inputs must fail, some may pass)
     else:
         assert model.pieces
@@ -76,7 +77,7 @@ def test_kinds_that_llama_cpp_would_read_wrongly(checkpoint: Make, tmp_path: Pat
         (model_file("gemma3")[:4000], "is no SentencePiece model"),
     ):
         (src / "tokenizer.model").write_bytes(data)
-        with pytest.raises(ConvertError, match=message):
+        with pytest.raises(TrimixError, match=message):
             convert(src, tmp_path / "m.gguf", "f16")
     assert not (tmp_path / "m.gguf").exists()
 
@@ -86,7 +87,7 @@ def test_a_model_file_that_lacks_tokens_of_tokenizer_json(checkpoint: Make, tmp_
     data = json.loads((src / "tokenizer.json").read_text())
     data["model"]["vocab"]["strange"] = len(pieces("llama2"))
     (src / "tokenizer.json").write_text(json.dumps(data))
-    with pytest.raises(ConvertError, match=r"1 tokens that tokenizer[.]model lacks, such as 'st"):
+    with pytest.raises(TrimixError, match=r"1 tokens that tokenizer[.]model lacks, such as 'st"):
         convert(src, tmp_path / "m.gguf", "f16")
 
 

@@ -19,7 +19,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trimix_cpp.commands.imatrix import command
-from trimix_cpp.convert import ConvertError
 from trimix_cpp.errors import ModelFileError, TrimixError, UsageError
 from trimix_cpp.gguf.imatrix import (
     Entry,
@@ -229,7 +228,7 @@ def test_command(model_file: Path, tmp_path: Path) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == f"{out}: 14 tensors, 2 chunks of 64 tokens\n"
     assert read_imatrix(out).datasets == ("text.txt",)
-    assert isinstance(CliRunner().invoke(command, arguments).exception, ConvertError)
+    assert isinstance(CliRunner().invoke(command, arguments).exception, TrimixError)
     onto_text = [*arguments[:3], str(text), "--force"]
     assert isinstance(CliRunner().invoke(command, onto_text).exception, UsageError)
     text.write_bytes(b"\xff\xfe")

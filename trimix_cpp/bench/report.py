@@ -21,7 +21,7 @@ from .. import __version__
 from ..decoding import Trio
 from ..gguf import read_header
 from ..llama import extra_buffers_work, features, hardware, physical_cores, supports_gpu
-from ..quant import estimate
+from ..quant import estimate, total_memory
 from ..showing import Table, json_text, size_text
 from .measure import Plan, Sample, Samples
 
@@ -130,7 +130,7 @@ def machine(n_threads: int) -> dict[str, Any]:
         "cpu": cpu_name(),
         "cores": physical_cores(),
         "threads": n_threads or physical_cores(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "memory_gib": round(total_memory() / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "load": round(load(), 2),
         "llama_cpp_python": version("llama-cpp-python"),

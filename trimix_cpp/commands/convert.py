@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import UsageError
+from ..errors import TrimixError, UsageError
 from ..showing import Bar, show, size_text
 
 
@@ -55,10 +55,10 @@ def command(
             outtype = outtype or "f32"
             done = convert_lora(src, dst, base, outtype, force=force, progress=progress)
         else:
-            from trimix_cpp.convert import ConvertError, convert
+            from trimix_cpp.convert import convert
 
             if (src / "adapter_config.json").exists() and not (src / "config.json").exists():
-                raise ConvertError(f"{src} holds a PEFT adapter: convert it with --lora")
+                raise TrimixError(f"{src} holds a PEFT adapter: convert it with --lora")
             outtype = outtype or "f16"
             done = convert(src, dst, outtype, pre=pre, force=force, progress=progress)
     what = f"LoRA for {done.architecture}" if lora else done.architecture

@@ -49,9 +49,11 @@ def replacing(dst: Path, *, private: bool = False) -> Iterator[Path]:
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, dst)
-    except BaseException:  # KeyboardInterrupt too: nothing half-written may stay behind
+    except BaseException as error:  # KeyboardInterrupt too: nothing half-written may stay behind
         with suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and error.filename in (None, str(temporary), temporary):
+            error.filename = str(dst)  # a temporary name would mean nothing to the reader
         raise
 
 

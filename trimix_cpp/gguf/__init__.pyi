@@ -1,3 +1,4 @@
+from .checks import MAX_LAYERS as MAX_LAYERS
 from .header import Array as Array
 from .header import Header as Header
 from .header import TensorInfo as TensorInfo

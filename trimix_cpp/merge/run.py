@@ -82,7 +82,7 @@ def merge(
 
     Raises:
         UsageError: options that do not go together.
-        ConvertError: a checkpoint is malformed.
+        TrimixError: a checkpoint is malformed.
         TrimixError: the checkpoints are not of one shape, or hold NaN or infinity.
         OSError: the system refused.
     """
@@ -156,7 +156,7 @@ def merged_pieces(
 
     Raises:
         TrimixError: a number is NaN or infinite, before or after.
-        ConvertError: a file ended early.
+        TrimixError: a file ended early.
     """
     pieces = _mean(parts, plan, dtype) if plan.method == "linear" else _changed(parts, plan, dtype)
     for piece in pieces:

@@ -87,7 +87,7 @@ def open_together(folders: Sequence[Path]) -> Together:
     """Open checkpoints that are to be merged.
 
     Raises:
-        ConvertError: one is missing or malformed.
+        TrimixError: one is missing or malformed.
         TrimixError: they have not one architecture, one shape, one vocabulary.
     """
     first, *others = [open_checkpoint(folder) for folder in folders]

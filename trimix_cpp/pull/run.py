@@ -206,11 +206,9 @@ class _Pull:
         return read_json(path)
 
     def _profile_for_this_machine(self, offer: Offer) -> str:
-        import psutil
+        from ..quant import load_profile, total_memory
 
-        from ..quant import load_profile
-
-        total = psutil.virtual_memory().total
+        total = total_memory()
         profiles = {name: load_profile(name) for name in AUTOMATIC}
         name = default_profile(self.spec, total, profiles, offer)
         self.tell(

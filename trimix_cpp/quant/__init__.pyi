@@ -1,9 +1,10 @@
+from .machine import free_memory as free_memory
+from .machine import total_memory as total_memory
 from .memory import Hardware as Hardware
 from .memory import cache_bytes as cache_bytes
 from .memory import check_cache_fits as check_cache_fits
 from .memory import check_fits as check_fits
 from .memory import estimate as estimate
-from .memory import free_memory as free_memory
 from .options import EXACT_CACHE as EXACT_CACHE
 from .options import Options as Options
 from .profiles import Profile as Profile

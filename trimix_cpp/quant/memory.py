@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-
-import psutil
 
 from ..errors import TrimixError
 from ..fusion import DRAFT, PRECEDENCE
 from ..gguf import KV_TYPES, Header, ModelShape, shape_of_header
 from ..showing import size_text
+from .machine import free_memory
 from .options import Options
 from .profiles import Profile
 from .sizes import planned_bytes, repacked_bytes
@@ -250,22 +248,3 @@ def check_fits(needed: TrioEstimate, *, free: int | None = None) -> str:
             "a profile of fewer bits needs less"
         )
     return ""
-
-
-def free_memory() -> int:
-    """Bytes that are free or can be made so, in this process's control group if it has one."""
-    free = int(psutil.virtual_memory().available)
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = (group / "memory.max").read_text().strip()
-        if limit.isdigit():
-            used = int((group / "memory.current").read_text())
-            statistics = dict(
-                line.split() for line in (group / "memory.stat").read_text().splitlines()
-            )
-            # Pages of files can be dropped.
-            reclaimable = int(statistics["inactive_file"]) + int(statistics["active_file"])
-            free = min(free, int(limit) - used + reclaimable)
-    except (OSError, ValueError, KeyError):
-        pass  # no limit that we can read
-    return max(free, 0)
