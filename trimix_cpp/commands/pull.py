@@ -22,8 +22,16 @@ if TYPE_CHECKING:
 )
 @click.option("--update", is_flag=True, help="Look for newer commits of what is installed.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be downloaded and made.")
+@click.option(
+    "--no-reuse", is_flag=True, help="Download also what another program of this machine has."
+)
 def command(
-    lang: str | None, trio: str | None, profile: str | None, update: bool, dry_run: bool
+    lang: str | None,
+    trio: str | None,
+    profile: str | None,
+    update: bool,
+    dry_run: bool,
+    no_reuse: bool,
 ) -> None:
     """Download the models of a trio, convert and quantize them, and check every hash.
 
@@ -35,7 +43,9 @@ def command(
     from ..store import with_files
 
     spec = _choose(lang, trio)
-    manifest = pull(spec, notice, profile_name=profile, update=update, dry_run=dry_run)
+    manifest = pull(
+        spec, notice, profile_name=profile, update=update, dry_run=dry_run, reuse=not no_reuse
+    )
     if manifest is None:
         return
     check_alignment(with_files(spec, manifest))

@@ -13,10 +13,11 @@ from pathlib import Path
 from ..errors import TrimixError
 from ..files import read_sha256, write_json
 from ..gguf import TYPES
+from ..machine import find_by_hash, take_over
 from ..showing import Bar, size_text
 from ..store import DOWNLOADS, MODELS, FileRecord, Tell, contents, inside, read_kept
 from .agenda import DIRECT, Step
-from .hub import Listing, RemoteFile, download
+from .hub import RemoteFile, download
 
 _SOURCES = "sources.json"
 # The 16 bits that a checkpoint has, or 32; so that the second file on the way loses nothing.
@@ -26,20 +27,24 @@ _BETWEEN = [f"between-{outtype}.gguf" for outtype in ("bf16", "f16", "f32")]
 
 @dataclass(frozen=True)
 class Place:
-    """Where one model is made: its folder below `downloads/`, and that below `models/`."""
+    """Where one model is made: its folder below `downloads/`, and that below `models/`.
+
+    `reuse`: take files that another program of this machine has.
+    """
 
     root: Path
     step: Step
+    reuse: bool = True
 
     @classmethod
-    def prepare(cls, root: Path, step: Step) -> Place:
+    def prepare(cls, root: Path, step: Step, *, reuse: bool = True) -> Place:
         """Make both folders, with what will be in them on their lists.
 
         Raises:
             TrimixError: a link leads out of the store.
             OSError: the system refused.
         """
-        place = cls(root, step)
+        place = cls(root, step, reuse)
         fetched = [file.path for file in step.downloads if file not in step.ready]
         contents.expect(place.downloads, [*fetched, _SOURCES, *_BETWEEN])
         contents.expect(place.models, [step.record, *step.files, *step.notices])
@@ -79,12 +84,12 @@ def _take(place: Place, tell: Tell) -> tuple[list[FileRecord], list[Path]]:
     step = place.step
     paths = [place.model(name) for name in step.files]
     records = [
-        _fetch(step.listing, file, path, tell) for file, path in zip(step.ready, paths, strict=True)
+        _fetch(place, file, path, tell) for file, path in zip(step.ready, paths, strict=True)
     ]
     _check_type(step, paths)
     for file in step.downloads:
         if file not in step.ready:
-            records.append(_fetch(step.listing, file, place.downloaded(file.path), tell))
+            records.append(_fetch(place, file, place.downloaded(file.path), tell))
     return records, paths
 
 
@@ -107,9 +112,7 @@ def _convert(place: Place, tell: Tell) -> tuple[list[FileRecord], list[Path]]:
     kept = _kept_sources(place.downloaded(_SOURCES))
     between = next((p for p in map(place.downloaded, _BETWEEN) if p.is_file()), None)
     if kept is None or not (between or result.exists() or _all_there(place)):
-        kept = [
-            _fetch(step.listing, file, place.downloaded(file.path), tell) for file in step.downloads
-        ]
+        kept = [_fetch(place, file, place.downloaded(file.path), tell) for file in step.downloads]
         write_json([vars(record) for record in kept], place.downloaded(_SOURCES))
     # A result without a record: the pull was killed between the two.
     if not result.exists():
@@ -183,10 +186,25 @@ def _convert_adapter(place: Place, result: Path, tell: Tell) -> None:
     convert_lora(place.downloads, result, base, "f16")
 
 
-def _fetch(listing: Listing, file: RemoteFile, dst: Path, tell: Tell) -> FileRecord:
-    """The record of a source file; it is downloaded unless it is there."""
+def _fetch(place: Place, file: RemoteFile, dst: Path, tell: Tell) -> FileRecord:
+    """The record of a source file; it is downloaded unless it is there, or on this machine."""
+    listing = place.step.listing
     if dst.is_file() and dst.stat().st_size == file.size:
         return FileRecord(file.path, file.size, file.sha256 or read_sha256(dst))
+    if place.reuse and file.sha256 and _take_over(file, file.sha256, dst, tell):
+        return FileRecord(file.path, file.size, file.sha256)
     tell(f"downloading {listing.name}/{file.path} ({size_text(file.size)})")
     with Bar(file.path[-40:], "B") as progress:
         return FileRecord(file.path, file.size, download(listing, file, dst, tell, progress))
+
+
+def _take_over(file: RemoteFile, sha256: str, dst: Path, tell: Tell) -> bool:
+    """Whether another program of this machine had the file, and it is at `dst` now."""
+    for source, program in find_by_hash(sha256, file.size):
+        tell(f"taking {file.path} from {program}: {source}")
+        dst.parent.mkdir(parents=True, exist_ok=True)
+        with Bar(file.path[-40:], "B") as progress:
+            if take_over(source, dst, sha256, progress):
+                return True
+        tell(f"{source} is not what its name says")
+    return False

@@ -70,6 +70,7 @@ def pull(
     profile_name: str | None = None,
     update: bool = False,
     dry_run: bool = False,
+    reuse: bool = True,
 ) -> Manifest | None:
     """Fetch the models of a trio into the store; returns its manifest, or None for a dry run.
 
@@ -80,6 +81,7 @@ def pull(
             unfinished or finished pull, or else takes one that suits this machine's memory.
         update: ask for newer commits of what is installed.
         dry_run: only tell what would be done.
+        reuse: take files that another program of this machine has, by their hashes.
 
     Raises:
         AlignmentError: everything is there, but these models may not be fused.
@@ -94,7 +96,7 @@ def pull(
         raise UsageError(f"{spec.name} is the name of a known trio: give {spec.path} another")
     with locked(tell) as root:
         try:
-            return _Pull(root, spec, tell).run(profile_name, update, dry_run)
+            return _Pull(root, spec, tell, reuse).run(profile_name, update, dry_run)
         except OSError as error:
             raise TrimixError(
                 f"{error.filename or root}: {error.strerror or error}; what is done is kept, "
@@ -105,8 +107,8 @@ def pull(
 class _Pull:
     """One pull, with the lock on the store."""
 
-    def __init__(self, root: Path, spec: TrioSpec, tell: Tell) -> None:
-        self.root, self.spec, self.tell = root, spec, tell
+    def __init__(self, root: Path, spec: TrioSpec, tell: Tell, reuse: bool) -> None:
+        self.root, self.spec, self.tell, self.reuse = root, spec, tell, reuse
 
     def run(self, profile_name: str | None, update: bool, dry_run: bool) -> Manifest | None:
         from ..quant import load_profile
@@ -267,7 +269,7 @@ class _Pull:
         return record if record and mine and _is_whole(self.root, record) else None
 
     def _make(self, step: Step) -> ModelRecord:
-        place = Place.prepare(self.root, step)
+        place = Place.prepare(self.root, step, reuse=self.reuse)
         for folder in (place.downloads, place.models):
             contents.remove_unfinished(folder)
         sources, files = make_model(place, self.tell)
