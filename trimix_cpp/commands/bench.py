@@ -12,7 +12,16 @@ import click
 
 from ..errors import TrimixError, UsageError
 from ..fusion import TRIO_ROLES
-from ..runtime import LIMITS, ModelFlags, RunFlags, find_models, parse_weighting, per_role
+from ..runtime import (
+    LIMITS,
+    ModelFlags,
+    RunFlags,
+    find_models,
+    parse_weighting,
+    per_role,
+    shown,
+    whole_number,
+)
 from ..showing import Bar, notice, show
 from .options import Real, read_text, running_options, whole
 
@@ -21,6 +30,7 @@ if TYPE_CHECKING:
     from ..decoding import Trio
     from ..fusion import Weights
     from ..prompts import Language
+    from ..quant import Options
     from ..store import TrioSpec
 
 # The rate that random models are given where none is: about what the bundled trio's cpt reaches.
@@ -29,101 +39,51 @@ ACCEPTANCE = 0.9
 _BUSY = 0.5
 
 
+_OPTIONS = [
+    click.option("-o", "--output", type=click.Choice(["md", "json", "csv"]), default="md",
+                 show_default=True, help="Tables, one JSON document, or lines."),
+    click.option("--json", "as_json", is_flag=True, help="As -o json."),
+    click.option("-r", "--repetitions", type=whole(1, 10_000), default=5,
+                 show_default=True, help="Of every test, in turn; medians are shown."),
+    click.option("-p", "--n-prompt", type=whole(0, LIMITS["n_ctx"][1]), default=128,
+                 show_default=True, help="Tokens of a prompt; 0: no such tests."),
+    click.option("-n", "--n-gen", type=whole(1, LIMITS["n_ctx"][1]), default=32, show_default=True,
+                 help="Tokens to generate."),
+    click.option("-d", "--n-depth", type=whole(2, LIMITS["n_ctx"][1]), default=64,
+                 show_default=True, help="Tokens that are cached before."),
+    click.option("--batches", default="1,2,4,8,16", show_default=True, metavar="N,…|off",
+                 help="Sequences that run at once."),
+    click.option("--drafts", default="1,2,3,5,7,auto", show_default=True, metavar="N,…|off",
+                 help="Tokens that cpt drafts; auto adapts."),
+    click.option("--weights", default="preset", show_default=True, metavar="A,B",
+                 help="alpha,beta of the fusion, or the trio's own."),
+    click.option("--task", metavar="NAME", help="Whose preset."),
+    click.option("-f", "--file", type=click.Path(path_type=Path), metavar="FILE",
+                 help="Prompts to continue with drafts, one a line.  [default: strings to "
+                 "translate]"),
+    click.option("--acceptance", type=Real(0, 1), metavar="X",
+                 help="Let each draft be right with this probability, whatever the models say.  "
+                 f"[default: {ACCEPTANCE} with --shapes]"),
+    click.option("--shapes", metavar="SMALL+LARGE",
+                 help="Random weights at these shapes, such as qwen2.5-1.5b+7b, in the place of "
+                 "models."),
+    click.option("--types", metavar="TYPE|ROLE=TYPE,…",
+                 help="Types of random weights.  [default: Q4_K_M]"),
+    click.option("--profile", metavar="NAME|TOML", help="Types of random weights, by profile."),
+    click.option("--keep", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
+                 help="Keep the random models here, for the next time."),
+]  # fmt: skip
+
+
+def _options(command: Any) -> Any:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
 @click.command("bench", short_help="How fast a trio is on this machine.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["md", "json", "csv"]),
-    default="md",
-    show_default=True,
-    help="Tables, one JSON document, or lines.",
-)
-@click.option("--json", "as_json", is_flag=True, help="As -o json.")
-@click.option(
-    "-r",
-    "--repetitions",
-    type=whole(1, 10_000),
-    default=5,
-    show_default=True,
-    help="Of every test, in turn; medians are shown.",
-)
-@click.option(
-    "-p",
-    "--n-prompt",
-    type=whole(0, LIMITS["n_ctx"][1]),
-    default=128,
-    show_default=True,
-    help="Tokens of a prompt; 0: no such tests.",
-)
-@click.option(
-    "-n",
-    "--n-gen",
-    type=whole(1, LIMITS["n_ctx"][1]),
-    default=32,
-    show_default=True,
-    help="Tokens to generate.",
-)
-@click.option(
-    "-d",
-    "--n-depth",
-    type=whole(2, LIMITS["n_ctx"][1]),
-    default=64,
-    show_default=True,
-    help="Tokens that are cached before.",
-)
-@click.option(
-    "--batches",
-    default="1,2,4,8,16",
-    show_default=True,
-    metavar="N,…|off",
-    help="Sequences that run at once.",
-)
-@click.option(
-    "--drafts",
-    default="1,2,3,5,7,auto",
-    show_default=True,
-    metavar="N,…|off",
-    help="Tokens that cpt drafts; auto adapts.",
-)
-@click.option(
-    "--weights",
-    default="preset",
-    show_default=True,
-    metavar="A,B",
-    help="alpha,beta of the fusion, or the trio's own.",
-)
-@click.option("--task", metavar="NAME", help="Whose preset.")
-@click.option(
-    "-f",
-    "--file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Prompts to continue with drafts, one a line.  [default: strings to translate]",
-)
-@click.option(
-    "--acceptance",
-    type=Real(0, 1),
-    default=None,
-    metavar="X",
-    help="Let each draft be right with this probability, whatever the models say.  "
-    f"[default: {ACCEPTANCE} with --shapes]",
-)
-@click.option(
-    "--shapes",
-    metavar="SMALL+LARGE",
-    help="Random weights at these shapes, such as qwen2.5-1.5b+7b, in the place of models.",
-)
-@click.option(
-    "--types", metavar="TYPE|ROLE=TYPE,…", help="Types of random weights.  [default: Q4_K_M]"
-)
-@click.option("--profile", metavar="NAME|TOML", help="Types of random weights, by profile.")
-@click.option(
-    "--keep",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="FOLDER",
-    help="Keep the random models here, for the next time.",
-)
-@running_options  # fmt: skip
+@_options
+@running_options
 def command(output: str, as_json: bool, models: ModelFlags, run: RunFlags, **flags: Any) -> None:
     """Measure a trio: each role alone, fused, with drafts, in batches.
 
@@ -136,7 +96,7 @@ def command(output: str, as_json: bool, models: ModelFlags, run: RunFlags, **fla
 
     with _spec(flags, models) as (spec, name, language):
         plan = _plan(flags, spec)
-        options = _options(run, spec, plan)
+        options = _run_options(run, spec, plan)
         about = {"trio": name, "machine": machine(options.n_threads)}
         if load() > _BUSY:
             notice(f"the machine is busy (load {load():.1f}): the speeds will be too low")
@@ -247,12 +207,13 @@ def _parts(text: str) -> list[str]:
 
 
 def _number(text: str, flag: str, most: int) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= most:
-        raise UsageError(f"{flag}: {text!r} is not a number from 1 to {most}")
-    return int(text)
+    number = whole_number(text, 1, most)
+    if number is None:
+        raise UsageError(f"{flag}: {shown(text)} is not a number from 1 to {most}")
+    return number
 
 
-def _options(run: RunFlags, spec: TrioSpec, plan: Plan) -> Any:
+def _run_options(run: RunFlags, spec: TrioSpec, plan: Plan) -> Options:
     options = run.options(spec, n_parallel=plan.n_parallel, n_outputs=plan.n_outputs)
     if options.n_ctx and options.n_ctx < plan.n_ctx:
         raise UsageError(f"-c {options.n_ctx} is too small: these tests need {plan.n_ctx} tokens")
@@ -268,9 +229,10 @@ def _roles(spec: TrioSpec, plan: Plan) -> tuple[str, ...]:
 def _prompts(flags: dict[str, Any], trio: Trio, language: Language | None) -> list[list[int]]:
     """The texts that are continued, as tokens; those that are too long lose their beginning."""
     if flags["file"]:
-        texts = [line for line in read_text(flags["file"]).splitlines() if line.strip()]
-        if not texts:
-            raise UsageError(f"{flags['file']}: holds no prompt")
+        from ..tuning import parse_examples
+
+        examples = parse_examples(read_text(flags["file"]), "lines", str(flags["file"]))
+        texts = [example.prompt for example in examples]
     else:
         from ..prompts import SENTENCES, translation_prompt
         from ..prompts import language as find
