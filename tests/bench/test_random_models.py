@@ -35,8 +35,15 @@ def test_types_are_those_of_llama_cpp(n_layer: int, tmp_path: Path) -> None:
 
 
 def test_the_sizes_of_real_files() -> None:
-    """Parameters and bytes of Qwen2.5's published Q4_K_M files, within a hundredth."""
-    for name, params, size in (("qwen2.5-1.5b", 1.54e9, 0.986e9), ("qwen2.5-7b", 7.62e9, 4.68e9)):
+    """Parameters and bytes of published Q4_K_M files, within a hundredth."""
+    for name, params, size in (
+        ("qwen2.5-1.5b", 1.54e9, 0.986e9),
+        ("qwen2.5-7b", 7.62e9, 4.68e9),
+        ("qwen3-4b", 4.02e9, 2.5e9),
+        ("qwen3-14b", 14.8e9, 9.0e9),
+        ("gemma2-9b", 9.24e9, 5.76e9),
+        ("gemma3-12b", 11.8e9, 7.3e9),
+    ):
         tensors = list(random_models.tensors_of(random_models.SHAPES[name]))
         n_bytes = sum(
             rows * (columns * 4 if kind is None else random_models.row_bytes(columns, kind))
@@ -44,6 +51,17 @@ def test_the_sizes_of_real_files() -> None:
         )
         assert sum(rows * columns for _, rows, columns, _ in tensors) == pytest.approx(params, 0.01)
         assert n_bytes == pytest.approx(size, rel=0.01)
+
+
+@pytest.mark.parametrize("family", ["qwen3", "gemma2", "gemma3"])
+def test_other_families_run(family: str, tmp_path: Path) -> None:
+    shape = random_models.Shape(256, 512, 2, 4, 2, 4000, 3900, True, family, 128)
+    path = random_models.write_model(tmp_path / "m.gguf", shape)
+    with Model(path) as model, Context(model, n_ctx=64, n_outputs_max=64, n_threads=1) as context:
+        tokens = np.arange(64, dtype=np.int32) * 50
+        context.decode(tokens, np.arange(64, dtype=np.int32), tokens * 0, tokens >= 0)
+        assert np.isfinite(context.logits()).all()
+        assert 0.1 < context.logits().std() < 100
 
 
 def test_a_random_trio_runs(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from trimix_cpp.convert import convert
 from trimix_cpp.convert.tensors import interleave_halves
 from trimix_cpp.errors import TrimixError
+from trimix_cpp.gguf import read_header, shape_of_config, shape_of_header
 from trimix_cpp.llama.context import Context
 from trimix_cpp.llama.model import Model
 
@@ -65,6 +66,25 @@ def test_tensors(
         assert np.array_equal(found, expected(family, name, array)), name
     with Model(tmp_path / "m.gguf") as model:
         assert model.n_vocab == ROWS
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_config_tells_the_tensors_that_will_be(
+    checkpoint: Make, tmp_path: Path, family: str, tied: bool
+) -> None:
+    """What is reckoned before a download is what a conversion writes."""
+    if family == "gemma2" and not tied:
+        pytest.skip("Gemma 2 has no head of its own")
+    src, _ = checkpoint(family=family, tied=tied)
+    convert(src, tmp_path / "m.gguf", "f32")
+    config = json.loads((src / "config.json").read_text())
+    shape, header = shape_of_config(config, "x"), read_header(tmp_path / "m.gguf")
+    assert {name: t.shape for name, t in shape.tensors.items()} == {
+        tensor.name: tensor.shape for tensor in header.tensors
+    }
+    made = shape_of_header(header)
+    assert (shape.key_length, shape.kv_heads) == (made.key_length, made.kv_heads)
 
 
 def test_interleaving_is_a_permutation_within_heads() -> None:

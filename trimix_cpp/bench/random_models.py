@@ -28,7 +28,10 @@ from ..showing import size_text
 
 
 class Shape(NamedTuple):
-    """The sizes of a Qwen2 model; `n_real` tokens mean something, the others are padding."""
+    """The sizes of a model; `n_real` tokens mean something, the others are padding.
+
+    `family` is GGUF's name of the architecture; `head_dim` 0 is the width divided by the heads.
+    """
 
     n_embd: int
     n_ff: int
@@ -38,11 +41,14 @@ class Shape(NamedTuple):
     n_vocab: int
     n_real: int
     tied: bool
+    family: str = "qwen2"
+    head_dim: int = 0
 
     def model(self) -> ModelShape:
         """As memory and llama.cpp's choice of types have it."""
         config = {
-            "architectures": ["Qwen2ForCausalLM"],
+            "architectures": [f"{self.family.capitalize()}ForCausalLM"],
+            "head_dim": self.head_dim or self.n_embd // self.n_head,
             "hidden_size": self.n_embd,
             "intermediate_size": self.n_ff,
             "num_hidden_layers": self.n_layer,
@@ -60,6 +66,16 @@ SHAPES = {
     "qwen2.5-3b": Shape(2048, 11008, 36, 16, 2, 151936, 151665, tied=True),
     "qwen2.5-7b": Shape(3584, 18944, 28, 28, 4, 152064, 151665, tied=False),
     "qwen2.5-14b": Shape(5120, 13824, 48, 40, 8, 152064, 151665, tied=False),
+    "qwen3-0.6b": Shape(1024, 3072, 28, 16, 8, 151936, 151669, True, "qwen3", 128),
+    "qwen3-1.7b": Shape(2048, 6144, 28, 16, 8, 151936, 151669, True, "qwen3", 128),
+    "qwen3-4b": Shape(2560, 9728, 36, 32, 8, 151936, 151669, True, "qwen3", 128),
+    "qwen3-8b": Shape(4096, 12288, 36, 32, 8, 151936, 151669, False, "qwen3", 128),
+    "qwen3-14b": Shape(5120, 17408, 40, 40, 8, 151936, 151669, False, "qwen3", 128),
+    "gemma2-2b": Shape(2304, 9216, 26, 8, 4, 256000, 256000, True, "gemma2", 256),
+    "gemma2-9b": Shape(3584, 14336, 42, 16, 8, 256000, 256000, True, "gemma2", 256),
+    "gemma3-1b": Shape(1152, 6912, 26, 4, 1, 262144, 262144, True, "gemma3", 256),
+    "gemma3-4b": Shape(2560, 10240, 34, 8, 4, 262144, 262144, True, "gemma3", 256),
+    "gemma3-12b": Shape(3840, 15360, 48, 16, 8, 262144, 262144, True, "gemma3", 256),
     # For trying things out.
     "tiny-a": Shape(256, 512, 2, 4, 2, 4000, 3900, tied=True),
     "tiny-b": Shape(512, 1024, 2, 4, 2, 4096, 3900, tied=False),
@@ -79,6 +95,8 @@ SCALES: dict[Type, tuple[tuple[int, float], ...]] = {
     Type.IQ4_NL: ((0, 3e-4),),
     Type.IQ4_XS: ((0, 1.7e-5),),
 }
+# Tokens that the layers without full attention see.
+_WINDOWS = {"gemma2": 4096, "gemma3": 1024}
 _MANIFEST = "random-models.json"
 # A pool of random weights is this long, and repeats; no matrix product is the faster for it.
 _POOL = 1 << 23
@@ -170,7 +188,7 @@ def model_bytes(shape: Shape, file_type: str = DEFAULT_TYPE) -> int:
 
 
 def write_model(path: Path, shape: Shape, seed: int = 0, file_type: str = DEFAULT_TYPE) -> Path:
-    """A random Qwen2 model; the same seed gives the same file.
+    """A random model; the same seed gives the same file.
 
     Raises:
         UsageError: a type that cannot be random.
@@ -179,7 +197,7 @@ def write_model(path: Path, shape: Shape, seed: int = 0, file_type: str = DEFAUL
     pool = rng.integers(0, 256, _POOL, np.uint8)
     floats = rng.normal(0, 0.02, _POOL // 8).astype(np.float32)
     tensors = list(tensors_of(shape, file_type))
-    writer = gguf.GGUFWriter(path, "qwen2")
+    writer = gguf.GGUFWriter(path, shape.family)
     _add_metadata(writer, shape)
     for name, rows, columns, kind in tensors:
         if kind is None:
@@ -259,6 +277,11 @@ def _add_metadata(writer: gguf.GGUFWriter, shape: Shape) -> None:
     writer.add_head_count(shape.n_head)
     writer.add_head_count_kv(shape.n_head_kv)
     writer.add_layer_norm_rms_eps(1e-6)
+    if shape.head_dim:
+        writer.add_key_length(shape.head_dim)
+        writer.add_value_length(shape.head_dim)
+    if shape.family in _WINDOWS:
+        writer.add_sliding_window(_WINDOWS[shape.family])
     writer.add_rope_freq_base(1e6)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")

@@ -79,7 +79,7 @@ def shape_of_header(header: Header) -> ModelShape:
 def shape_of_config(
     config: Mapping[str, Any], name: str, *, n_vocab: int | None = None, n_merges: int | None = None
 ) -> ModelShape:
-    """The sizes of a Hugging Face checkpoint of the Qwen2, Llama or Gemma 3 family, not yet made.
+    """The sizes of a Hugging Face checkpoint of the families that are converted, not yet made.
 
     Args:
         config: its config.json; of one with several modalities the text part counts.
@@ -98,7 +98,8 @@ def shape_of_config(
         vocabulary = int(n_vocab or text["vocab_size"])
     except (KeyError, TypeError, ValueError) as error:
         raise TrimixError(f"{name}: its config.json does not tell {error}") from None
-    head_size = int(text.get("head_dim") or n_embd // n_head)
+    default = 256 if "gemma" in family else 128 if "qwen3" in family else n_embd // n_head
+    head_size = int(text.get("head_dim") or default)
     kv_heads = int(text.get("num_key_value_heads") or n_head)
     gemma = "gemma" in family
     tied = bool(text.get("tie_word_embeddings", config.get("tie_word_embeddings", gemma)))
@@ -116,6 +117,10 @@ def shape_of_config(
         "ffn_up": (n_embd, n_ff),
         "ffn_down": (n_ff, n_embd),
     }
+    if gemma:
+        layer |= {"post_attention_norm": (n_embd,), "post_ffw_norm": (n_embd,)}
+    if "gemma3" in family or "qwen3" in family:
+        layer |= {"attn_q_norm": (head_size,), "attn_k_norm": (head_size,)}
     if "qwen2" in family or text.get("attention_bias"):
         biased = ("attn_q", "attn_k", "attn_v", *(["attn_output"] * ("qwen2" not in family)))
         biases = {f"{part}.bias": layer[part][1:] for part in biased}
