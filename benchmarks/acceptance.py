@@ -21,10 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trimix_cpp.bench.measure import BenchSpeculator, MeasuredDecoder
-from trimix_cpp.decoding.decoder import Sequence
+from trimix_cpp.bench.measure import BenchSpeculator
+from trimix_cpp.decoding.decoder import Decoder
 from trimix_cpp.decoding.draft_guesses import Offset
 from trimix_cpp.decoding.speculation import Speculator
+from trimix_cpp.decoding.text import Text
 from trimix_cpp.decoding.trio import Options, Trio
 from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.prompts.languages import language
@@ -44,11 +45,11 @@ class OneDrafter(BenchSpeculator):
     def offset(self, name: str) -> Offset:
         return super().offset(name) if self.learns else Offset()
 
-    def _drafters(self, sequence: Sequence) -> dict[str, dict[str, float]]:
+    def _drafters(self, text: Text) -> dict[str, dict[str, float]]:
         if self.drafter == "cpt":
             return {"cpt": {"cpt": 1.0}}
         # In the proportion of the weights, which add up to one for sampling.
-        coefficients = sequence.weights.coefficients
+        coefficients = text.weights.coefficients
         small = {role: coefficients[role] for role in ("cpt", "base")}
         return {"cpt+base": {role: value / sum(small.values()) for role, value in small.items()}}
 
@@ -84,15 +85,18 @@ def lines(path: Path, n: int) -> Iterator[str]:
 
 def continued(trio: Trio, case: Case, weights: Weights, speculator: Speculator | None) -> list[Any]:
     """The tokens of every prompt's continuation."""
-    decoder, found = MeasuredDecoder(trio), []
-    decoder.speculator, decoder.to_the_end = speculator, case.to_the_end
+    decoder, found = Decoder(trio, speculator, keep=False), []
     for prompt in case.prompts:
-        sequence = Sequence(prompt, weights, stops=case.stops, max_tokens=case.max_tokens)
-        decoder.add(sequence)
-        for _ in decoder.stream(sequence):
+        text = Text(
+            prompt,
+            weights,
+            stops=case.stops,
+            max_tokens=case.max_tokens,
+            ignore_ends=not case.to_the_end,
+        )
+        for _ in decoder.stream(text):
             pass
-        found.append(sequence.generated)
-        decoder.remove(sequence)
+        found.append(text.generated)
     return found
 
 

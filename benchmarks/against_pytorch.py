@@ -26,9 +26,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from trimix_cpp.bench.measure import MeasuredDecoder  # goes on past ends
 from trimix_cpp.convert import convert
-from trimix_cpp.decoding.decoder import Decoder, Sequence
+from trimix_cpp.decoding.decoder import Decoder
+from trimix_cpp.decoding.text import Text
 from trimix_cpp.decoding.trio import Options, Trio
 from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.llama.backend import physical_cores
@@ -63,16 +63,16 @@ def our_run(
     decoder: Decoder, prompt: list[int], weights: Weights, n: int
 ) -> tuple[list[int], float]:
     """(tokens, seconds of all but the first)."""
-    sequence = Sequence(prompt, weights)
-    decoder.add(sequence)
-    while not sequence.generated:
+    text = Text(prompt, weights, ignore_ends=True)
+    decoder.submit(text)
+    while not text.generated:
         decoder.step()
     began = time.perf_counter()
     for _ in range(n):
         decoder.step()
     seconds = time.perf_counter() - began
-    decoder.remove(sequence)
-    return sequence.generated, seconds
+    decoder.drop(text)
+    return text.generated, seconds
 
 
 def prepare(folder: Path) -> tuple[dict[str, Path], dict[str, TrioSpec]]:
@@ -110,7 +110,7 @@ def measure(folder: Path, flags: argparse.Namespace) -> list[dict[str, Any]]:
         english, uyghur = language("eng"), language("uig")
         texts = [translation_prompt(sentence, english, uyghur) for sentence in SENTENCES]
         prompts = list(map(trios["F32"].tokenize, texts))
-        decoders = {kind: MeasuredDecoder(trio) for kind, trio in trios.items()}
+        decoders = {kind: Decoder(trio, keep=False) for kind, trio in trios.items()}
         equal = dict.fromkeys(decoders, 0)
         rounds: list[dict[str, float]] = []
         for _ in range(flags.repeats + 1):

@@ -105,7 +105,8 @@ def finish(writer: gguf.GGUFWriter) -> None:
 
 def measure(folder: Path, roles: tuple[str, ...]) -> int:
     """Load the roles, evaluate 64 tokens with each, and return this process's peak in bytes."""
-    from trimix_cpp.decoding.decoder import Decoder, Sequence
+    from trimix_cpp.decoding.decoder import Decoder
+    from trimix_cpp.decoding.text import Text
     from trimix_cpp.decoding.trio import Options, Trio
     from trimix_cpp.fusion.weights import Weights
     from trimix_cpp.store.spec import RoleSpec, TrioSpec
@@ -118,9 +119,8 @@ def measure(folder: Path, roles: tuple[str, ...]) -> int:
     weights = Weights(0, 0.5) if "cpt" in files else Weights(0, 0)
     spec = TrioSpec("memory", files)
     with Trio(spec, weights.roles, Options(n_ctx=256, n_threads=1)) as trio:
-        sequence = Sequence(list(range(64)), weights, max_tokens=2)
-        for _ in Decoder(trio).run(iter([sequence])):
-            pass
+        for done in Decoder(trio).run([Text(list(range(64)), weights, max_tokens=2)]):
+            done.raise_error()
     return peak()
 
 

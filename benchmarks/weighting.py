@@ -21,16 +21,12 @@ from typing import Any
 import numpy as np
 import random_models
 
-from trimix_cpp.decoding.decoder import Decoder, Sequence
+from trimix_cpp.decoding.decoder import Decoder
+from trimix_cpp.decoding.text import Text
 from trimix_cpp.decoding.trio import Options, Trio
-from trimix_cpp.fusion.choosers import (
-    DEFAULT_GRID,
-    Chooser,
-    EntChooser,
-    PplChooser,
-    PplOptChooser,
-    log_partition,
-)
+from trimix_cpp.fusion.choosers import EntChooser, PplChooser, PplOptChooser
+from trimix_cpp.fusion.grid import DEFAULT_GRID, log_partition
+from trimix_cpp.fusion.observers import Choosing, Observer
 from trimix_cpp.fusion.optimum import Optimum
 from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
@@ -99,18 +95,18 @@ def arithmetic(width: int, positions: int, repeats: int) -> dict[str, float]:
 class Timed:
     """A chooser that counts the seconds spent in it."""
 
-    def __init__(self, chooser: Chooser) -> None:
+    def __init__(self, chooser: Observer) -> None:
         self.chooser, self.seconds = chooser, 0.0
-        self.roles, self.every_position = chooser.roles, chooser.every_position
+        self.roles, self.first = chooser.roles, chooser.first
 
-    def add(self, rows: Mapping[str, np.ndarray], targets: np.ndarray) -> None:
+    def add(self, at: int, rows: Mapping[str, np.ndarray], targets: np.ndarray) -> None:
         began = time.perf_counter()
-        self.chooser.add(rows, targets)
+        self.chooser.add(at, rows, targets)
         self.seconds += time.perf_counter() - began
 
-    def choose(self, last: Mapping[str, np.ndarray]) -> Weights:
+    def end(self, last: Mapping[str, np.ndarray]) -> Weights | None:
         began = time.perf_counter()
-        weights = self.chooser.choose(last)
+        weights = self.chooser.end(last)
         self.seconds += time.perf_counter() - began
         return weights
 
@@ -122,7 +118,7 @@ def share(spec: TrioSpec, tokens: int, threads: int, repeats: int) -> dict[str, 
     )
     with Trio(spec, ROLES, options) as trio:
         text = trio.tokenize(TEXT * (tokens // len(trio.tokenize(TEXT)) + 1))[:tokens]
-        decoder = Decoder(trio)
+        decoder = Decoder(trio, keep=False)
         seen: dict[str, list[tuple[float, float]]] = {name: [] for name in ("fixed", *CHOOSERS)}
         for _ in range(repeats + 1):  # in turn, so that a slow minute hits all alike
             for name, times in seen.items():
@@ -140,25 +136,14 @@ def share(spec: TrioSpec, tokens: int, threads: int, repeats: int) -> dict[str, 
     return result
 
 
-def evaluate(
-    decoder: Decoder, tokens: list[int], make: Callable[[], Chooser] | None
-) -> tuple[float, float]:
+def evaluate(decoder: Decoder, tokens: list[int], make: Choosing | None) -> tuple[float, float]:
     """(seconds until the first token, seconds of these in the chooser)."""
-    timed: list[Timed] = []
-
-    def chooser() -> Timed:
-        assert make is not None
-        timed.append(Timed(make()))
-        return timed[-1]
-
-    sequence = Sequence(tokens, Weights(0.3, 0.9), chooser=chooser if make else None, max_tokens=1)
-    decoder.add(sequence)
+    timed = Timed(make(0)) if make else None
+    text = Text(tokens, Weights(0.3, 0.9), chooser=timed, max_tokens=1)
     began = time.perf_counter()
-    while sequence.stop is None:
-        decoder.step()
-    total = time.perf_counter() - began
-    decoder.remove(sequence)
-    return total, timed[-1].seconds if timed else 0.0
+    for done in decoder.run([text]):
+        done.raise_error()
+    return time.perf_counter() - began, timed.seconds if timed else 0.0
 
 
 def spec_of(folder: Path) -> TrioSpec:

@@ -37,3 +37,11 @@ class StoppedError(TrimixError):
     """The user stopped it, and the line says what is kept; exit code 130, as Ctrl-C everywhere."""
 
     exit_code = 130
+
+
+class FullError(TrimixError):
+    """All places for texts are taken."""
+
+
+class AbortedError(TrimixError):
+    """A batch was left before its end; nothing of it was kept."""

@@ -78,25 +78,25 @@ def test_identical(tmp_path: Path) -> None:
     vocabulary = bpe()
     found = aligned(tmp_path, large=vocabulary, cpt=vocabulary, base=vocabulary)
     n = len(vocabulary.tokens)
-    assert (found.verdict, found.reference, found.n_tokens) == ("identical", "large", n)
-    assert found.roles == ("large", "cpt", "base")
+    assert (found.report.verdict, found.reference, found.n_tokens) == ("identical", "large", n)
+    assert tuple(found.columns) == ("large", "cpt", "base")
     assert found.columns == {"large": None, "cpt": None, "base": None}
     assert found.to_role("cpt", ids(5, 6)).tolist() == [5, 6]
     controls = [vocabulary.id(text) for text, kind in vocabulary.tokens if kind == CONTROL]
-    assert np.flatnonzero(found.control).tolist() == controls
-    assert found.end_of_generation == {vocabulary.id("<|endoftext|>"), vocabulary.id("<|im_end|>")}
+    assert np.flatnonzero(found.control()).tolist() == controls
+    assert found.ends() == {vocabulary.id("<|endoftext|>"), vocabulary.id("<|im_end|>")}
 
 
 def test_one_role_is_identical_to_itself(tmp_path: Path) -> None:
     found = aligned(tmp_path, base=bpe().padded(3))
-    assert (found.verdict, found.reference) == ("identical", "base")
+    assert (found.report.verdict, found.reference) == ("identical", "base")
     assert found.n_tokens == len(bpe().tokens)
 
 
 def test_one_file_in_two_roles(write: Callable[[str, VocabFile], Path]) -> None:
     path = write("both", bpe())
     with Model(path, vocab_only=True) as model:
-        assert align({"base": model, "cpt": model}).verdict == "identical"
+        assert align({"base": model, "cpt": model}).report.verdict == "identical"
     assert report_for({"base": path, "cpt": path}).verdict == "identical"
 
 
@@ -106,7 +106,7 @@ def test_padded(tmp_path: Path, large: int, cpt: int, kind: int) -> None:
     """Older converters typed the padding USER_DEFINED."""
     n = len(bpe().tokens)
     found = aligned(tmp_path, large=bpe().padded(large, kind), cpt=bpe().padded(cpt))
-    assert (found.verdict, found.n_tokens) == ("padded", n)
+    assert (found.report.verdict, found.n_tokens) == ("padded", n)
     assert found.columns == {"large": None, "cpt": None}
     assert only(found.report).n_padding == cpt
     if cpt:
@@ -123,7 +123,7 @@ def test_padding_in_the_middle_takes_no_part(tmp_path: Path) -> None:
     holed = base.with_tokens(("<unused0>", UNUSED), ("<last>", CONTROL))
     found = aligned(tmp_path, large=holed, cpt=holed.padded(2))
     n = len(base.tokens)
-    assert (found.verdict, found.n_tokens) == ("padded", n + 1)
+    assert (found.report.verdict, found.n_tokens) == ("padded", n + 1)
     assert found.to_role("cpt", ids(n)).tolist() == [n + 1]
     assert found.from_role("large", ids(0, n + 1)).tolist() == [0, n]
     with pytest.raises(TrimixError, match="padding"):
@@ -143,7 +143,7 @@ def test_permuted(
     other = vocabulary.permuted(order).padded(padding)
     folder = tmp_path_factory.mktemp("permuted")
     found = aligned(folder, large=vocabulary, cpt=other)
-    assert found.verdict == "permuted"
+    assert found.report.verdict == "permuted"
     everything = np.arange(found.n_tokens, dtype=np.int32)
     own = found.to_role("cpt", everything)
     assert [found.id_in_role("cpt", token) for token in range(found.n_tokens)] == own.tolist()
@@ -164,7 +164,7 @@ def test_a_token_that_stands_twice_is_paired_with_its_like(tmp_path: Path) -> No
     order = list(range(len(vocabulary.tokens)))
     order[first], order[second] = order[second], order[first]
     found = aligned(tmp_path, large=vocabulary, cpt=vocabulary.permuted(order))
-    assert found.verdict == "permuted"
+    assert found.report.verdict == "permuted"
     assert found.to_role("cpt", ids(first, second)).tolist() == [second, first]
 
 
@@ -172,7 +172,7 @@ def test_end_of_generation_of_every_role_counts(tmp_path: Path) -> None:
     vocabulary = bpe()
     ending = vocabulary.id("<|im_start|>")
     found = aligned(tmp_path, large=vocabulary, base=vocabulary.with_metadata(eos_token_id=ending))
-    assert ending in found.end_of_generation
+    assert ending in found.ends()
 
 
 def test_the_reference_can_be_named(write: Callable[[str, VocabFile], Path]) -> None:

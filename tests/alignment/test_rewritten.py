@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from trimix_cpp.decoding.decoder import Decoder, Sequence
+from trimix_cpp.decoding.decoder import Decoder
+from trimix_cpp.decoding.text import Text
 from trimix_cpp.decoding.trio import Trio
 from trimix_cpp.fusion.sampling import Sampler
 from trimix_cpp.fusion.weights import Weights
@@ -53,7 +54,7 @@ def texts(spec: TrioSpec) -> list[list[str]]:
     with Trio(spec, ROLES, QUICK) as trio:
         for prompt in PROMPTS:
             for weights, sampler, control in JOBS:
-                sequence = Sequence(
+                sequence = Text(
                     trio.tokenize(prompt),
                     weights,
                     sampler,
@@ -72,7 +73,7 @@ def test_a_rewritten_copy_gives_the_same_text(
     files = {**demo_files, **copies[kind]}
     spec = dataclasses.replace(demo_spec, roles={r: RoleSpec(p) for r, p in files.items()})
     with Trio(spec, ROLES, QUICK) as trio:
-        assert trio.alignment.verdict == kind
+        assert trio.alignment.report.verdict == kind
         assert trio.n_tokens == 8192
     assert texts(spec) == texts(demo_spec)
 

@@ -61,7 +61,7 @@ def test_generate_is_the_command(demo: TriMix) -> None:
     assert (found.stop, found.prompt_tokens) == (report["stop"], report["prompt_tokens"])
     assert found.weights.as_json() == report["weights"]
     assert set(found.timings) | {"load_seconds"} == set(report["timings"])
-    ends = demo.trio.alignment.end_of_generation
+    ends = demo.trio.alignment.ends()
     said = [token for token in found.token_ids if token not in ends]
     assert b"".join(map(demo.trio.piece, said)).decode() == found.text
 
@@ -176,9 +176,9 @@ def test_errors_leave_the_trio_usable(demo: TriMix) -> None:
 def test_a_spec_and_files_load_too(
     tiny_spec: TrioSpec, tiny_files: dict[str, Path], tiny_trio: Trio
 ) -> None:
-    from trimix_cpp.decoding import Sequence
+    from trimix_cpp.decoding import Text
 
-    text = Sequence(tiny_trio.tokenize("the"), Weights(0.3, 0.9), max_tokens=4)
+    text = Text(tiny_trio.tokenize("the"), Weights(0.3, 0.9), max_tokens=4)
     expected = next(Decoder(tiny_trio).run([text])).generated
     with trimix_cpp.load(tiny_spec, weights="0.3,0.9", n_ctx=512, n_threads=1) as one:
         assert [*one.generate("the", max_tokens=4).token_ids] == expected

@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimix_cpp.bench.measure import Bench, MeasuredDecoder, Plan, Sample
+from trimix_cpp.bench.measure import Bench, Plan, Sample, Simulated
 from trimix_cpp.bench.report import FORMATS, acceptance, document, peak_memory, ratios, shares
-from trimix_cpp.decoding.decoder import Decoder, Sequence
+from trimix_cpp.decoding.decoder import Decoder
+from trimix_cpp.decoding.text import Text
 from trimix_cpp.decoding.trio import Options, Trio
+from trimix_cpp.fusion.sampling import Sampler
 from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.store.spec import TrioSpec
 
@@ -68,11 +70,10 @@ def test_simulated_drafts_are_right_as_often_as_stated(tiny_spec: TrioSpec, rate
 def test_measuring_changes_no_token(tiny_spec: TrioSpec) -> None:
     with Trio(tiny_spec, ROLES, options(PLAN)) as trio:
         texts = []
-        for decoder in (Decoder(trio), MeasuredDecoder(trio)):
-            if isinstance(decoder, MeasuredDecoder):
-                decoder.to_the_end = True
-            prompt = (trio.tokenize(UYGHUR + TIBETAN) * 2)[:20]
-            (done,) = decoder.run([Sequence(prompt, PLAN.weights, max_tokens=20)])
+        prompt = (trio.tokenize(UYGHUR + TIBETAN) * 2)[:20]
+        for sampler in (Sampler(), Simulated()):
+            text = Text(prompt, PLAN.weights, sampler, max_tokens=20)
+            (done,) = Decoder(trio, keep=False).run([text])
             texts.append(done.tokens)
         assert texts[0] == texts[1]
 
@@ -85,7 +86,7 @@ def test_every_test_runs_in_every_repetition_and_leaves_nothing_behind(
         assert list(runs.run()) == list(runs.tests())
         samples = runs.run()  # again on the same caches
         assert {len(own) for own in samples.values()} == {PLAN.repetitions}
-        assert not runs.decoder.sequences
+        assert not runs.decoder.running
         for slot in range(1, trio.n_parallel):
             assert all(trio.context(role).last_position(slot) == -1 for role in ROLES)
     names = {f"{kind} {role}" for kind in ("prompt", "step") for role in (*ROLES, "fused")}

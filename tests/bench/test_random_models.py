@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from trimix_cpp.bench import random_models
-from trimix_cpp.decoding.decoder import Decoder, Sequence
+from trimix_cpp.decoding.decoder import Decoder
+from trimix_cpp.decoding.text import Text
 from trimix_cpp.decoding.trio import Options, Trio
 from trimix_cpp.errors import TrimixError, UsageError
 from trimix_cpp.fusion.choosers import PplChooser
@@ -80,8 +81,8 @@ def test_a_random_trio_runs(tmp_path: Path) -> None:
     with Trio(spec, ROLES, Options(n_ctx=64, n_threads=1, n_outputs=16)) as trio:
         assert trio.n_tokens == 3900
         prompt = trio.tokenize("the ཀ")
-        sequence = Sequence(prompt, Weights(1, 0), chooser=PplChooser, max_tokens=3)
-        (done,) = Decoder(trio).run([sequence])
+        text = Text(prompt, Weights(1, 0), chooser=PplChooser(), max_tokens=3)
+        (done,) = Decoder(trio).run([text])
         assert len(done.tokens) == len(prompt) + 3
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from trimix_cpp.decoding.decoder import Decoder, Sequence
+from trimix_cpp.decoding.decoder import Decoder
 from trimix_cpp.decoding.speculation import Speculator
+from trimix_cpp.decoding.text import Text
 from trimix_cpp.decoding.trio import Options, Trio
 from trimix_cpp.fusion.sampling import Sampler
 from trimix_cpp.fusion.weights import Weights
@@ -22,22 +23,27 @@ TIBETAN = "བོད་སྐད་ནི་བརྒྱུད་པའི་ས
 TEXT = "Please translate the following English text into Uyghur.\nEnglish: Open\nUyghur: ئاچ "
 
 
-class Recorder(Decoder):
-    def __init__(self, trio: Trio, speculator: Speculator | None = None) -> None:
-        super().__init__(trio, speculator)
-        self.rows: dict[int, list[bytes]] = {}
+class Recorder:
+    """Keeps the rows that the tokens of every text are picked from."""
 
-    def _choose(self, sequence: Sequence, rows: dict[str, np.ndarray]) -> int:
-        token = super()._choose(sequence, rows)
-        self.rows.setdefault(id(sequence), []).append(self._row.tobytes())
-        return token
+    def __init__(self, decoder: Decoder) -> None:
+        self.decoder, self.rows = decoder, dict[Text, list[bytes]]()
+        engine = decoder._engine
+        pick = engine.pick
+
+        def spy(text: Text, rows: dict[str, np.ndarray]) -> int:
+            token = pick(text, rows)
+            self.rows.setdefault(text, []).append(engine.row.tobytes())
+            return token
+
+        engine.pick = spy  # type: ignore[method-assign]
 
 
-def jobs(trio: Trio) -> list[Sequence]:
+def jobs(trio: Trio) -> list[Text]:
     """Lengths from 5 to 700 tokens: caches beyond 512 cells."""
     text = trio.tokenize(TEXT)
     return [
-        Sequence((text * 40)[:length], Weights(*pair), Sampler(temperature=t, seed=3), max_tokens=n)
+        Text((text * 40)[:length], Weights(*pair), Sampler(temperature=t, seed=3), max_tokens=n)
         for length, pair, t, n in (
             (20, (0.7, 0.5), 0, 9),
             (700, (0.3, 0.9), 0, 5),
@@ -56,38 +62,35 @@ def run(
         n_ctx=1024, n_parallel=parallel, n_threads=threads, n_batch=n_batch, exact=True
     )
     with Trio(spec, ("large", "cpt", "base"), options) as trio:
-        recorder, sequences = Recorder(trio), jobs(trio)
-        recorder.share(sequences[1].tokens[:shared], trio.roles)
-        for _ in recorder.run(iter(sequences)):
-            pass
-        return [recorder.rows[id(sequence)] for sequence in sequences]
+        recorder, texts = Recorder(Decoder(trio)), jobs(trio)
+        if shared:
+            recorder.decoder.pin(texts[1].tokens[:shared], trio.roles)
+        for done in recorder.decoder.run(iter(texts)):
+            done.raise_error()
+        assert not shared or sum(text.n_cached >= shared for text in texts) >= 3
+        return [recorder.rows[text] for text in texts]
 
 
 def rewound(spec: TrioSpec, threads: int) -> list[list[bytes]]:
-    """Every sequence is generated, rolled back half-way, and generated again in its own cache."""
+    """Every text goes on in the cache of another that began alike, went on, and was cut back."""
     out = []
     with Trio(
         spec, ("large", "cpt", "base"), Options(n_ctx=1024, n_threads=threads, exact=True)
     ) as trio:
-        for sequence in jobs(trio):
-            recorder = Recorder(trio)
-            recorder.add(sequence)
-            for _ in range(4):
-                recorder.step()
-            recorder.continue_with(sequence, sequence.tokens[: sequence.n_prompt // 2])
-            recorder.step()
-            recorder.rows.clear()
-            (fresh,) = [s for s in jobs(trio) if s.weights == sequence.weights]
-            recorder.continue_with(sequence, fresh.tokens)
-            for _ in recorder.stream(sequence):
-                pass
-            recorder.remove(sequence)
-            out.append(recorder.rows[id(sequence)])
+        for text in jobs(trio):
+            recorder = Recorder(Decoder(trio))
+            half = Text(text.tokens[: text.n_prompt // 2], text.weights, max_tokens=3)
+            stranger = Text([*text.tokens, 7, 8], text.weights, max_tokens=4)
+            for before in (stranger, half):  # what they leave behind is cut back
+                list(recorder.decoder.stream(before))
+            list(recorder.decoder.stream(text))
+            assert text.n_cached >= text.n_prompt // 2
+            out.append(recorder.rows[text])
     return out
 
 
 def draft_jobs(trio: Trio, n: int) -> Iterator[tuple[int | None, dict[str, Any]]]:
-    """Drafts a round, and what a `Sequence` is made of: of all kinds, in three languages."""
+    """Drafts a round, and what a `Text` is made of: of all kinds, in three languages."""
     chance = random.Random(1)
     texts = [(TEXTS / f"udhr-{code}.txt").read_text(encoding="utf-8") for code in ("uig", "eng")]
     tokens_of = [trio.tokenize(text[:4000]) for text in (*texts, TIBETAN * 40)]
@@ -122,11 +125,9 @@ def drafts_are_exact(spec: TrioSpec, threads: int, n: int) -> bool:
         for depth, job in draft_jobs(trio, n):
             found = []
             for speculator in (None, Speculator(depth)):
-                recorder, sequence = Recorder(trio, speculator), Sequence(**job)
-                for _ in recorder.run([sequence]):
-                    pass
-                rows = recorder.rows[id(sequence)]
-                found.append((rows, sequence.tokens, sequence.text, sequence.stop))
+                recorder, text = Recorder(Decoder(trio, speculator, keep=False)), Text(**job)
+                list(recorder.decoder.stream(text))
+                found.append((recorder.rows[text], text.tokens, text.text, text.stop))
             if found[0] != found[1]:
                 print(depth, job, found[0][1:], found[1][1:], file=sys.stderr)
                 return False

@@ -4,38 +4,51 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trimix_cpp.decoding.decoder import Decoder, Sequence
+from trimix_cpp.decoding.decoder import Decoder
+from trimix_cpp.decoding.text import Text
 from trimix_cpp.decoding.trio import Trio
+from trimix_cpp.fusion.choosers import PplChooser, PplOptChooser
 from trimix_cpp.fusion.weights import Plausibility, Weights
 from trimix_cpp.store.spec import TrioSpec
 
 from ..conftest import QUICK, ROLES
-from .test_decoder import PROMPTS, TIBETAN, UYGHUR, complete, prefix_logits
+from .test_decoder import (
+    PROMPTS,
+    TIBETAN,
+    UYGHUR,
+    complete,
+    interrupted_at,
+    prefix_logits,
+    watch_feeds,
+)
 
 Rows = NDArray[np.float32]
 
 
 class Recording:
-    """A chooser that keeps what it is shown, and chooses `pair`."""
+    """An observer that keeps what it is shown from `start` on, and chooses `pair`."""
 
-    def __init__(self, log: list, pair: Weights, every_position: bool = True) -> None:
-        self.roles, self.every_position, self.pair = ROLES, every_position, pair
+    def __init__(self, log: list, pair: Weights, start: int = 0, last_alone: bool = False) -> None:
+        self.roles, self.pair, self.start, self.last_alone = ROLES, pair, start, last_alone
         self.log = log
         log.clear()
 
-    def add(self, rows: Mapping[str, Rows], targets: NDArray[np.int32]) -> None:
+    def first(self, n_prompt: int) -> int:
+        return n_prompt - 1 if self.last_alone else self.start
+
+    def add(self, at: int, rows: Mapping[str, Rows], targets: NDArray[np.int32]) -> None:
         assert set(rows) == set(ROLES)
         assert all(r.shape[0] == len(targets) for r in rows.values())
+        assert at == self.start + len(seen(self.log)[1] if self.log else [])
         self.log.append(({role: r.copy() for role, r in rows.items()}, targets.tolist()))
 
-    def choose(self, last: Mapping[str, Rows]) -> Weights:
+    def end(self, last: Mapping[str, Rows]) -> Weights:
         self.log.append(({role: r.copy()[None] for role, r in last.items()}, [None]))
         return self.pair
 
@@ -55,8 +68,8 @@ def test_the_chooser_sees_every_position_of_every_role(
     log: list = []
     with Trio(demo_spec, ROLES, options) as trio:
         tokens = trio.tokenize(text)
-        sequence = Sequence(
-            tokens, Weights(1, 0), max_tokens=3, chooser=partial(Recording, log, Weights(0.3, 0.9))
+        sequence = Text(
+            tokens, Weights(1, 0), max_tokens=3, chooser=Recording(log, Weights(0.3, 0.9))
         )
         (done,) = Decoder(trio).run([sequence])
         plain = complete(trio, text, weights=Weights(0.3, 0.9), max_tokens=3)
@@ -74,104 +87,83 @@ def test_the_chooser_sees_every_position_of_every_role(
 
 def test_a_chooser_of_the_last_position_sees_only_that(tiny_trio: Trio) -> None:
     log: list = []
-    chooser = partial(Recording, log, Weights(1, 0), every_position=False)
+    chooser = Recording(log, Weights(1, 0), last_alone=True)
     complete(tiny_trio, "salam dunya", weights=Weights(0, 1), chooser=chooser)
     assert seen(log)[1] == [None]
 
 
 def test_one_token_tells_nothing(tiny_trio: Trio) -> None:
-    log: list = []
-    chooser = partial(Recording, log, Weights(1, 0))
-    done = complete(tiny_trio, "a", weights=Weights(0, 1), chooser=chooser)
-    assert (done.weights, log) == (Weights(0, 1), [])
+    for chooser in (PplChooser(), PplOptChooser()):
+        done = complete(tiny_trio, "a", weights=Weights(0, 1), chooser=chooser)
+        assert done.weights == Weights(0, 1)
 
 
 def test_an_interrupted_choice_is_made_anew(
     tiny_spec: TrioSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever Ctrl-C falls, the chooser that decides has seen the whole prompt, once."""
-    plain = Trio._feed
     tokens = list(range(30))
     with Trio(tiny_spec, ROLES, dataclasses.replace(QUICK, n_outputs=8)) as trio:
         for stop_at in range(1, 16):
-            calls, log = 0, []
-
-            def interrupted(self: Trio, role: str, feeds: list) -> np.ndarray:
-                nonlocal calls
-                calls += 1
-                if calls == stop_at:  # noqa: B023
-                    raise KeyboardInterrupt
-                return plain(self, role, feeds)
-
-            decoder = Decoder(trio)
-            chooser = partial(Recording, log, Weights(0.7, 0.5))
-            sequence = Sequence(tokens, Weights(1, 0), chooser=chooser, max_tokens=2)
-            decoder.add(sequence)
-            monkeypatch.setattr(Trio, "_feed", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                list(decoder.stream(sequence))
-            monkeypatch.setattr(Trio, "_feed", plain)
-            decoder.rewind(sequence, len(sequence.tokens))
-            list(decoder.stream(sequence))
+            log: list = []
+            decoder = Decoder(trio, keep=False)
+            chooser = Recording(log, Weights(0.7, 0.5))
+            text = Text(tokens, Weights(1, 0), chooser=chooser, max_tokens=2)
+            with interrupted_at(stop_at, monkeypatch), pytest.raises(KeyboardInterrupt):
+                list(decoder.stream(text))
+            list(decoder.stream(text))
             assert seen(log)[1] == [*tokens[1:], None]
-            assert sequence.weights == Weights(0.7, 0.5)
-            decoder.remove(sequence)
+            assert text.weights == Weights(0.7, 0.5)
 
 
 def test_a_new_turn_chooses_by_what_is_new(tiny_spec: TrioSpec) -> None:
     log: list = []
     with Trio(tiny_spec, ROLES, dataclasses.replace(QUICK, n_outputs=8)) as trio:
         decoder = Decoder(trio)
-        chooser = partial(Recording, log, Weights(0.1, 0.9))
-        sequence = Sequence(list(range(20)), Weights(1, 0), chooser=chooser, max_tokens=3)
-        decoder.add(sequence)
-        list(decoder.stream(sequence))
+        chooser = Recording(log, Weights(0.1, 0.9))
+        text = Text(list(range(20)), Weights(1, 0), chooser=chooser, max_tokens=3)
+        list(decoder.stream(text))
         # base had no part in the reply; it draws level before anything is scored.
-        assert sequence.roles == ("large", "cpt")
-        longer = [*sequence.tokens, 60, 61, 62]
-        decoder.continue_with(sequence, longer)
-        list(decoder.stream(sequence))
+        assert text.roles == ("large", "cpt")
+        longer = [*text.tokens, 60, 61, 62]
+        chooser = Recording(log, Weights(0.1, 0.9), start=len(text.tokens) - 1)
+        turn = Text(longer, Weights(1, 0), chooser=chooser, max_tokens=3)
+        list(decoder.stream(turn))
         targets = seen(log)[1]
         assert targets == [60, 61, 62, None]
-        assert sequence.n_prompt == len(longer)
+        assert (turn.n_prompt, turn.n_cached) == (len(longer), 20)
 
 
 def test_a_shared_beginning_is_evaluated_once(
     demo_spec: TrioSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fed: list[tuple[str, int, int]] = []
-    plain = Trio._feed
-
-    def spy(self: Trio, role: str, feeds: list) -> np.ndarray:
-        fed.extend((role, feed.start, len(feed.tokens)) for feed in feeds)
-        return plain(self, role, feeds)
-
-    monkeypatch.setattr(Trio, "_feed", spy)
+    fed = watch_feeds(monkeypatch)
     options = dataclasses.replace(QUICK, n_parallel=3, n_outputs=16)
     logs: list[list] = [[], []]
     with Trio(demo_spec, ROLES, options) as trio:
         prefix = trio.tokenize("\n\n".join(PROMPTS) + "\n\n")
         ends = [trio.tokenize(text) for text in (UYGHUR, TIBETAN)]
         decoder = Decoder(trio)
-        decoder.share(prefix, ROLES)
+        held = decoder.pin(prefix[:-1], ROLES)
         shared = len(prefix) - 1
         assert sum(length for role, _, length in fed if role == "cpt") == shared
         fed.clear()
         sequences = [
-            Sequence(
+            Text(
                 prefix + end,
                 Weights(1, 0),
                 max_tokens=4,
-                chooser=partial(Recording, log, Weights(0.7, 0.5)),
+                chooser=Recording(log, Weights(0.7, 0.5), start=shared),
             )
             for end, log in zip(ends, logs, strict=True)
         ]
-        stranger = Sequence(trio.tokenize(UYGHUR), Weights(0.7, 0.5), max_tokens=4)
+        stranger = Text(trio.tokenize(UYGHUR), Weights(0.7, 0.5), max_tokens=4)
         done = list(decoder.run([*sequences, stranger]))
         assert len(done) == 3
-        assert len(decoder._free) == 2
-        decoder.unshare()
-        assert len(decoder._free) == 3
+        decoder.unpin(held)
+        while trio.prefixes.evict():
+            pass
+        assert sorted(trio.take() for _ in range(3)) == [0, 1, 2]
         assert not [start for _, start, length in fed if 0 < start < shared and length > 1]
         for end, log in zip(ends, logs, strict=True):
             # The first token after the shared part is scored too.
@@ -179,9 +171,9 @@ def test_a_shared_beginning_is_evaluated_once(
     alone: list = []
     with Trio(demo_spec, ROLES, dataclasses.replace(QUICK, n_outputs=16)) as trio:
         for end, log in zip(ends, logs, strict=True):
-            chooser = partial(Recording, alone, Weights(0.7, 0.5))
-            sequence = Sequence(prefix + end, Weights(1, 0), max_tokens=1, chooser=chooser)
-            list(Decoder(trio).run([sequence]))
+            chooser = Recording(alone, Weights(0.7, 0.5))
+            sequence = Text(prefix + end, Weights(1, 0), max_tokens=1, chooser=chooser)
+            list(Decoder(trio, keep=False).run([sequence]))
             rows, expected = seen(log)[0], seen(alone)[0]
             for role in ROLES:
                 np.testing.assert_allclose(rows[role], expected[role][-len(end) - 1 :], atol=0.5)

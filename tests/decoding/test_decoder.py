@@ -5,14 +5,18 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from trimix_cpp.decoding.decoder import Decoder, Sequence
-from trimix_cpp.decoding.trio import Trio
-from trimix_cpp.errors import ContextFullError, TrimixError
+from trimix_cpp.decoding.answers import generate
+from trimix_cpp.decoding.decoder import Decoder
+from trimix_cpp.decoding.text import Text
+from trimix_cpp.decoding.trio import Feed, Trio
+from trimix_cpp.errors import ContextFullError, FullError, TrimixError
 from trimix_cpp.fusion.sampling import Sampler
 from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.llama.context import Context
@@ -28,11 +32,11 @@ UYGHUR = "ھۆججەتنى ئېچىش مەغلۇپ بولدى، قايتا سى�
 TIBETAN = "བོད་སྐད་ནི་བརྒྱུད་པའི་སྐད་ཡིག"
 
 
-def complete(trio: Trio, prompt: str, **options: object) -> Sequence:
+def complete(trio: Trio, prompt: str, **options: object) -> Text:
     """One sequence, alone, to its end."""
     defaults: dict[str, object] = {"weights": Weights(0.7, 0.5), "max_tokens": 12}
-    sequence = Sequence(trio.tokenize(prompt), **{**defaults, **options})  # type: ignore[arg-type]
-    (done,) = Decoder(trio).run([sequence])
+    text = Text(trio.tokenize(prompt), **{**defaults, **options})  # type: ignore[arg-type]
+    (done,) = generate(Decoder(trio, keep=False), [text])
     return done
 
 
@@ -46,17 +50,47 @@ def prefix_logits(path: Path, tokens: list[int]) -> np.ndarray:
         return context.logits()[0].copy()
 
 
-class Recorder(Decoder):
-    """A decoder that keeps the rows which its tokens were picked from."""
+def watch_feeds(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
+    """(role, start, tokens) of everything that is fed from now on."""
+    fed: list[tuple[str, int, int]] = []
+    plain = Trio.decode
 
-    def __init__(self, trio: Trio) -> None:
-        super().__init__(trio)
-        self.rows: list[np.ndarray] = []
+    def spy(self: Trio, feeds: dict[str, list[Feed]]) -> dict[str, np.ndarray]:
+        for role, own in feeds.items():
+            fed.extend((role, feed.start, len(feed.tokens)) for feed in own)
+        return plain(self, feeds)
 
-    def _choose(self, sequence: Sequence, rows: dict[str, np.ndarray]) -> int:
-        token = super()._choose(sequence, rows)
-        self.rows.append(self._row.copy())
-        return token
+    monkeypatch.setattr(Trio, "decode", spy)
+    return fed
+
+
+@contextmanager
+def interrupted_at(n: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Ctrl-C falls after a role was fed for the `n`th time, and before anybody knows."""
+    plain, calls = Trio._feed, 0
+
+    def interrupted(self: Trio, role: str, feeds: list[Feed]) -> np.ndarray:
+        nonlocal calls
+        rows = plain(self, role, feeds)
+        calls += 1
+        if calls == n:
+            raise KeyboardInterrupt
+        return rows
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trio, "_feed", interrupted)
+        yield
+
+
+@dataclasses.dataclass(frozen=True)
+class Recorder(Sampler):
+    """A sampler that keeps the rows which it picks from."""
+
+    rows: list[np.ndarray] = dataclasses.field(default_factory=list)
+
+    def pick(self, logits: np.ndarray, recent: Sequence[int], position: int) -> int:
+        self.rows.append(logits.copy())
+        return super().pick(logits, recent, position)
 
 
 @pytest.mark.parametrize("text", [PROMPTS[0], UYGHUR, TIBETAN])
@@ -67,9 +101,8 @@ def test_single_weights_are_the_single_model(
     weights = Weights(*pair)
     with Trio(demo_spec, weights.roles, QUICK) as trio:
         assert trio.roles == (role,)
-        recorder = Recorder(trio)
-        sequence = Sequence(trio.tokenize(text), weights, max_tokens=8)
-        (done,) = recorder.run([sequence])
+        recorder = Recorder()
+        (done,) = Decoder(trio).run([Text(trio.tokenize(text), weights, recorder, max_tokens=8)])
     path = demo_spec.roles[role].path
     assert recorder.rows[0].tobytes() == prefix_logits(path, done.tokens[: done.n_prompt]).tobytes()
     # Stepping the model by hand, token by token, gives the same ids.
@@ -90,8 +123,8 @@ def test_equation_5_on_logits_read_separately(
     weights = Weights(*pair)
     for text in (PROMPTS[0], UYGHUR):
         with Trio(demo_spec, weights.roles, QUICK) as trio:
-            recorder = Recorder(trio)
-            (done,) = recorder.run([Sequence(trio.tokenize(text), weights, max_tokens=1)])
+            recorder, prompt = Recorder(), trio.tokenize(text)
+            (done,) = Decoder(trio).run([Text(prompt, weights, recorder, max_tokens=1)])
         rows = {
             role: prefix_logits(demo_spec.roles[role].path, done.tokens[:-1]).astype(np.float64)
             for role in ROLES
@@ -109,7 +142,7 @@ def test_a_role_without_a_coefficient_needs_no_file(demo_spec: TrioSpec, tmp_pat
     with Trio(spec, Weights(0.1, 0.9).roles, QUICK) as trio:
         assert trio.roles == ("large", "cpt")
         with pytest.raises(TrimixError, match="no such file"):
-            Decoder(trio).add(Sequence(trio.tokenize("a"), Weights(0.3, 0.9)))
+            complete(trio, "a", weights=Weights(0.3, 0.9))
         # What failed to load leaves the rest in working order.
         assert complete(trio, PROMPTS[0], weights=Weights(0.1, 0.9)).stop is not None
 
@@ -124,7 +157,7 @@ def test_roles_that_cannot_all_be_had_change_nothing(
     with Trio(spec, ("large",), QUICK) as trio:
         with pytest.raises(TrimixError, match="no such file"):
             trio.require(("cpt", "base"))
-        assert trio.roles == trio.alignment.roles == ("large",)
+        assert trio.roles == tuple(trio.alignment.columns) == ("large",)
         trio.require(("cpt",))
         assert trio.roles == ("large", "cpt")
 
@@ -153,16 +186,15 @@ def test_stop_rules(demo_trio: Trio) -> None:
 def test_the_context_ends_a_text_and_refuses_a_prompt(tiny_spec: TrioSpec) -> None:
     with Trio(tiny_spec, ROLES, dataclasses.replace(QUICK, n_ctx=300)) as trio:
         prompt = [7] * 290
-        sequence = Sequence(prompt, Weights(0.7, 0.5))
-        (done,) = Decoder(trio).run([sequence])
+        (done,) = Decoder(trio).run([Text(prompt, Weights(0.7, 0.5))])
         assert done.stop in ("context", "end")
         assert done.stop == "end" or len(done.tokens) == 300
         with pytest.raises(ContextFullError, match="300"):
-            Decoder(trio).add(Sequence([7] * 300, Weights(0.7, 0.5)))
+            list(Decoder(trio).stream(Text([7] * 300, Weights(0.7, 0.5))))
 
 
 def test_end_of_generation_of_any_role_ends(tiny_trio: Trio) -> None:
-    ends = tiny_trio.alignment.end_of_generation
+    ends = tiny_trio.alignment.ends(ROLES)
     names = {tiny_trio.text_of(token) for token in ends}
     assert names == {"<|endoftext|>", "<|im_end|>"}
 
@@ -207,9 +239,9 @@ def test_sequences_of_different_length_weights_and_samplers_together(demo_spec: 
         (PROMPTS[1], Weights(0.3, 0.9), Sampler(repeat_penalty=1.3)),
     ]
 
-    def sequences(trio: Trio) -> list[Sequence]:
+    def sequences(trio: Trio) -> list[Text]:
         return [
-            Sequence(trio.tokenize(text), weights, sampler, max_tokens=5 + i)
+            Text(trio.tokenize(text), weights, sampler, max_tokens=5 + i)
             for i, (text, weights, sampler) in enumerate(jobs)
         ]
 
@@ -218,7 +250,7 @@ def test_sequences_of_different_length_weights_and_samplers_together(demo_spec: 
         together = sequences(trio)
         finished = list(decoder.run(iter(together)))
         assert sorted(map(id, finished)) == sorted(map(id, together))
-        assert not decoder.sequences
+        assert not decoder.running
         for sequence in together:
             assert sequence.stop in ("length", "end")
     with Trio(demo_spec, ROLES, QUICK) as trio:
@@ -229,32 +261,28 @@ def test_sequences_of_different_length_weights_and_samplers_together(demo_spec: 
 
 
 def test_a_full_house_is_refused(tiny_trio: Trio) -> None:
-    decoder = Decoder(tiny_trio)
-    decoder.add(Sequence([1], Weights(1, 0)))
-    with pytest.raises(TrimixError, match="1 places are taken"):
-        decoder.add(Sequence([1], Weights(1, 0)))
+    first = Decoder(tiny_trio)
+    first.submit(Text([1], Weights(1, 0), ignore_ends=True))
+    first.step()
+    with pytest.raises(FullError, match="1 places are taken"):
+        list(Decoder(tiny_trio).stream(Text([1], Weights(1, 0))))
+    first.close()
+    assert list(Decoder(tiny_trio).run([Text([1], Weights(1, 0), max_tokens=1)]))
     with pytest.raises(TrimixError, match="prompt is empty"):
-        Sequence([], Weights(1, 0))
+        Text([], Weights(1, 0))
 
 
 def test_only_what_is_new_is_evaluated(tiny_trio: Trio, monkeypatch: pytest.MonkeyPatch) -> None:
-    fed: list[tuple[str, int, int]] = []
-    plain = Trio._feed
-
-    def spy(self: Trio, role: str, feeds: list) -> np.ndarray:
-        fed.extend((role, feed.start, len(feed.tokens)) for feed in feeds)
-        return plain(self, role, feeds)
-
-    monkeypatch.setattr(Trio, "_feed", spy)
+    fed = watch_feeds(monkeypatch)
     decoder = Decoder(tiny_trio)
-    sequence = Sequence(list(range(50)), Weights(0.7, 0.5), max_tokens=4)
-    decoder.add(sequence)
-    list(decoder.stream(sequence))
-    longer = [*sequence.tokens, *range(60, 70)]
+    text = Text(list(range(50)), Weights(0.7, 0.5), max_tokens=4)
+    list(decoder.stream(text))
+    longer = [*text.tokens, *range(60, 70)]
     fed.clear()
-    assert decoder.continue_with(sequence, longer) == len(longer) - 11
-    decoder.step()
+    follower = Text(longer, Weights(0.7, 0.5), max_tokens=1)
+    list(decoder.stream(follower))
     # The last token of the reply was never fed; it goes with the new ones.
+    assert follower.n_cached == len(longer) - 11
     assert fed == [(role, len(longer) - 11, 11) for role in ROLES]
 
 
@@ -262,16 +290,13 @@ def test_a_role_that_joins_late_catches_up(tiny_spec: TrioSpec) -> None:
     tokens = list(range(40))
     with Trio(tiny_spec, ("cpt",), QUICK) as trio:
         decoder = Decoder(trio)
-        sequence = Sequence(tokens, Weights(0, 1), max_tokens=3)
-        decoder.add(sequence)
-        list(decoder.stream(sequence))
-        sequence.weights = Weights(0.7, 0.5)
-        trio.require(sequence.weights.roles)
-        decoder.continue_with(sequence, [*sequence.tokens, 9])
-        list(decoder.stream(sequence))
-        late = sequence.tokens
+        text = Text(tokens, Weights(0, 1), max_tokens=3)
+        list(decoder.stream(text))
+        text = Text([*text.tokens, 9], Weights(0.7, 0.5), max_tokens=3)
+        list(decoder.stream(text))
+        late = text.tokens
     with Trio(tiny_spec, ROLES, QUICK) as trio:
-        fresh = Sequence(late[: sequence.n_prompt], Weights(0.7, 0.5), max_tokens=3)
+        fresh = Text(late[: text.n_prompt], Weights(0.7, 0.5), max_tokens=3)
         (done,) = Decoder(trio).run([fresh])
     assert done.tokens == late
 
@@ -280,32 +305,19 @@ def test_an_interrupted_step_leaves_the_roles_at_one_position(
     tiny_trio: Trio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C may fall between two roles, or between a role and its book-keeping."""
-    reference = complete(tiny_trio, "salam dunya", max_tokens=12).tokens
-    plain = Trio._feed
+    reference = complete(tiny_trio, "salam dunya", max_tokens=12)
     for stop_at in range(1, 15):
-        calls = 0
-
-        def interrupted(self: Trio, role: str, feeds: list) -> np.ndarray:
-            nonlocal calls
-            rows = plain(self, role, feeds)
-            calls += 1
-            if calls == stop_at:  # noqa: B023
-                raise KeyboardInterrupt
-            return rows
-
-        decoder = Decoder(tiny_trio)
-        sequence = Sequence(tiny_trio.tokenize("salam dunya"), Weights(0.7, 0.5), max_tokens=12)
-        decoder.add(sequence)
-        monkeypatch.setattr(Trio, "_feed", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            list(decoder.stream(sequence))
-        monkeypatch.setattr(Trio, "_feed", plain)
-        decoder.rewind(sequence, len(sequence.tokens))
-        positions = {tiny_trio._contexts[role].last_position(0) for role in ROLES}
-        assert len(positions) == 1
-        list(decoder.stream(sequence))
-        assert sequence.tokens == reference
-        decoder.remove(sequence)
+        decoder = Decoder(tiny_trio, keep=False)
+        text = Text(tiny_trio.tokenize("salam dunya"), Weights(0.7, 0.5), max_tokens=12)
+        shown: list[str] = []
+        with interrupted_at(stop_at, monkeypatch), pytest.raises(KeyboardInterrupt):
+            shown.extend(decoder.stream(text))
+        (event,) = decoder.step()
+        positions = {tiny_trio.context(role).last_position(0) for role in ROLES}
+        assert positions == {len(text.tokens) - 2}
+        assert event.tokens == (text.tokens[-1],)
+        shown += decoder.stream(text)
+        assert (text.tokens, "".join(shown)) == (reference.tokens, reference.text)
 
 
 def test_devices_in_threads_give_what_one_after_the_other_gives(
@@ -317,14 +329,14 @@ def test_devices_in_threads_give_what_one_after_the_other_gives(
     monkeypatch.setattr(Trio, "_is_on_gpu", staticmethod(lambda model: model is large))
     assert complete(tiny_trio, "salam").tokens == alone
     broken = complete(tiny_trio, "salam", max_tokens=1)
+    assert (broken.stop, broken.tokens) == ("length", alone[: len(broken.tokens)])
     monkeypatch.setattr(Trio, "_feed", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         complete(tiny_trio, "salam")
-    assert broken.stop is not None
 
 
 @pytest.fixture
-def control_texts(demo_trio: Trio) -> dict[str, Sequence]:
+def control_texts(demo_trio: Trio) -> dict[str, Text]:
     return {
         control: complete(
             demo_trio, PROMPTS[0], weights=Weights(0.1, 0.9), control=control, max_tokens=40
@@ -334,7 +346,7 @@ def control_texts(demo_trio: Trio) -> dict[str, Sequence]:
 
 
 def test_the_control_policy_ends_what_fusion_does_not(
-    control_texts: dict[str, Sequence],
+    control_texts: dict[str, Text],
 ) -> None:
     assert control_texts["large"].stop in ("end", "length")
     assert len(control_texts["large"].generated) <= len(control_texts["fused"].generated)
@@ -346,7 +358,7 @@ def test_a_cpt_made_by_lora_shares_the_base(demo_files: dict[str, Path], tmp_pat
     spec = TrioSpec("lora", {"base": RoleSpec(base), "cpt": RoleSpec(base, lora)})
     tokens = {}
     with Trio(spec, ("cpt", "base"), QUICK) as trio:
-        assert len(trio._models) == 1
+        assert trio.context("cpt").model is trio.context("base").model
         for pair in ((0, 0), (0, 1), (0, 0.5)):
             tokens[pair] = complete(trio, UYGHUR, weights=Weights(*pair)).tokens
     assert tokens[0, 0] != tokens[0, 1]

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,34 +16,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from trimix_cpp.decoding.decoder import Decoder, Sequence
+from trimix_cpp.decoding.decoder import Decoder
 from trimix_cpp.decoding.draft_costs import Costs
 from trimix_cpp.decoding.draft_guesses import Acceptance, Lookup, Offset
 from trimix_cpp.decoding.speculation import DEPTHS, Speculator, expected_tokens
+from trimix_cpp.decoding.text import Text
 from trimix_cpp.decoding.trio import Trio
 from trimix_cpp.fusion.arrays import Row
-from trimix_cpp.fusion.choosers import Chooser, EntChooser, PplChooser
+from trimix_cpp.fusion.choosers import EntChooser, PplChooser
+from trimix_cpp.fusion.observers import Observer
 from trimix_cpp.fusion.sampling import Sampler
 from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
 
 from ..conftest import QUICK, ROLES
-from .test_decoder import PROMPTS, SCRIPT, TIBETAN, UYGHUR
+from .test_decoder import PROMPTS, SCRIPT, TIBETAN, UYGHUR, interrupted_at
 
 DRAFTING = dataclasses.replace(QUICK, n_outputs=16)
 
 
 def generate(
     trio: Trio, speculator: Speculator | None, prompt: str, **options: object
-) -> tuple[Sequence, str]:
+) -> tuple[Text, str]:
     """One sequence to its end, and its text as it was streamed."""
-    decoder = Decoder(trio, speculator)
+    decoder = Decoder(trio, speculator, keep=False)
     defaults: dict[str, object] = {"weights": Weights(0.3, 0.9), "max_tokens": 24}
-    sequence = Sequence(trio.tokenize(prompt), **{**defaults, **options})  # type: ignore[arg-type]
-    decoder.add(sequence)
-    text = "".join(decoder.stream(sequence))
-    decoder.remove(sequence)
-    return sequence, text
+    text = Text(trio.tokenize(prompt), **{**defaults, **options})  # type: ignore[arg-type]
+    return text, "".join(decoder.stream(text))
 
 
 @pytest.mark.parametrize("depth", [1, 3, 7])
@@ -65,13 +65,13 @@ def test_drafts_change_nothing_on_f32_models(
 
 @pytest.mark.parametrize("chooser", [PplChooser, EntChooser])
 def test_drafts_follow_weights_that_each_prompt_chooses(
-    tiny_spec: TrioSpec, chooser: Callable[[], Chooser]
+    tiny_spec: TrioSpec, chooser: Callable[[], Observer]
 ) -> None:
     with Trio(tiny_spec, ROLES, DRAFTING) as trio:
         for control in ("fused", "large"):
-            plain, _ = generate(trio, None, TIBETAN, chooser=chooser, control=control)
+            plain, _ = generate(trio, None, TIBETAN, chooser=chooser(), control=control)
             speculator = Speculator(3)
-            drafted, _ = generate(trio, speculator, TIBETAN, chooser=chooser, control=control)
+            drafted, _ = generate(trio, speculator, TIBETAN, chooser=chooser(), control=control)
             assert (drafted.weights, drafted.tokens) == (plain.weights, plain.tokens)
             assert speculator.rounds > 0 or len(plain.weights.roles) == 1
 
@@ -130,9 +130,8 @@ def test_the_context_is_never_overrun(tiny_spec: TrioSpec) -> None:
         prompt = [7] * 245
         texts = []
         for speculator in (None, Speculator(15)):
-            decoder = Decoder(trio, speculator)
-            sequence = Sequence(prompt, Weights(0.3, 0.9))
-            (done,) = decoder.run([sequence])
+            decoder = Decoder(trio, speculator, keep=False)
+            (done,) = decoder.run([Text(prompt, Weights(0.3, 0.9))])
             texts.append(done.tokens)
             assert done.stop in ("context", "end")
         assert texts[0] == texts[1]
@@ -141,33 +140,16 @@ def test_the_context_is_never_overrun(tiny_spec: TrioSpec) -> None:
 def test_an_interrupted_round_leaves_the_sequence_in_order(
     tiny_spec: TrioSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = Trio._feed
     with Trio(tiny_spec, ROLES, DRAFTING) as trio:
-        reference, _ = generate(trio, None, "salam dunya", max_tokens=12)
+        reference, whole = generate(trio, None, "salam dunya", max_tokens=12)
         for stop_at in range(1, 25):
-            calls = 0
-
-            def interrupted(self: Trio, role: str, feeds: list) -> object:
-                nonlocal calls
-                rows = plain(self, role, feeds)
-                calls += 1
-                if calls == stop_at:  # noqa: B023
-                    raise KeyboardInterrupt
-                return rows
-
-            decoder = Decoder(trio, Speculator(3))
-            sequence = Sequence(trio.tokenize("salam dunya"), Weights(0.3, 0.9), max_tokens=12)
-            decoder.add(sequence)
-            monkeypatch.setattr(Trio, "_feed", interrupted)
-            try:
-                list(decoder.stream(sequence))
-            except KeyboardInterrupt:
-                monkeypatch.setattr(Trio, "_feed", plain)
-                decoder.rewind(sequence, len(sequence.tokens))
-                list(decoder.stream(sequence))
-            monkeypatch.setattr(Trio, "_feed", plain)
-            assert sequence.tokens == reference.tokens
-            decoder.remove(sequence)
+            decoder = Decoder(trio, Speculator(3), keep=False)
+            text = Text(trio.tokenize("salam dunya"), Weights(0.3, 0.9), max_tokens=12)
+            shown: list[str] = []
+            with interrupted_at(stop_at, monkeypatch), suppress(KeyboardInterrupt):
+                shown.extend(decoder.stream(text))
+            shown.extend(decoder.stream(text))
+            assert (text.tokens, "".join(shown)) == (reference.tokens, whole)
 
 
 def test_a_draft_model_drafts_and_takes_no_part(tiny_files: dict[str, Path]) -> None:
@@ -185,7 +167,7 @@ def test_a_draft_model_drafts_and_takes_no_part(tiny_files: dict[str, Path]) -> 
 
 def test_a_lookup_finds_how_the_text_went_on() -> None:
     lookup = Lookup()
-    sequence = Sequence([1, 2, 3, 4, 5, 9, 2, 3], Weights(1, 0))
+    sequence = Text([1, 2, 3, 4, 5, 9, 2, 3], Weights(1, 0))
     assert lookup.find(sequence)
     assert lookup.guesses[:3] == [4, 5, 9]
     sequence.tokens += [4, 7]
@@ -199,7 +181,7 @@ def test_a_lookup_finds_how_the_text_went_on() -> None:
 def test_a_lookup_agrees_with_a_plain_search(tokens: list[int], step: int) -> None:
     """Grown piece by piece, it finds what a search of the whole text finds."""
     lookup = Lookup()
-    sequence = Sequence(tokens[:1], Weights(1, 0))
+    sequence = Text(tokens[:1], Weights(1, 0))
     for length in [*range(1, len(tokens), step), len(tokens)]:
         sequence.tokens = tokens[:length]
         lookup.find(sequence)
@@ -243,7 +225,7 @@ class Machine:
 
     def speed(self, tokens: int, seed: int = 0) -> float:
         """Tokens a second of the adaptive policy over that of plain stepping."""
-        noise, sequence = random.Random(seed), Sequence([1], Weights(0.1, 0.9))
+        noise, sequence = random.Random(seed), Text([1], Weights(0.1, 0.9))
         policy, costs = Speculator(), Costs()
         seconds = plain = 0.0
         done = 0
@@ -345,7 +327,7 @@ def test_plain_steps_tell_how_often_drafts_would_be_right(demo_trio_drafting: Tr
     """Before anything is drafted, and as rounds find it."""
 
     class Plain(Speculator):
-        def plan(self, sequence: Sequence, most: int, costs: Costs) -> None:
+        def plan(self, sequence: Text, most: int, costs: Costs) -> None:
             super().plan(sequence, most, costs)
 
     for pair in ((0.1, 0.9), (0.9, 0.3)):

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from trimix_cpp.convert import convert
-from trimix_cpp.decoding.decoder import Decoder, Sequence
+from trimix_cpp.decoding.decoder import Decoder
+from trimix_cpp.decoding.text import Text
 from trimix_cpp.decoding.trio import Options, Trio
 from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.llama.context import Context
@@ -90,7 +91,7 @@ def test_greedy_tokens_of_the_fusion(
     options = Options(n_ctx=512, n_threads=1, flash_attn=False, type_k=kinds, type_v=kinds)
     with Trio(spec, weights.roles, options) as trio:
         for text in TEXTS:
-            (ours,) = Decoder(trio).run([Sequence(trio.tokenize(text), weights, max_tokens=STEPS)])
+            (ours,) = Decoder(trio).run([Text(trio.tokenize(text), weights, max_tokens=STEPS)])
             tokens = ours.tokens[: ours.n_prompt]
             while len(tokens) < len(ours.tokens):
                 rows = {r: torch_logits(references[r][0], tokens)[-1] for r in weights.roles}

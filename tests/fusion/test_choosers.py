@@ -14,20 +14,22 @@ from hypothesis import strategies as st
 from trimix_cpp.errors import TrimixError
 from trimix_cpp.fusion import grid as weight_grid
 from trimix_cpp.fusion.choosers import (
-    DEFAULT_GRID,
-    NO_SCALING,
-    NO_TASK,
-    TRIMIX,
-    Chooser,
     EntChooser,
-    Grid,
-    GridScore,
     PplChooser,
     PplOptChooser,
     divergence,
     grid_entropies,
+)
+from trimix_cpp.fusion.grid import (
+    DEFAULT_GRID,
+    NO_SCALING,
+    NO_TASK,
+    TRIMIX,
+    Grid,
+    GridScore,
     log_partition,
 )
+from trimix_cpp.fusion.observers import Observer
 from trimix_cpp.fusion.roles import ROLES as ALL_ROLES
 from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.llama.context import Context
@@ -253,10 +255,10 @@ def test_a_broken_logit_names_its_role(role: str, value: float, column: int, gri
     assert score.n_tokens == 0
     assert not score.nll.any()
     last = {role: row[1] for role, row in rows.items()}
-    for chooser in (PplOptChooser(), EntChooser(grid)):
+    for chooser in (PplOptChooser(), EntChooser(grid=grid)):
         with pytest.raises(TrimixError, match=f"1 logits of {role} are not finite"):
-            chooser.add(rows, np.zeros(2, np.int32))
-            chooser.choose(last)
+            chooser.add(0, rows, np.zeros(2, np.int32))
+            chooser.end(last)
 
 
 def test_one_model_alone_is_checked_too() -> None:
@@ -284,7 +286,7 @@ def test_chunks_that_do_not_go_together(shapes: tuple[int, ...], targets: list[i
     rows = {role: np.zeros((n, 5), np.float32) for role, n in zip(ROLES, shapes, strict=True)}
     for taker in (PplChooser(), PplOptChooser()):
         with pytest.raises(ValueError, match=r"rows|target"):
-            taker.add(rows, np.array(targets, np.int32))
+            taker.add(0, rows, np.array(targets, np.int32))
 
 
 @pytest.mark.parametrize("values", [(), (np.nan,), (0.1, np.inf)])
@@ -316,8 +318,8 @@ def test_base_that_is_cpt_leaves_beta_least() -> None:
     rows["cpt"] = rows["base"]
     targets = np.arange(5, dtype=np.int32)
     for chooser in (PplChooser(), PplOptChooser()):
-        chooser.add(rows, targets)
-        weights = chooser.choose({})
+        chooser.add(0, rows, targets)
+        weights = chooser.end({})
         assert weights.beta == (0.1 if isinstance(chooser, PplChooser) else 0)
 
 
@@ -368,10 +370,10 @@ def test_the_prompt_chooses_the_pair_of_least_perplexity(demo_logits: list) -> N
         chooser = PplChooser()
         for start in range(0, len(targets), 16):
             part = slice(start, start + 16)
-            chooser.add({role: row[part] for role, row in rows.items()}, targets[part])
+            chooser.add(0, {role: row[part] for role, row in rows.items()}, targets[part])
         values = nll_written_out(rows, targets)
         i, j = np.unravel_index(values.argmin(), values.shape)
-        assert chooser.choose({}) == Weights(DEFAULT_GRID.alphas[i], DEFAULT_GRID.betas[j])
+        assert chooser.end({}) == Weights(DEFAULT_GRID.alphas[i], DEFAULT_GRID.betas[j])
         assert chooser.score.n_tokens == len(targets)
 
 
@@ -390,9 +392,9 @@ def test_the_first_token_chooses_the_pair_of_least_entropy(demo_logits: list) ->
         expected = entropies_written_out(last, DEFAULT_GRID)
         np.testing.assert_allclose(grid_entropies(last), expected, atol=1e-9)
         chooser = EntChooser()
-        assert not chooser.every_position
+        assert chooser.first(7) == 6
         i, j = np.unravel_index(expected.argmin(), expected.shape)
-        assert chooser.choose(last) == Weights(DEFAULT_GRID.alphas[i], DEFAULT_GRID.betas[j])
+        assert chooser.end(last) == Weights(DEFAULT_GRID.alphas[i], DEFAULT_GRID.betas[j])
 
 
 @given(
@@ -414,12 +416,10 @@ def test_entropies_of_any_rows(seed: int, scale: float, k: int, far: bool) -> No
 
 
 @pytest.mark.parametrize("make", [PplChooser, PplOptChooser])
-def test_a_prompt_of_one_token_chooses_nothing(make: Callable[[], Chooser]) -> None:
+def test_a_prompt_of_one_token_chooses_nothing(make: Callable[[], Observer]) -> None:
     chooser = make()
-    rows = {role: np.zeros((0, 9), np.float32) for role in ROLES}
-    chooser.add(rows, np.empty(0, np.int32))
-    with pytest.raises(TrimixError, match="two tokens or more; give --weights"):
-        chooser.choose({role: np.zeros(9, np.float32) for role in ROLES})
+    assert chooser.first(1) == 0
+    assert chooser.end({role: np.zeros(9, np.float32) for role in ROLES}) is None
 
 
 @given(seed=st.integers(0, 1 << 30), shift=st.floats(-50, 50), scale=st.floats(0.1, 20))

@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trimix_cpp.decoding.decoder import Decoder, Sequence
+from trimix_cpp.decoding.decoder import Decoder
+from trimix_cpp.decoding.text import Text
 from trimix_cpp.decoding.trio import Options, Trio
 from trimix_cpp.fusion.choosers import (
-    DEFAULT_GRID,
     EntChooser,
     PplChooser,
     PplOptChooser,
     divergence,
     grid_entropies,
 )
+from trimix_cpp.fusion.grid import DEFAULT_GRID
 from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
 
@@ -110,7 +111,7 @@ def trio(folders: dict[str, tuple[Path, Path]]) -> Iterator[Trio]:
 
 
 def choose(trio: Trio, prompt: str, chooser: Any) -> Weights:
-    sequence = Sequence(trio.tokenize(prompt), Weights(1, 0), chooser=lambda: chooser, max_tokens=1)
+    sequence = Text(trio.tokenize(prompt), Weights(1, 0), chooser=chooser, max_tokens=1)
     (done,) = Decoder(trio).run([sequence])
     return done.weights
 
@@ -145,9 +146,9 @@ def test_each_prompt_chooses_the_same_pair(trio: Trio, published: Published) -> 
 
 def test_entropy_and_divergence_of_the_first_token(trio: Trio, published: Published) -> None:
     class Last(EntChooser):
-        def choose(self, last: Any) -> Weights:
+        def end(self, last: Any) -> Weights | None:
             self.seen = {role: row.copy() for role, row in last.items()}
-            return super().choose(last)
+            return super().end(last)
 
     for prompt in prompts():
         chooser = Last()

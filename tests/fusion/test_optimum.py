@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trimix_cpp.fusion.choosers import DEFAULT_GRID, NO_SCALING, GridScore, PplOptChooser
+from trimix_cpp.fusion.choosers import PplOptChooser
+from trimix_cpp.fusion.grid import DEFAULT_GRID, NO_SCALING, GridScore
 from trimix_cpp.fusion.optimum import Optimum, Point, minimise_grid, minimise_in_box
 from trimix_cpp.fusion.weights import Weights
 
@@ -137,8 +138,8 @@ def test_corners(alpha: int, beta: int, budget: int) -> None:
 def test_the_chooser_takes_the_minimum(demo_logits: list) -> None:
     rows, targets = demo_logits[0]
     chooser = PplOptChooser()
-    chooser.add(rows, targets)
-    weights = chooser.choose({})
+    chooser.add(0, rows, targets)
+    weights = chooser.end({})
     alpha, beta, value = optimum_of(rows, targets).find()
     assert (weights.alpha, weights.beta) == pytest.approx((alpha, beta), abs=1e-6)
     assert mean_nll(rows, targets)(weights.alpha, weights.beta) == pytest.approx(value, abs=1e-9)

@@ -12,7 +12,8 @@ import gguf
 import numpy as np
 import pytest
 
-from trimix_cpp.decoding.decoder import Decoder, Sequence
+from trimix_cpp.decoding.decoder import Decoder
+from trimix_cpp.decoding.text import Text
 from trimix_cpp.decoding.trio import Options, Trio
 from trimix_cpp.errors import ModelFileError
 from trimix_cpp.fusion.weights import Weights
@@ -238,7 +239,7 @@ def test_a_trio_file_with_an_adapter_is_one_model_with_two_contexts(
 
 
 def generate(trio: Trio, weights: Weights) -> list[int]:
-    (done,) = Decoder(trio).run([Sequence(trio.tokenize(UYGHUR), weights, max_tokens=12)])
+    (done,) = Decoder(trio).run([Text(trio.tokenize(UYGHUR), weights, max_tokens=12)])
     return list(done.tokens)
 
 

@@ -6,7 +6,8 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from trimix_cpp.decoding.decoder import Decoder, Sequence
+from trimix_cpp.decoding.decoder import Decoder
+from trimix_cpp.decoding.text import Text
 from trimix_cpp.decoding.trio import Options, Trio
 from trimix_cpp.fusion.choosers import PplChooser
 from trimix_cpp.fusion.sampling import Sampler
@@ -40,12 +41,10 @@ def alone(spec: TrioSpec, task: object) -> dict[str, str]:
     texts = {}
     with Trio(spec, ROLES, options(1, 256)) as trio:
         for text in TEXTS:
-            decoder = Decoder(trio)
+            decoder = Decoder(trio, keep=False)
             prompt = trio.tokenize(task.prompt(text, len(task.shots)))  # type: ignore[attr-defined]
-            sequence = Sequence(prompt, Weights(0.9, 0.3), max_tokens=12, stops=("\n",))
-            decoder.add(sequence)
-            texts[text] = "".join(decoder.stream(sequence)).strip()
-            decoder.remove(sequence)
+            one = Text(prompt, Weights(0.9, 0.3), max_tokens=12, stops=("\n",))
+            texts[text] = "".join(decoder.stream(one)).strip()
     return texts
 
 

@@ -111,7 +111,7 @@ def test_names_of_control_tokens_in_a_text_are_text(demo_spec: TrioSpec) -> None
     with Trio(demo_spec, ROLES, options(2)) as trio:
         translator = Translator(trio, TASK)
         tokens, _ = translator._fit(Unit("a <|im_end|> b")) or ([], 0)
-        control = set(trio.alignment.end_of_generation)
+        control = set(trio.alignment.ends())
         assert tokens
         assert not control & set(tokens)
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trimix_cpp.decoding.prefixes import common_beginning
 from trimix_cpp.errors import TrimixError
 from trimix_cpp.tuning.examples import Example, parse_examples, sample
-from trimix_cpp.tuning.samples import common_prefix, cut_front
+from trimix_cpp.tuning.samples import cut_front
 
 LINE = st.text(
     st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]), min_size=1, max_size=12
@@ -101,7 +102,7 @@ def test_the_common_prefix_is_common_and_the_longest(
     tails: list[list[int]], head: list[int]
 ) -> None:
     prompts = [head + tail for tail in tails]
-    shared = common_prefix(prompts)
+    shared = len(common_beginning(prompts))
     assert head == prompts[0][: len(head)]
     assert len(head) <= shared < min(map(len, prompts))
     assert len({tuple(prompt[:shared]) for prompt in prompts}) == 1
@@ -110,7 +111,7 @@ def test_the_common_prefix_is_common_and_the_longest(
 
 
 def test_one_prompt_shares_nothing() -> None:
-    assert common_prefix([[1, 2, 3]]) == 0
+    assert common_beginning([[1, 2, 3]]) == []
 
 
 def test_whole_exemplars_go_first() -> None:

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from trimix_cpp.commands.tune import command
-from trimix_cpp.decoding.decoder import Decoder, Sequence
+from trimix_cpp.decoding.decoder import Decoder
+from trimix_cpp.decoding.prefixes import common_beginning
+from trimix_cpp.decoding.text import Text
 from trimix_cpp.decoding.trio import Feed, Options, Trio
 from trimix_cpp.errors import TrimixError
 from trimix_cpp.fusion.grid import DEFAULT_GRID, TIE, Grid
@@ -50,12 +52,12 @@ def exact_trio(demo_spec: TrioSpec) -> Iterator[Trio]:
 def logits(trio: Trio, tokens: list[int]) -> dict[str, np.ndarray]:
     """Role -> float64 logits of every position, [n, n_tokens], one position a step."""
     rows: dict[str, list[np.ndarray]] = {role: [] for role in ROLES}
+    slot = trio.take()
     for i, token in enumerate(tokens):
-        feed = Feed(0, np.array([token], np.int32), i, 1)
+        feed = Feed(slot, np.array([token], np.int32), i, 1)
         for role, row in trio.decode({role: [feed] for role in ROLES}).items():
             rows[role].append(row[0].astype(np.float64))
-    for role in ROLES:
-        trio.rewind(role, 0, 0)
+    trio.give(slot)
     return {role: np.array(own) for role, own in rows.items()}
 
 
@@ -73,7 +75,7 @@ def encode(trio: Trio, texts: list[str]) -> list[list[int]]:
 def test_scores_are_those_of_softmaxes_written_out(exact_trio: Trio, texts: list[str]) -> None:
     """With a common beginning, with one prompt, and with prompts that share nothing."""
     prompts = encode(exact_trio, texts)
-    assert (tuning.common_prefix(prompts) > 8) == (texts is PROMPTS)
+    assert (len(common_beginning(prompts)) > 8) == (texts is PROMPTS)
     scores = score_prompts(exact_trio, prompts, GRID)
     assert scores.n_tokens.tolist() == [len(prompt) - 1 for prompt in prompts]
     for k, prompt in enumerate(prompts):
@@ -109,8 +111,7 @@ def test_the_trio_is_left_empty(exact_trio: Trio) -> None:
     prompts = encode(exact_trio, PROMPTS)
     before = score_prompts(exact_trio, prompts, GRID)
     pairs = [Weights(1, 0), Weights(0.9, 0.3)]
-    shared = tuning.common_prefix(prompts)
-    upper_bound.answers(exact_trio, prompts, pairs, max_tokens=4, prefix=shared)
+    upper_bound.answers(exact_trio, prompts, pairs, max_tokens=4)
     after = score_prompts(exact_trio, prompts, GRID)
     np.testing.assert_array_equal(before.nll, after.nll)
     np.testing.assert_array_equal(before.entropy, after.entropy)
@@ -220,15 +221,10 @@ def test_answers_are_those_of_a_decoder_of_its_own(
 ) -> None:
     prompts = encode(exact_trio, PROMPTS[:3])
     pairs = [Weights(1, 0), Weights(0.9, 0.3), Weights(0, 1.5)]
-    shared = tuning.common_prefix(prompts)
-    found = upper_bound.answers(
-        exact_trio, prompts, pairs, max_tokens=6, plausibility=mask, prefix=shared
-    )
+    found = upper_bound.answers(exact_trio, prompts, pairs, max_tokens=6, plausibility=mask)
     for weights, answers in zip(pairs, found, strict=True):
         for prompt, answer in zip(prompts, answers, strict=True):
-            alone = Sequence(
-                prompt, weights, max_tokens=6, stops=upper_bound.STOPS, plausibility=mask
-            )
+            alone = Text(prompt, weights, max_tokens=6, stops=upper_bound.STOPS, plausibility=mask)
             (done,) = Decoder(exact_trio).run([alone])
             assert answer == done.text.strip()
 
@@ -247,4 +243,4 @@ def test_a_broken_logit_names_its_role(exact_trio: Trio) -> None:
     rows = {role: np.zeros((2, 5), np.float32) for role in ROLES}
     rows["cpt"][1, 3] = np.nan
     with pytest.raises(TrimixError, match="cpt"):
-        watcher.add(rows, np.array([1, 2], np.int32))
+        watcher.add(0, rows, np.array([1, 2], np.int32))

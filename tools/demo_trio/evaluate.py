@@ -27,7 +27,9 @@ from pathlib import Path
 import numpy as np
 from sacrebleu.metrics import CHRF
 
-from trimix_cpp.decoding import decoder as decoding
+from trimix_cpp.decoding.answers import generate
+from trimix_cpp.decoding.decoder import Decoder
+from trimix_cpp.decoding.text import Text
 from trimix_cpp.decoding.trio import Feed, Options, Trio
 from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.prompts.languages import language
@@ -70,6 +72,7 @@ def prompts_and_answers(trio: Trio, pairs: Sequence[tuple[str, str]]) -> list[tu
 
 def answer_rows(trio: Trio, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[list[int], dict]]:
     """For each pair the answer's ids and role -> logits of shape [answer's tokens, vocabulary]."""
+    slot = trio.take()
     for head, tail in prompts_and_answers(trio, pairs):
         tokens = np.asarray(head + tail[:-1], np.int32)
         parts: dict[str, list[np.ndarray]] = {role: [] for role in trio.roles}
@@ -79,14 +82,14 @@ def answer_rows(trio: Trio, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[
             unasked = max(0, len(head) - 1 - start)
             part = tokens[start : start + min(trio.n_batch, unasked + trio.n_parallel)]
             wanted = max(0, len(part) - unasked)
-            feed = Feed(slot=0, tokens=part, start=start, n_logits=max(1, wanted))
-            rows = trio.decode({role: [feed] for role in trio.roles})
-            for role in trio.roles:
-                parts[role].append(rows[role][:wanted].copy())
+            own = {role: trio.alignment.to_role(role, part) for role in trio.roles}
+            feeds = {r: [Feed(slot, tokens, start, max(1, wanted))] for r, tokens in own.items()}
+            for role, logits in trio.decode(feeds).items():
+                parts[role].append(trio.alignment.rows(role, logits)[:wanted].copy())
             start += len(part)
         yield tail, {role: np.concatenate(rows) for role, rows in parts.items()}
-        for role in trio.roles:
-            trio.rewind(role, 0, 0)
+        trio.empty(slot)
+    trio.give(slot)
 
 
 def bits_of(rows: dict[str, np.ndarray], tokens: list[int], pair: Pair) -> float:
@@ -113,19 +116,18 @@ def translate(
     trio: Trio, pairs: Sequence[tuple[str, str]], jobs: list[tuple[Pair, int]]
 ) -> Iterator[tuple[Pair, int, str]]:
     """Greedy translation of line `i` under `pair` for each job, as it is done."""
-    decoder = decoding.Decoder(trio)
-    origin: dict[int, tuple[Pair, int]] = {}
-
-    def sequences() -> Iterator[decoding.Sequence]:
-        for pair, line in jobs:
-            prompt = trio.tokenize(prompt_for(pairs[line][0]))
-            sequence = decoding.Sequence(prompt, Weights(*pair), max_tokens=LONGEST, stops=("\n",))
-            origin[id(sequence)] = (pair, line)
-            yield sequence
-
-    for done in decoder.run(sequences()):
-        pair, line = origin.pop(id(done))
-        yield pair, line, done.text.strip()
+    texts = (
+        Text(
+            trio.tokenize(prompt_for(pairs[line][0])),
+            Weights(*pair),
+            max_tokens=LONGEST,
+            stops=("\n",),
+            tag=(pair, line),
+        )
+        for pair, line in jobs
+    )
+    for done in generate(Decoder(trio), texts):
+        yield *done.tag, done.text.strip()
 
 
 class Measured:

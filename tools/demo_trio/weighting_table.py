@@ -19,7 +19,7 @@ import argparse
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,19 +28,23 @@ from evaluate import LONGEST, PLACES, read_pairs
 from numpy.typing import NDArray
 from sacrebleu.metrics import CHRF
 
-from trimix_cpp.decoding import decoder as decoding
-from trimix_cpp.decoding.trio import Options, Rows, Trio
-from trimix_cpp.fusion.arrays import Row
-from trimix_cpp.fusion.choosers import Chooser, EntChooser, PplChooser, PplOptChooser
-from trimix_cpp.fusion.control import Plausibility
+from trimix_cpp.decoding.answers import generate
+from trimix_cpp.decoding.decoder import Decoder
+from trimix_cpp.decoding.prefixes import common_beginning
+from trimix_cpp.decoding.text import Text
+from trimix_cpp.decoding.trio import Trio
+from trimix_cpp.fusion.arrays import Row, Rows
+from trimix_cpp.fusion.choosers import EntChooser, PplChooser, PplOptChooser
 from trimix_cpp.fusion.grid import DEFAULT_GRID
+from trimix_cpp.fusion.observers import Choosing
 from trimix_cpp.fusion.rows import log_softmax
-from trimix_cpp.fusion.weights import Weights, method_weights
+from trimix_cpp.fusion.weights import Plausibility, Weights, method_weights
 from trimix_cpp.prompts.languages import language
 from trimix_cpp.prompts.paper import translation_prompt
+from trimix_cpp.quant.options import Options
 from trimix_cpp.store.spec import DEFAULT_WEIGHTS
 from trimix_cpp.store.trios import find_trio
-from trimix_cpp.tuning.samples import common_prefix, score_prompts
+from trimix_cpp.tuning.samples import score_prompts
 
 SAMPLES = 50  # prompts that a task's pair is chosen by, as in the paper
 Pair = tuple[str, str]
@@ -61,7 +65,7 @@ class Method:
 
     name: str
     weights: Weights | None = None
-    chooser: Callable[[], Chooser] | None = None
+    chooser: Choosing | None = None
     mask: Plausibility | None = None
     chosen: list[Weights] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
@@ -133,32 +137,27 @@ def choosing_methods(trio: Trio, task: Task) -> list[Method]:
 
 def translate(
     trio: Trio, task: Task, jobs: Sequence[tuple[Method, int]]
-) -> Iterator[tuple[Method, int, decoding.Sequence]]:
+) -> Iterator[tuple[Method, int, Text]]:
     """Greedy translations, as they are done."""
-    decoder = decoding.Decoder(trio)
+    texts = (
+        Text(
+            task.prompts[line],
+            method.weights or DEFAULT_WEIGHTS,
+            max_tokens=LONGEST,
+            stops=("\n",),
+            chooser=method.chooser(0) if method.chooser else None,
+            plausibility=method.mask,
+            tag=(method, line),
+        )
+        for method, line in jobs
+    )
     # What chooses by the prompt shall see all of it.
-    if (shared := common_prefix(task.prompts)) > 1 and not any(m.chooser for m, _ in jobs):
-        decoder.share(task.prompts[0][:shared], trio.roles)
-    origin: dict[int, tuple[Method, int]] = {}
-
-    def sequences() -> Iterator[decoding.Sequence]:
-        for method, line in jobs:
-            sequence = decoding.Sequence(
-                task.prompts[line],
-                method.weights or DEFAULT_WEIGHTS,
-                max_tokens=LONGEST,
-                stops=("\n",),
-                chooser=method.chooser,
-                plausibility=method.mask,
-            )
-            origin[id(sequence)] = (method, line)
-            yield sequence
-
-    for done, sequence in enumerate(decoder.run(sequences()), 1):
-        yield *origin.pop(id(sequence)), sequence
+    choosing = any(method.chooser for method, _ in jobs)
+    beginning = [] if choosing else common_beginning(task.prompts)
+    for done, text in enumerate(generate(Decoder(trio), texts, beginning), 1):
+        yield *text.tag, text
         if done % 500 == 0:
             tell(f"{done} of {len(jobs)} translations")
-    decoder.unshare()
 
 
 def measure_answers(trio: Trio, task: Task, methods: Sequence[Method]) -> None:
@@ -172,9 +171,9 @@ def measure_answers(trio: Trio, task: Task, methods: Sequence[Method]) -> None:
     for choosing in (False, True):
         own = [method for method in different.values() if bool(method.chooser) == choosing]
         jobs = [(method, line) for line in lines for method in own]
-        for method, line, sequence in translate(trio, task, jobs):
-            method.answers[line] = sequence.text.strip()
-            method.chosen[line] = sequence.weights
+        for method, line, text in translate(trio, task, jobs):
+            method.answers[line] = text.text.strip()
+            method.chosen[line] = text.weights
     for method in methods:
         first = different[(method.weights, method.chooser, method.mask)]
         method.answers, method.chosen = first.answers, first.chosen
@@ -186,34 +185,34 @@ def upper_bound(trio: Trio, task: Task, n_lines: int) -> Method:
     pairs = [DEFAULT_GRID.weights(i, j) for i, j in np.ndindex(DEFAULT_GRID.shape)]
     methods = [Method(str(weights), weights, answers=[""] * len(task.prompts)) for weights in pairs]
     jobs = [(method, line) for line in first for method in methods]
-    for method, line, sequence in translate(trio, task, jobs):
-        method.answers[line] = sequence.text.strip()
+    for method, line, text in translate(trio, task, jobs):
+        method.answers[line] = text.text.strip()
     values = [chrf(task, method, first) for method in methods]
     best = DEFAULT_GRID.best(-np.array(values).reshape(DEFAULT_GRID.shape))
     return Method("upper bound", DEFAULT_GRID.weights(*best))
 
 
 class Bits:
-    """A `Chooser` that sums -log2 P of a prompt's last `n` tokens under each method's weights."""
+    """An `Observer` that sums -log2 P of a prompt's tokens after position `start`, by method."""
 
-    every_position = True
     roles = ("large", "cpt", "base")
 
-    def __init__(self, methods: Sequence[tuple[Weights, Plausibility | None]], skip: int) -> None:
-        self.methods, self.skip = methods, skip
+    def __init__(self, methods: Sequence[tuple[Weights, Plausibility | None]], start: int) -> None:
+        self.methods, self.start = methods, start
         self.bits = np.zeros(len(methods))
 
-    def add(self, rows: Mapping[str, Rows], targets: NDArray[np.int32]) -> None:
-        """Score a chunk, less what still belongs to the prompt."""
-        past = min(self.skip, len(targets))
-        self.skip -= past
-        for i in range(past, len(targets)):
-            row = {role: own[i] for role, own in rows.items()}
-            self.bits += [surprise(row, int(targets[i]), *method) for method in self.methods]
+    def first(self, n_prompt: int) -> int:
+        """Where the prompt proper ends."""
+        return self.start
 
-    def choose(self, last: Mapping[str, Row]) -> Weights:
+    def add(self, at: int, rows: Mapping[str, Rows], targets: NDArray[np.int32]) -> None:
+        """Score a chunk."""
+        for i, target in enumerate(targets.tolist()):
+            row = {role: own[i] for role, own in rows.items()}
+            self.bits += [surprise(row, target, *method) for method in self.methods]
+
+    def end(self, last: Mapping[str, Row]) -> None:
         """Nothing follows."""
-        return Weights(0, 1)
 
 
 def surprise(
@@ -231,23 +230,15 @@ def surprise(
 def measure_bits(trio: Trio, task: Task, methods: Sequence[Method]) -> None:
     """Bits of every reference under every method, all in one evaluation of it."""
     bits = np.zeros((len(task.prompts), len(methods)))
-    decoder = decoding.Decoder(trio)
-    shared = common_prefix(task.prompts)
-    if shared > 1:
-        decoder.share(task.prompts[0][:shared], trio.roles)
-    evaluated = shared - 1 if shared > 1 else 0
+    decoder = Decoder(trio)
     for line, (prompt, target) in enumerate(zip(task.prompts, task.targets, strict=True)):
-        # What predicts the prompt's own tokens, all but the first, is skipped.
-        skip = len(prompt) - 1 - evaluated
-        watch = Bits([(m.chosen[line], m.mask) for m in methods], skip)
-        sequence = decoding.Sequence(
-            prompt + target, Weights(0, 1), max_tokens=1, chooser=lambda watch=watch: watch
-        )
-        for _ in decoder.run([sequence]):
-            bits[line] = watch.bits
+        watch = Bits([(m.chosen[line], m.mask) for m in methods], len(prompt) - 1)
+        text = Text(prompt + target, Weights(0, 1), max_tokens=0, observers=(watch,))
+        for done in decoder.run([text]):
+            done.raise_error()
+        bits[line] = watch.bits
         if (line + 1) % 200 == 0:
             tell(f"bits of {line + 1} of {len(task.prompts)} lines")
-    decoder.unshare()
     for method, own in zip(methods, bits.T, strict=True):
         method.bits = own
 
@@ -326,7 +317,7 @@ def main() -> None:
     )
     with Trio(find_trio("demo"), ("large", "cpt", "base"), options) as trio:
         task = make_task(trio, pairs, args.shots)
-        tell(f"{common_prefix(task.prompts)} tokens are common to all prompts")
+        tell(f"{len(common_beginning(task.prompts))} tokens are common to all prompts")
         methods = [
             *fixed_methods(),
             *choosing_methods(trio, task),

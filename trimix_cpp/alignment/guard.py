@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AlignmentError, TrimixError
-from ..fusion import ROLES, Ids, Mask
+from ..fusion import DRAFT, ROLES, Ids, Mask, Rows
 from . import probes
 from .report import (
     DIFFERENT,
@@ -53,6 +53,9 @@ class MismatchError(AlignmentError):
         super().__init__(f"{report.summary()}; {report.advice()}")
         self.report = report
 
+    def __reduce__(self) -> tuple[type[MismatchError], tuple[Report]]:
+        return type(self), (self.report,)
+
 
 @dataclass(frozen=True)
 class Alignment:
@@ -62,26 +65,49 @@ class Alignment:
     padding left out.
 
     Attributes:
-        verdict: identical, padded or permuted.
         reference: the role whose order is the canonical one.
-        roles: the roles compared.
         n_tokens: tokens that all roles share.
         columns: for each role the role's id of every canonical id, int32 [n_tokens]; None where
             that is 0 .. n_tokens - 1.
-        control: which canonical ids are control tokens or end a generation, bool [n_tokens].
-        end_of_generation: canonical ids that end a generation in any role.
         report: the whole comparison.
     """
 
-    verdict: str
     reference: str
-    roles: tuple[str, ...]
     n_tokens: int
     columns: Mapping[str, Ids | None]
-    control: Mask
-    end_of_generation: frozenset[int]
     report: Report
     _inverse: Mapping[str, Ids] = field(repr=False)
+    _ends: Mapping[str, frozenset[int]] = field(repr=False)
+    _is_control: Mask = field(repr=False)
+    _known: dict[tuple[str, ...], tuple[frozenset[int], Mask]] = field(
+        default_factory=dict, repr=False
+    )
+
+    def ends(self, roles: tuple[str, ...] | None = None) -> frozenset[int]:
+        """Canonical ids that end a generation in one of `roles`, of all but a drafting model."""
+        return self._of(self._fused if roles is None else roles)[0]
+
+    def control(self, roles: tuple[str, ...] | None = None) -> Mask:
+        """Which canonical ids are control tokens or end a generation so, bool [n_tokens]."""
+        return self._of(self._fused if roles is None else roles)[1]
+
+    @property
+    def _fused(self) -> tuple[str, ...]:
+        return tuple(role for role in self.columns if role != DRAFT)
+
+    def _of(self, roles: tuple[str, ...]) -> tuple[frozenset[int], Mask]:
+        found = self._known.get(roles)
+        if found is None:  # asked at every token
+            ends = frozenset[int]().union(*(self._ends[role] for role in roles))
+            control = self._is_control.copy()
+            control[sorted(ends)] = True
+            found = self._known[roles] = ends, control
+        return found
+
+    def rows(self, role: str, logits: Rows) -> Rows:
+        """Rows [n, n_tokens] of a role's own logits [n, n_vocab]; a view where that can be."""
+        columns = self.columns[role]
+        return logits[:, : self.n_tokens] if columns is None else logits[:, columns]
 
     def to_role(self, role: str, ids: Ids) -> Ids:
         """The role's own ids of canonical `ids`, int32 of the same shape."""
@@ -137,19 +163,14 @@ def align(models: Mapping[str, Model], *, reference: str | None = None) -> Align
     ordered = np.flatnonzero(pairs[reference].other.is_real)
     columns = {role: pair.match[ordered] for role, pair in pairs.items()}
     inverse = {role: _inverse(columns[role], pair.other.n_vocab) for role, pair in pairs.items()}
-    ends = _ends(models, inverse)
-    control = pairs[reference].other.is_control[ordered]
-    control[sorted(ends)] = True
     return Alignment(
-        verdict=report.verdict,
         reference=reference,
-        roles=tuple(models),
         n_tokens=len(ordered),
         columns={role: _unless_prefix(ids) for role, ids in columns.items()},
-        control=control,
-        end_of_generation=ends,
         report=report,
         _inverse=inverse,
+        _ends={role: _ends(model, inverse[role]) for role, model in models.items()},
+        _is_control=pairs[reference].other.is_control[ordered],
     )
 
 
@@ -214,10 +235,9 @@ def _compare(
 ) -> _Pair:
     """Compare one role with the reference."""
     match = _match(ref, other)
-    n_shared = int(np.count_nonzero(match >= 0))
-    result = RoleReport(role, other.name, IDENTICAL, other.n_vocab, other.n_real, n_shared)
     if ref is other:
-        return _Pair(other, match, result)
+        found = RoleReport(role, other.name, IDENTICAL, other.n_vocab, other.n_real, other.n_real)
+        return _Pair(other, match, found)
     inverse = _inverse(match, other.n_vocab)
     only_ref = np.flatnonzero(ref.is_real & (match < 0))
     only_role = np.flatnonzero(other.is_real & (inverse < 0))
@@ -234,7 +254,7 @@ def _compare(
         verdict=verdict,
         n_vocab=other.n_vocab,
         n_tokens=other.n_real,
-        n_shared=n_shared,
+        n_shared=int(np.count_nonzero(match >= 0)),
         n_only_role=len(only_role),
         n_only_reference=len(only_ref),
         only_role=tuple(TokenOf(t, other.describe(t)) for t in only_role[:SHOWN].tolist()),
@@ -394,8 +414,5 @@ def _token_at(vocabulary: Vocabulary, ids: Ids, place: int) -> str:
     return vocabulary.describe(int(ids[place])) if place < len(ids) else "the end"
 
 
-def _ends(models: Mapping[str, Model], inverse: Mapping[str, Ids]) -> frozenset[int]:
-    ends: set[int] = set()
-    for role, model in models.items():
-        ends.update(int(inverse[role][token]) for token in model.end_of_generation())
-    return frozenset(ends - {-1})
+def _ends(model: Model, inverse: Ids) -> frozenset[int]:
+    return frozenset(int(inverse[token]) for token in model.end_of_generation()) - {-1}

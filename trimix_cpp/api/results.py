@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..fusion import Weights
 
 if TYPE_CHECKING:
-    from ..decoding import Sequence
+    from ..decoding import Text
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Completion:
     timings: Mapping[str, float]
 
     @classmethod
-    def of(cls, text: Sequence, timings: Mapping[str, float]) -> Completion:
+    def of(cls, text: Text, timings: Mapping[str, float]) -> Completion:
         """What became of a text."""
         return cls(
             text.text,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,7 @@ from .results import Completion
 
 if TYPE_CHECKING:
     from ..chat import Conversation, Turn
-    from ..decoding import Sequence as Text
-    from ..decoding import Timings
+    from ..decoding import Text
 
 
 class Stream(Iterator[str]):
@@ -22,7 +20,6 @@ class Stream(Iterator[str]):
 
     def __init__(self, decoder: Decoder, text: Text) -> None:
         self._decoder, self._text = decoder, text
-        self._before = replace(decoder.timings)
         self._pieces = _pieces(decoder, text)
         next(self._pieces)  # what is wrong with the prompt is told now
 
@@ -38,7 +35,7 @@ class Stream(Iterator[str]):
     @property
     def result(self) -> Completion:
         """What there is so far."""
-        return Completion.of(self._text, _timings(self._before, self._decoder.timings))
+        return Completion.of(self._text, _timings(self._text))
 
     def close(self) -> None:
         """Leave it where it is."""
@@ -47,22 +44,22 @@ class Stream(Iterator[str]):
 
 def _pieces(decoder: Decoder, text: Text) -> Generator[str, None, None]:
     # No method: a stream that nobody holds any more must be freed, and give its place back.
-    decoder.add(text)
+    decoder.trio.require(text.roles)
+    decoder.trio.check_length(text.n_prompt)
     try:
+        decoder.submit(text)
         yield ""
         yield from decoder.stream(text)
     finally:
-        decoder.remove(text)
+        decoder.drop(text)
 
 
-def _timings(before: Timings, after: Timings) -> dict[str, float]:
-    prompt = after.prompt_seconds - before.prompt_seconds
-    generation = after.generation_seconds - before.generation_seconds
-    tokens = after.generated_tokens - before.generated_tokens
+def _timings(text: Text) -> dict[str, float]:
+    timings = text.timings
     return {
-        "prompt_seconds": round(prompt, 6),
-        "generation_seconds": round(generation, 6),
-        "tokens_per_second": round(tokens / generation, 3) if generation else 0.0,
+        "prompt_seconds": round(timings.prompt_seconds, 6),
+        "generation_seconds": round(timings.generation_seconds, 6),
+        "tokens_per_second": round(timings.speed, 3),
     }
 
 
@@ -119,9 +116,8 @@ class Chat(Closing):
         self.conversation.close()
 
     def _whole(self, pieces: Iterator[str]) -> Completion:
-        before = replace(self.conversation.decoder.timings)
         for _ in pieces:
             pass
         text = self.conversation.text
         assert text is not None
-        return Completion.of(text, _timings(before, self.conversation.decoder.timings))
+        return Completion.of(text, _timings(text))

@@ -199,7 +199,7 @@ class TriMix(Closing):
             UsageError: an option means nothing.
             ContextFullError: the prompt does not fit.
         """
-        return Stream(self.decoder, self._settings(options).sequence(self.tokenize(prompt)))
+        return Stream(self.decoder, self._settings(options).text(self.tokenize(prompt)))
 
     def chat(self, *, system: str | None = None, **options: Unpack[TextOptions]) -> Chat:
         """A conversation, in the form that the models were trained on; close it after use.

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..decoding import MOST_DRAFTS, Decoder, Event, Feed, Share, Speculator, Trio
-from ..decoding import Sequence as Text
-from ..fusion import Row, Rows, Sampler, Weights
+from ..decoding import MOST_DRAFTS, Decoder, Feed, Speculator, Text, Trio
+from ..fusion import Row, Sampler, Weights
 from ..showing import Progress
 
 # Steps of a batch, as a part of the tokens of other tests; and at least.
@@ -93,99 +92,39 @@ class Sample:
 Samples = Mapping[str, Sequence[Sample]]
 
 
-@dataclass
-class Clock:
-    """Seconds of a run by what they were spent on."""
-
-    models: float = 0.0
-    choosing: float = 0.0
-    sampling: float = 0.0
-
-    def counts(self, total: float) -> dict[str, float]:
-        """Shares of `total`, for a `Sample`."""
-        fusion = self.choosing - self.sampling
-        parts = {"models": self.models, "fusion": fusion, "sampling": self.sampling}
-        return {**parts, "python": max(total - sum(parts.values()), 0.0)}
-
-
-@dataclass(frozen=True)
-class TimedSampler(Sampler):
-    """Counts the seconds that sampling takes."""
-
-    clock: Clock = field(default_factory=Clock)
-
-    def pick(self, logits: Row, recent: Sequence[int], position: int) -> int:
-        """As `Sampler.pick`."""
-        began = time.perf_counter()
-        token = super().pick(logits, recent, position)
-        self.clock.sampling += time.perf_counter() - began
-        return token
-
-
-class MeasuredDecoder(Decoder):
-    """A decoder that counts seconds, and may go on past ends.
-
-    Attributes:
-        clock: where seconds are counted.
-        to_the_end: an end-of-generation token ends a text.
-    """
-
-    def __init__(self, trio: Trio) -> None:
-        super().__init__(trio)
-        self.clock = Clock()
-        self.to_the_end = False
-
-    def _evaluate(self, shares: list[Share]) -> list[dict[str, Rows]]:
-        rows = super()._evaluate(shares)
-        fed = {role for share in shares for role in share.spans}
-        self.clock.models += sum(self.trio.seconds[role] for role in fed)
-        return rows
-
-    def _step_roles(self, sequence: Text, roles: tuple[str, ...], token: int) -> dict[str, Row]:
-        rows = super()._step_roles(sequence, roles, token)
-        self.clock.models += sum(self.trio.seconds[role] for role in roles)
-        return rows
-
-    def _choose(self, sequence: Text, rows: dict[str, Row]) -> int:
-        began = time.perf_counter()
-        token = super()._choose(sequence, rows)
-        self.clock.choosing += time.perf_counter() - began
-        return token
-
-    def _accept(self, sequence: Text, token: int) -> Event:
-        event = super()._accept(sequence, token)
-        if sequence.stop == "end" and not self.to_the_end:
-            sequence.stop = None
-        return event
-
-
 class BenchSpeculator(Speculator):
-    """Drafts by models alone: a lookup would copy from what random weights repeat.
+    """Drafts by models alone: a lookup would copy from what random weights repeat."""
 
-    Args:
-        depth: as `Speculator`.
-        acceptance: how often a draft counts as right, None where the models say. One that counts
-            as right becomes the token, one that counts as wrong is replaced, and everything else
-            is done as it always is.
-    """
-
-    def __init__(self, depth: int | None, acceptance: float | None = None) -> None:
-        super().__init__(depth)
-        self.acceptance = acceptance
-        self._luck = np.random.default_rng(0)
-
-    def _drafters(self, sequence: Text) -> dict[str, dict[str, float]]:
-        drafters = super()._drafters(sequence)
+    def _drafters(self, text: Text) -> dict[str, dict[str, float]]:
+        drafters = super()._drafters(text)
         drafters.pop("lookup", None)
         return drafters
 
-    def settle(self, token: int, draft: int) -> int:
-        """As `Speculator.settle`."""
-        if self.acceptance is None:
+
+@dataclass(frozen=True)
+class Simulated(Sampler):
+    """Lets drafts be right by chance; everything else is done as it always is.
+
+    A place is asked for when its token is guessed and again when the guess is checked, or when a
+    plain step looks whether a guess would have been right. The second answer is the first one, with
+    the probability `acceptance`, or another token.
+    """
+
+    acceptance: float = 0.0
+    luck: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+    _guessed: dict[int, int] = field(default_factory=dict)
+
+    def pick(self, logits: Row, recent: Sequence[int], position: int) -> int:
+        """As `Sampler.pick`, the first time at a position."""
+        token = super().pick(logits, recent, position)
+        guess = self._guessed.pop(position, None)
+        if guess is None:
+            self._guessed[position] = token
             return token
-        if self._luck.random() < self.acceptance:
-            return draft
-        return token if token != draft else abs(token - 1)
+        if self.luck.random() < self.acceptance:
+            return guess
+        self._guessed.clear()  # what was guessed after it
+        return token if token != guess else abs(token - 1)
 
 
 class Bench:
@@ -199,16 +138,18 @@ class Bench:
 
     def __init__(self, trio: Trio, plan: Plan, prompts: Sequence[list[int]] = ()) -> None:
         self.trio, self.plan, self.prompts = trio, plan, prompts
-        self.decoder = MeasuredDecoder(trio)
-        ordinary = np.flatnonzero(~trio.alignment.control)
+        self.decoder = Decoder(trio, keep=False)
+        ordinary = np.flatnonzero(~trio.alignment.control())
         rng = np.random.default_rng(plan.seed)
         self._cached: list[int] = rng.choice(ordinary, plan.depth).tolist()
         self._new: NDArray[np.int32] = rng.choice(ordinary, max(plan.n_prompt, plan.n_gen)).astype(
             np.int32
         )
-        self._speculators = {d: BenchSpeculator(d, plan.acceptance) for d in plan.drafts}
-        self.decoder.share(self._cached, trio.roles)
-        self._slot = trio.n_parallel - 1
+        self._speculators = {depth: BenchSpeculator(depth) for depth in plan.drafts}
+        self._luck = np.random.default_rng(0)
+        # The last token of the beginning is each text's own.
+        self._held = self.decoder.pin(self._cached[:-1], trio.roles)
+        self._slot = trio.take()
 
     def tests(self) -> dict[str, Callable[[], Sample]]:
         """Name -> what runs it once."""
@@ -256,21 +197,20 @@ class Bench:
         for start in range(0, len(tokens), trio.n_batch):
             part = tokens[start : start + trio.n_batch]
             last = start + len(part) == len(tokens)
-            trio.decode({role: [Feed(self._slot, part, start, int(last))]})
+            own = trio.alignment.to_role(role, part)
+            trio.decode({role: [Feed(self._slot, own, start, int(last))]})
         seconds = time.perf_counter() - began
         trio.rewind(role, self._slot, 0)
         return Sample(seconds, len(tokens))
 
     def _first_token(self) -> Sample:
         """A prompt through all roles, and the first token after it."""
-        sequence = Text(self._new[: self.plan.n_prompt].tolist(), self.plan.weights)
+        text = Text(self._new[: self.plan.n_prompt].tolist(), self.plan.weights)
         self.decoder.speculator = None
-        self.decoder.add(sequence)
         began = time.perf_counter()
-        while not sequence.generated:
-            self.decoder.step()
+        self._begin(text)
         seconds = time.perf_counter() - began
-        self.decoder.remove(sequence)
+        self.decoder.drop(text)
         return Sample(seconds, self.plan.n_prompt)
 
     def _steps_alone(self, role: str) -> Sample:
@@ -278,7 +218,7 @@ class Bench:
         context, start = self.trio.context(role), self.plan.depth - 1
         tokens = self.trio.alignment.to_role(role, self._new[: self.plan.n_gen]).tolist()
         self.trio.rewind(role, self._slot, 0)
-        self.trio.copy(role, 0, self._slot, start)
+        self.trio.copy(role, self._held.lanes.slot, self._slot)
         began = time.perf_counter()
         for i, token in enumerate(tokens):
             context.step(token, start + i, self._slot)
@@ -290,10 +230,10 @@ class Bench:
     def _together(self, size: int, steps: int) -> Sample:
         """`size` sequences at once, plainly, from the cached beginning on."""
         decoder = self.decoder
-        decoder.speculator, decoder.to_the_end = None, False
-        sequences = [self._sequence(self._cached, self.plan.weights) for _ in range(size)]
-        for sequence in sequences:
-            decoder.add(sequence)
+        decoder.speculator = None
+        texts = [self._text(self._cached, self.plan.weights) for _ in range(size)]
+        for text in texts:
+            decoder.submit(text)
         decoder.step()  # the last token of the beginning
 
         def work() -> int:
@@ -302,8 +242,8 @@ class Bench:
             return steps * size
 
         sample = self._timed(work)
-        for sequence in sequences:
-            decoder.remove(sequence)
+        for text in texts:
+            decoder.drop(text)
         return sample
 
     def _drafted(self, depth: int | None) -> Sample:
@@ -313,7 +253,6 @@ class Bench:
         if self.prompts:
             sample = self._texts(self.plan.weights, speculator)
         else:
-            self.decoder.to_the_end = False
             sample = self._continue([self._cached], self.plan.weights, speculator)
         counts = {
             "compared": speculator.compared - compared,
@@ -323,7 +262,6 @@ class Bench:
 
     def _texts(self, weights: Weights, speculator: Speculator | None) -> Sample:
         """The texts to their ends, or to `n_gen` tokens."""
-        self.decoder.to_the_end = True
         return self._continue(self.prompts, weights, speculator)
 
     def _continue(
@@ -333,32 +271,50 @@ class Bench:
         decoder, parts = self.decoder, []
         decoder.speculator = speculator
         for prompt in prompts:
-            sequence = self._sequence(prompt, weights)
-            decoder.add(sequence)
-            while not sequence.generated:
-                decoder.step()
+            text = self._text(prompt, weights, to_the_end=bool(self.prompts))
+            self._begin(text)
 
-            def work(sequence: Text = sequence) -> int:
-                first = len(sequence.generated)
-                while sequence.stop is None and len(sequence.generated) <= self.plan.n_gen:
+            def work(text: Text = text) -> int:
+                first = len(text.generated)
+                while text.stop is None and len(text.generated) <= self.plan.n_gen:
                     decoder.step()
-                return len(sequence.generated) - first
+                return len(text.generated) - first
 
             parts.append(self._timed(work))
-            decoder.remove(sequence)
+            decoder.drop(text)
         counts = {key: sum(part.counts[key] for part in parts) for key in parts[0].counts}
         tokens = max(sum(part.tokens for part in parts), 1)
         return Sample(sum(part.seconds for part in parts), tokens, counts)
 
-    def _sequence(self, prompt: list[int], weights: Weights) -> Text:
-        stops = self.trio.spec.stops if self.decoder.to_the_end else ()
-        return Text(prompt, weights, TimedSampler(clock=self.decoder.clock), stops=stops)
+    def _begin(self, text: Text) -> None:
+        """Get the first token of a text."""
+        self.decoder.submit(text)
+        while not text.generated:
+            self.decoder.step()
+            text.raise_error()
+
+    def _text(self, prompt: list[int], weights: Weights, *, to_the_end: bool = False) -> Text:
+        """A text that goes on past ends, or stops there."""
+        simulated = self.decoder.speculator and self.plan.acceptance is not None
+        sampler = Simulated(acceptance=self.plan.acceptance or 0.0, luck=self._luck)
+        return Text(
+            prompt,
+            weights,
+            sampler if simulated else Sampler(),
+            stops=self.trio.spec.stops if to_the_end else (),
+            ignore_ends=not to_the_end,
+        )
 
     def _timed(self, work: Callable[[], int]) -> Sample:
         """Run it; it returns how many tokens it made."""
-        clock = self.decoder.clock
-        clock.models = clock.choosing = clock.sampling = 0.0
+        before = replace(self.decoder.timings)
         began = time.perf_counter()
         tokens = work()
         seconds = time.perf_counter() - began
-        return Sample(seconds, tokens, clock.counts(seconds))
+        after = self.decoder.timings
+        parts = {
+            name: getattr(after, name) - getattr(before, name)
+            for name in ("models", "fusion", "sampling")
+        }
+        parts["python"] = max(seconds - sum(parts.values()), 0.0)
+        return Sample(seconds, tokens, parts)

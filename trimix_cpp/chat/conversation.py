@@ -13,12 +13,12 @@ from __future__ import annotations
 import bisect
 import re
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from ..decoding import Control, Decoder, Sequence, Trio
+from ..decoding import Control, Decoder, Stop, Text, Trio, common_length
 from ..errors import ContextFullError, ModelFileError, TrimixError
 from ..files import Closing
 from ..fusion import Plausibility, Sampler, Weights
@@ -27,9 +27,7 @@ from ..prompts import PLAIN_STOP, PLAIN_TEMPLATE, ChatTemplate
 from .saved import SavedChat, Turn, read_chat, write_chat
 
 if TYPE_CHECKING:
-    from ..fusion import Chooser
-
-Stop = Literal["end", "stop", "length", "context", "cancelled"]
+    from ..fusion import Choosing
 
 # Stands inside the name of a control token that is meant as text: a noncharacter, which no text
 # that is exchanged may hold (Unicode 23.7). The text is tokenized in pieces around it.
@@ -75,7 +73,7 @@ class Conversation(Closing):
 
     Args:
         decoder: its trio loads the roles that `weights` need, as they become needed.
-        weights, chooser, plausibility, sampler, control, max_tokens, stops: as in `Sequence`.
+        weights, chooser, plausibility, sampler, control, max_tokens, stops: as in `Text`.
         system: the system message, None for none.
         template: the trio's chat template, the caller's; None makes one that is closed with this.
 
@@ -95,7 +93,7 @@ class Conversation(Closing):
         decoder: Decoder,
         *,
         weights: Weights,
-        chooser: Callable[[], Chooser] | None = None,
+        chooser: Choosing | None = None,
         plausibility: Plausibility | None = None,
         sampler: Sampler | None = None,
         control: Control = "large",
@@ -105,7 +103,7 @@ class Conversation(Closing):
         template: ChatTemplate | None = None,
     ) -> None:
         trio = decoder.trio
-        trio.require(chooser().roles if chooser else weights.roles)
+        trio.require(chooser(0).roles if chooser else weights.roles)
         self.trio, self.weights, self.sampler = trio, weights, sampler or Sampler()
         self.chooser, self.plausibility = chooser, plausibility
         self.decoder = decoder
@@ -118,12 +116,10 @@ class Conversation(Closing):
         plain = self.template.source == PLAIN_TEMPLATE
         self._settings = (control, max_tokens, (*stops, PLAIN_STOP) if plain else stops)
         self._names = _control_names(trio)
-        self._sequence: Sequence | None = None
+        self._text: Text | None = None
         self._rendered = ""  # the text of the last prompt
-        self._cached = 0
         self._attempt = 0
         self._seconds = 0.0
-        self._cancelled = False
 
     def send(self, text: str) -> Generator[str, None, None]:
         """Say `text`; the reply's text as it comes.
@@ -149,12 +145,13 @@ class Conversation(Closing):
 
     def cancel(self) -> None:
         """Stop the reply at the next token; may be called by a signal handler or a thread."""
-        self._cancelled = True
+        if self._text:
+            self.decoder.cancel(self._text)
 
     @property
-    def text(self) -> Sequence | None:
+    def text(self) -> Text | None:
         """The last reply in the decoder, its prompt first; None before the first."""
-        return self._sequence
+        return self._text
 
     def clear(self) -> None:
         """Forget the turns; the system message stays."""
@@ -164,7 +161,7 @@ class Conversation(Closing):
         """Replace the system message; None removes it. The turns so far stay."""
         self.system = None if text is None else _checked(text)
 
-    def set_weights(self, weights: Weights, chooser: Callable[[], Chooser] | None = None) -> None:
+    def set_weights(self, weights: Weights, chooser: Choosing | None = None) -> None:
         """Use other weights from the next reply on; a role that they need is loaded.
 
         With a `chooser` every turn chooses its own, by the tokens that are new in its prompt.
@@ -172,7 +169,7 @@ class Conversation(Closing):
         Raises:
             TrimixError: no file for that role, or it cannot be loaded; the weights stay.
         """
-        self.trio.require(chooser().roles if chooser else weights.roles)
+        self.trio.require(chooser(0).roles if chooser else weights.roles)
         self._names = _control_names(self.trio)
         self.weights, self.chooser = weights, chooser
 
@@ -198,19 +195,19 @@ class Conversation(Closing):
 
     def stats(self) -> Stats:
         """Figures of the conversation so far."""
-        sequence, timings = self._sequence, self.decoder.timings
-        n_prompt = sequence.n_prompt if sequence else 0
+        text, timings = self._text, self.decoder.timings
+        n_cached = text.n_cached if text else 0
         return Stats(
             trio=self.trio.spec.name,
             weights=self.weights,
             roles=self.trio.roles,
             turns=len(self.turns),
             dropped=self.dropped,
-            context=len(sequence.tokens) if sequence else 0,
+            context=len(text.tokens) if text else 0,
             n_ctx=self.trio.n_ctx,
-            new_tokens=n_prompt - self._cached,
-            cached_tokens=self._cached,
-            reply_tokens=len(sequence.generated) if sequence else 0,
+            new_tokens=text.n_prompt - n_cached if text else 0,
+            cached_tokens=n_cached,
+            reply_tokens=len(text.generated) if text else 0,
             reply_seconds=self._seconds,
             prompt_speed=timings.prompt_speed,
             speed=timings.speed,
@@ -218,54 +215,36 @@ class Conversation(Closing):
         )
 
     def _answer(self, turns: list[Turn], attempt: int) -> Generator[str, None, None]:
-        self._cancelled = False
-        dropped, tokens, text = self._fit(turns)
-        sequence = self._place(tokens, self._seeded(attempt))
-        self.turns, self.dropped, self._rendered = turns, dropped, text
+        dropped, tokens, rendered = self._fit(turns)
+        text = self._begin(tokens, self._seeded(attempt))
+        self.turns, self.dropped, self._rendered = turns, dropped, rendered
         self._attempt, self.stop = attempt, None
-        return self._reply(sequence, turns[-1])
+        return self._reply(text, turns[-1])
 
-    def _reply(self, sequence: Sequence, turn: Turn) -> Generator[str, None, None]:
+    def _reply(self, text: Text, turn: Turn) -> Generator[str, None, None]:
         began = time.perf_counter()
         try:
-            while sequence.stop is None and not self._cancelled:
-                for event in self.decoder.step():
-                    if event.sequence is sequence and event.text:
-                        yield event.text
-            if sequence.stop is None and (rest := sequence.stream.finish()):
-                yield rest
+            yield from self.decoder.stream(text)
         finally:
-            self._settle(sequence, turn)
+            self.decoder.drop(text)
+            turn.reply, self.weights = text.text, text.weights
+            self.stop = text.stop
             self._seconds = time.perf_counter() - began
-
-    def _settle(self, sequence: Sequence, turn: Turn) -> None:
-        """Keep what was said, with the caches of the roles in use at one position."""
-        if sequence.stop is None:
-            sequence.stream.finish()
-        turn.reply, self.weights = sequence.text, sequence.weights
-        self.stop = sequence.stop or "cancelled"
-        at = min(sequence.cached.get(role, 0) for role in sequence.roles)
-        self.decoder.rewind(sequence, at)
 
     def _seeded(self, attempt: int) -> Sampler:
         return replace(self.sampler, seed=(self.sampler.seed + attempt) % _SEEDS)
 
-    def _place(self, tokens: list[int], sampler: Sampler) -> Sequence:
-        """Make `tokens` the prompt of the conversation's sequence."""
-        sequence = self._sequence
-        if sequence is None:
-            control, max_tokens, stops = self._settings
-            sequence = Sequence(
-                tokens, self.weights, sampler, control, max_tokens, stops,
-                self.chooser, self.plausibility,
-            )  # fmt: skip
-            self.decoder.add(sequence)
-            self._sequence, self._cached = sequence, 0
-        else:
-            sequence.weights, sequence.chooser = self.weights, self.chooser
-            sequence.sampler = sampler
-            self._cached = self.decoder.continue_with(sequence, tokens)
-        return sequence
+    def _begin(self, tokens: list[int], sampler: Sampler) -> Text:
+        """The text of the next reply; weights are chosen by what its prompt has that is new."""
+        control, max_tokens, stops = self._settings
+        known = common_length(self._text.tokens, tokens) if self._text else 0
+        text = Text(
+            tokens, self.weights, sampler, control, max_tokens, stops,
+            self.chooser(max(known - 1, 0)) if self.chooser else None, self.plausibility,
+        )  # fmt: skip
+        self.decoder.submit(text)
+        self._text = text
+        return text
 
     def _fit(self, turns: list[Turn]) -> tuple[int, list[int], str]:
         """How many turns must be dropped, and the prompt of the others: tokens and text."""
@@ -308,11 +287,11 @@ class Conversation(Closing):
 
     def _tokens(self, rendered: str) -> list[int]:
         """Ids of a rendered prompt; those of the last prompt and its reply are kept."""
-        sequence = self._sequence
-        if sequence is not None and rendered.startswith(self._rendered):
-            kept, rest = self._continued(sequence.generated, rendered[len(self._rendered) :])
+        text = self._text
+        if text is not None and rendered.startswith(self._rendered):
+            kept, rest = self._continued(text.generated, rendered[len(self._rendered) :])
             if self._may_start_with(rest):
-                return [*sequence.tokens[: sequence.n_prompt + kept], *self._tokenize(rest)]
+                return [*text.tokens[: text.n_prompt + kept], *self._tokenize(rest)]
         return self._tokenize(rendered, whole=True)
 
     def _continued(self, generated: list[int], text: str) -> tuple[int, str]:
@@ -333,7 +312,7 @@ class Conversation(Closing):
         return kept, data[end:].decode("utf-8")
 
     def _bytes(self, token: int) -> bytes:
-        if self.trio.alignment.control[token]:
+        if self.trio.alignment.control()[token]:
             return self.trio.text_of(token).encode("utf-8")
         return self.trio.piece(token)
 
@@ -354,7 +333,7 @@ class Conversation(Closing):
         for part in text.split(_MARK):
             tokens += self.trio.tokenize(part, add_special=add_special, parse_special=True)
             add_special = False
-        ends = self.trio.alignment.end_of_generation
+        ends = self.trio.alignment.ends()
         if tokens and tokens[-1] in ends and not text.endswith(self.trio.text_of(tokens[-1])):
             tokens.pop()  # an EOS that the tokenizer adds would end the reply before it begins
         return tokens
@@ -363,9 +342,9 @@ class Conversation(Closing):
         """Free the place in the trio and stop the template's process."""
         if self._own_template:
             self._own_template.close()
-        if self._sequence is not None:
-            self.decoder.remove(self._sequence)
-            self._sequence = None
+        if self._text is not None:
+            self.decoder.drop(self._text)
+            self._text = None
 
 
 def _checked(text: str) -> str:
@@ -405,7 +384,7 @@ def _template_source(trio: Trio) -> str | None:
 
 def _control_names(trio: Trio) -> re.Pattern[str]:
     """Matches nothing, in front of every name of a control token: overlapping ones count too."""
-    texts = {trio.text_of(token) for token in trio.alignment.control.nonzero()[0].tolist()}
+    texts = {trio.text_of(token) for token in trio.alignment.control().nonzero()[0].tolist()}
     # A name of one character cannot be broken up; no model has one.
     names = sorted(text for text in texts if len(text) > 1)
     return re.compile(f"(?={'|'.join(map(re.escape, names))})" if names else "(?!)")

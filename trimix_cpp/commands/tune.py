@@ -226,12 +226,12 @@ def _bound(
     """The score of every pair of the grid."""
     import numpy as np
 
-    from ..tuning import UpperBound, answers, common_prefix, score
+    from ..tuning import UpperBound, answers, score
 
     pairs = [grid.weights(i, j) for i, j in np.ndindex(grid.shape)]
-    prefix, most = common_prefix(prompts), flags["answering"].max_tokens
+    most = flags["answering"].max_tokens
     with Bar("answering", "answers", quiet=flags["quiet"]) as progress:
-        found = answers(trio, prompts, pairs, max_tokens=most, prefix=prefix, progress=progress)
+        found = answers(trio, prompts, pairs, max_tokens=most, progress=progress)
     values = [score(own, references, flags["metric"]) for own in found]
     return UpperBound(flags["metric"], np.array(values).reshape(grid.shape))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..fusion import Row
-from .sequence import Sequence
+from .text import Text
 
 # The most drafts of a round that are tried.
 MOST_DRAFTS = 15
@@ -67,15 +67,15 @@ class Lookup:
 
     guesses: list[int] = field(default_factory=list)
     _ends: dict[tuple[int, ...], int] = field(default_factory=dict)
-    _sequence: Sequence | None = None
+    _text: Text | None = None
     _seen: int = 0
 
-    def find(self, sequence: Sequence) -> bool:
+    def find(self, text: Text) -> bool:
         """Look for the longest known ending of its tokens; `guesses` then holds what followed."""
-        tokens = sequence.tokens
-        if sequence is not self._sequence or len(tokens) < self._seen:
+        tokens = text.tokens
+        if text is not self._text or len(tokens) < self._seen:
             self._ends.clear()
-            self._sequence, self._seen = sequence, 0
+            self._text, self._seen = text, 0
         # The ending itself is left out: it would find itself.
         for end in range(max(self._seen, 1), len(tokens)):
             for n in _NGRAMS:

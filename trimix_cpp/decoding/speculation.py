@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..fusion import Row, fuse
+from ..fusion import Row, Weights, fuse
 from .draft_costs import Costs, Time
 from .draft_guesses import MOST_DRAFTS, Acceptance, Lookup, Offset
-from .sequence import Sequence
+from .text import Text
 
 # Drafts of a round that are tried in auto mode; kernels that work in rows of four like 3 + 1.
 DEPTHS = (1, 2, 3, 5, 7, 11, MOST_DRAFTS)
@@ -85,6 +85,7 @@ class Speculator:
     _acceptance: dict[str, Acceptance] = field(default_factory=dict)
     _offsets: dict[str, Offset] = field(default_factory=dict)
     _lookup: Lookup = field(default_factory=Lookup)
+    _weights: Weights | None = None
     _roles: tuple[str, ...] = ()
     _step: Time = field(default_factory=Time)
     _seconds: float = 0.0
@@ -99,14 +100,14 @@ class Speculator:
         """The most drafts of a round: a role must give one logits row more."""
         return self.depth or MOST_DRAFTS
 
-    def plan(self, sequence: Sequence, most: int, costs: Costs) -> Draft | None:
+    def plan(self, text: Text, most: int, costs: Costs) -> Draft | None:
         """The draft of the next round, of at most `most` tokens; None to step plainly."""
-        if sequence.weights.roles != self._roles:
-            self._forget(sequence.weights.roles)
+        if text.weights != self._weights:
+            self._forget(text.weights)
         if self._resting > 0:
             self._resting -= 1
             return None
-        drafters = self._drafters(sequence)
+        drafters = self._drafters(text)
         if most < 1 or not drafters:
             return None
         if self.depth is not None:
@@ -129,33 +130,29 @@ class Speculator:
         """What to add to the logits of a drafter."""
         return self._offsets.setdefault(name, Offset())
 
-    def settle(self, token: int, draft: int) -> int:
-        """What stands where `draft` was guessed and `token` is right; `bench` simulates others."""
-        return token
-
-    def look(self, sequence: Sequence, rows: Mapping[str, Row], fused: Row, token: int) -> None:
+    def look(self, text: Text, rows: Mapping[str, Row], fused: Row, token: int) -> None:
         """See whether drafts would have been right, in some of the plain steps.
 
         Args:
-            sequence: as it was before `token`.
+            text: as it was before `token`.
             rows: role -> its logits, shape [n_tokens].
             fused: what `token` was sampled from, shape [n_tokens].
             token: what the plain step gave.
         """
         if self.depth is not None or (self._step.n >= _LOOK_FIRST and self._step.n % _LOOK_EVERY):
             return
-        for name, steps in self._drafters(sequence).items():
+        for name, steps in self._drafters(text).items():
             if steps and all(role in rows for role in steps):
                 offset = self.offset(name)
                 drafted = fuse(rows, steps, np.empty_like(fused))
-                before, likely = sequence.tokens, offset.add_to(drafted)
-                guess = sequence.sampler.pick(likely, before, len(before))
+                before, likely = text.tokens, offset.add_to(drafted)
+                guess = text.sampler.pick(likely, before, len(before))
                 offset.note(fused, drafted)
             elif name == "lookup":
                 guess = self._lookup.guesses[0]
             else:
                 continue
-            self._accepted(name).note(int(self.settle(token, guess) == guess), 1)
+            self._accepted(name).note(int(token == guess), 1)
 
     def note_step(self, seconds: float) -> None:
         """A plain step of one sequence took `seconds`."""
@@ -176,13 +173,15 @@ class Speculator:
         self._gained += n_tokens * self._step.seconds - seconds
         self._accepted(draft.name).note(right, compared)
 
-    def _forget(self, roles: tuple[str, ...]) -> None:
-        """Other weights: acceptance and costs are others."""
-        self._roles = roles
+    def _forget(self, weights: Weights) -> None:
+        """Other weights: drafts are right at another rate; other roles take other seconds too."""
         self._acceptance.clear()
         self._offsets.clear()
-        self._step, self._retry, self._until_retry = Time(), _RETRY, _RETRY
-        self._resting = 0
+        if self._weights is None or weights.roles != self._roles:
+            self._step, self._retry, self._until_retry = Time(), _RETRY, _RETRY
+            self._seconds = self._gained = 0.0
+            self._rounds_since_step = self._resting = 0
+        self._weights, self._roles = weights, weights.roles
 
     def _wants_step(self) -> bool:
         after = min(_STEP_AFTER * self._step.n, _STEP_AFTER_MOST)
@@ -193,19 +192,19 @@ class Speculator:
         may = _MAY_LOSE * self._seconds + _MAY_LOSE_STEPS * self._step.seconds
         return self._gained > -may
 
-    def _drafters(self, sequence: Sequence) -> dict[str, dict[str, float]]:
+    def _drafters(self, text: Text) -> dict[str, dict[str, float]]:
         """Name -> coefficients of the roles to step, for every way to draft; the best first.
 
         cpt and base together, in the proportion of the weights, are no better than cpt alone
         (benchmarks/acceptance.py) and cost a step of base for each draft.
         """
-        coefficients = sequence.weights.coefficients
+        coefficients = text.weights.coefficients
         drafters: dict[str, dict[str, float]] = {}
         if self.draft_role:
             drafters["draft"] = {self.draft_role: 1.0}
         if "cpt" in coefficients and len(coefficients) > 1:
             drafters["cpt"] = {"cpt": 1.0}
-        if self._lookup.find(sequence):
+        if self._lookup.find(text):
             drafters["lookup"] = {}
         return drafters
 

@@ -7,36 +7,39 @@ in use and evaluates batches on them. Outside this module token ids are the alig
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..alignment import Alignment, align
-from ..errors import ContextFullError, TrimixError
+from ..errors import ContextFullError, FullError, TrimixError
 from ..files import Closing
-from ..fusion import ALL_ROLES, Rows
+from ..fusion import ALL_ROLES, Ids, Mask, Rows
 from ..llama import Context, Model, hardware, interrupts_deferred, supports_gpu
 from ..quant import Options, check_fits, estimate
 from ..store import RoleSpec, TrioSpec
+from .prefixes import Held, Prefixes
 
 # What a user should know and no error is; the command line shows it.
 log = logging.getLogger(__name__)
 
 DEFAULT_N_CTX = 4096
+# A batch with so many tokens of a text may take seconds: it runs in a thread of its own, so that
+# Ctrl-C is noticed; and so often is looked for it.
+_LONG, _LOOK_SECONDS = 32, 0.05
 
-T = TypeVar("T")
 
-
-@dataclass(frozen=True)
-class Feed:
-    """Tokens that go to one role in one step: `tokens` at positions from `start` on, in `slot`.
+class Feed(NamedTuple):
+    """Tokens that go to one role in one step: its own ids, at positions from `start` on, in `slot`.
 
     Logits come for the last `n_logits` of them.
     """
@@ -55,6 +58,12 @@ class Trio(Closing):
         roles: the roles in use; others can be added later with `require`.
         options: how they run.
 
+    Attributes:
+        lock: whoever evaluates, or moves slots, holds it.
+        prefixes: what texts that left have in the caches.
+        uncut: roles whose caches were found to be of a kind that cannot be rolled back.
+        seconds: role -> what its part of the last batch took.
+
     Raises:
         ModelFileError: a file is missing or broken, or the spec has no file for a role.
         AlignmentError: the models may not be fused.
@@ -65,13 +74,18 @@ class Trio(Closing):
         self, spec: TrioSpec, roles: Iterable[str], options: Options | None = None
     ) -> None:
         self.spec, self.options = spec, options or Options()
-        self._models: dict[Path, Model] = {}
+        self._files: dict[object, Model] = {}  # a file that several roles share is loaded once
         self._by_role: dict[str, Model] = {}
         self._contexts: dict[str, Context] = {}
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="trimix-role")
         self._alignment: Alignment | None = None
         self._n_ctx = 0
-        self.seconds: dict[str, float] = {}  # role -> what its part of the last decode took
+        self._free = list(range(self.options.n_parallel))[::-1]
+        self._closed = False
+        self.lock = threading.RLock()
+        self.prefixes = Prefixes()
+        self.uncut: set[str] = set()
+        self.seconds: dict[str, float] = {}
         # One method object for the life of the trio, so that the cache dies with it.
         self.piece: Callable[[int], bytes] = lru_cache(maxsize=1 << 16)(self._piece)
         try:
@@ -124,19 +138,37 @@ class Trio(Closing):
         return next((template for template in templates if template), None)
 
     def require(self, roles: Iterable[str]) -> None:
-        """Load the roles that are not loaded yet; the ids of tokens stay what they were."""
+        """Load the roles that are not loaded yet; the ids of tokens stay what they were.
+
+        A role that cannot be had leaves the others, and the memory, as they were.
+        """
+        if self._closed:
+            raise ValueError("the trio is closed")
         new = [role for role in ALL_ROLES if role in set(roles) and role not in self._contexts]
-        if not new:
-            return
-        used = [role for role in ALL_ROLES if role in new or role in self._by_role]
-        models = {role: self._model(role) for role in used}
+        if new:
+            with self.lock, ExitStack() as undo:
+                self._load(new, undo)
+                undo.pop_all()
+
+    def _load(self, new: Sequence[str], undo: ExitStack) -> None:
+        """Load roles; what `undo` closes is theirs alone."""
+        files = dict(self._files)
+        models = dict(self._by_role)
+        for role in new:
+            file = _identity(self._role_spec(role).path)
+            if file not in files:
+                files[file] = undo.enter_context(self._model(role))
+            models[role] = files[file]
+        models = {role: models[role] for role in ALL_ROLES if role in models}
         reference = self._alignment.reference if self._alignment else None
         alignment = align(models, reference=reference)
         n_ctx = self._n_ctx or self._context_length(models)
         self._check_memory({role: models[role] for role in new}, n_ctx)
-        contexts = {role: self._context(role, models[role], n_ctx) for role in new}
-        # Only now that nothing can fail: a role that cannot be had leaves the others as they were.
-        self._by_role, self._alignment, self._n_ctx = models, alignment, n_ctx
+        contexts = {
+            role: undo.enter_context(self._context(role, models[role], n_ctx)) for role in new
+        }
+        self._files, self._by_role = files, models
+        self._alignment, self._n_ctx = alignment, n_ctx
         self._contexts.update(contexts)
 
     def _check_memory(self, models: Mapping[str, Model], n_ctx: int) -> None:
@@ -183,32 +215,45 @@ class Trio(Closing):
         return self._by_role[role].piece(own, special=special)
 
     def decode(self, feeds: Mapping[str, list[Feed]]) -> dict[str, Rows]:
-        """Evaluate one batch a role; the rows of each role, in the order of its feeds.
+        """Evaluate one batch a role; the logits of each role, in the order of its feeds.
 
-        Rows have the shape [sum of n_logits, n_tokens], columns in the alignment's order; they are
-        views where they can be, valid until the next call.
+        They have the shape [sum of n_logits, the role's n_vocab], and are views that are valid
+        until the next call. A long batch is left where Ctrl-C comes, or another thread aborts it.
+
+        Raises:
+            AbortedError: it was left; nothing of the batch that was running was kept.
+            TrimixError: llama.cpp refused or failed.
         """
         roles = [role for role in ALL_ROLES if feeds.get(role)]
+        for context in self._contexts.values():
+            context.go_on()
         on_gpu = [role for role in roles if self._is_on_gpu(self._by_role[role])]
-        if not 0 < len(on_gpu) < len(roles):
-            # On one device one after the other with all threads; two devices work side by side.
-            return self._feed_all(roles, feeds)
-        groups = on_gpu, [role for role in roles if role not in on_gpu]
-        done = self._together([partial(self._feed_all, group, feeds) for group in groups])
-        rows = {role: own for results in done for role, own in results.items()}
-        return {role: rows[role] for role in roles}
+        groups = [on_gpu, [role for role in roles if role not in on_gpu]]
+        if 0 < len(on_gpu) < len(roles):  # two devices work side by side
+            return self._in_threads([partial(self._feed_all, group, feeds) for group in groups])
+        # On one device one after the other with all threads.
+        if _is_main() and any(len(f.tokens) >= _LONG for role in roles for f in feeds[role]):
+            return self._in_threads([partial(self._feed_all, roles, feeds)])
+        return self._feed_all(roles, feeds)
+
+    def abort(self) -> None:
+        """Leave the batch that another thread is decoding; harmless where none is."""
+        for context in tuple(self._contexts.values()):
+            context.abort()
 
     def _feed_all(self, roles: Sequence[str], feeds: Mapping[str, list[Feed]]) -> dict[str, Rows]:
         return {role: self._feed(role, feeds[role]) for role in roles}
 
-    def _together(self, tasks: Sequence[Callable[[], T]]) -> list[T]:
-        # Ctrl-C waits: nobody may touch a context that a thread is decoding with.
-        with interrupts_deferred():
+    def _in_threads(self, tasks: Sequence[Callable[[], dict[str, Rows]]]) -> dict[str, Rows]:
+        # Nobody may touch a context that a thread is decoding with: Ctrl-C waits until it is left.
+        with interrupts_deferred() as interrupts:
             futures = [self._pool.submit(task) for task in tasks]
-            errors = [error for error in (future.exception() for future in futures) if error]
-        if errors:
+            while wait(futures, timeout=_LOOK_SECONDS).not_done:
+                if interrupts:
+                    self.abort()
+        if errors := [error for error in (future.exception() for future in futures) if error]:
             raise errors[0]
-        return [future.result() for future in futures]
+        return {role: rows for future in futures for role, rows in future.result().items()}
 
     @staticmethod
     def _is_on_gpu(model: Model) -> bool:
@@ -218,28 +263,13 @@ class Trio(Closing):
         context = self._contexts[role]
         began = time.perf_counter()
         if len(feeds) == 1 and len(feeds[0].tokens) == feeds[0].n_logits == 1:
-            (feed,) = feeds
-            own = self.alignment.id_in_role(role, int(feed.tokens[0]))
-            context.step(own, feed.start, feed.slot)
+            slot, (token,), start, _ = feeds[0]
+            context.step(int(token), start, slot)
         else:
-            self._feed_batch(role, feeds)
-        # llama.cpp may compute until the logits are asked for.
-        rows, columns = context.logits(), self.alignment.columns[role]
+            context.decode(*_batch(feeds))
+        rows = context.logits()  # llama.cpp may compute until they are asked for
         self.seconds[role] = time.perf_counter() - began
-        return rows[:, : self.n_tokens] if columns is None else rows[:, columns]
-
-    def _feed_batch(self, role: str, feeds: list[Feed]) -> None:
-        positions: list[int] = []
-        slots: list[int] = []
-        outputs: list[bool] = []
-        for feed in feeds:
-            n = len(feed.tokens)
-            positions += range(feed.start, feed.start + n)
-            slots += [feed.slot] * n
-            outputs += [False] * (n - feed.n_logits) + [True] * feed.n_logits
-        fed = np.concatenate([np.asarray(feed.tokens, np.int32) for feed in feeds])
-        arrays = np.array(positions, np.int32), np.array(slots, np.int32), np.array(outputs, bool)
-        self._contexts[role].decode(self.alignment.to_role(role, fed), *arrays)
+        return rows
 
     def context(self, role: str) -> Context:
         """The context of a loaded role, for measurements of that role alone."""
@@ -253,25 +283,43 @@ class Trio(Closing):
         context = self._contexts[role]
         if context.remove(slot, length):
             return length
+        self.uncut.add(role)
         context.remove(slot, 0)
         return 0
 
-    def copy(self, role: str, source: int, target: int, length: int) -> None:
-        """Share the first `length` cached tokens of slot `source` with the empty slot `target`."""
-        self._contexts[role].copy(source, target, 0, length)
+    def copy(self, role: str, source: int, target: int) -> None:
+        """Share what slot `source` has cached with the empty slot `target`."""
+        self._contexts[role].copy(source, target)
+
+    def take(self, but: Held | None = None) -> int:
+        """An empty slot, the same in every role; what `prefixes` hold gives way, but not `but`.
+
+        Raises:
+            FullError: none is free.
+        """
+        while not self._free:
+            if not self.prefixes.evict(but):
+                raise FullError(f"all {self.n_parallel} places are taken")
+        slot = self._free.pop()
+        self.empty(slot)
+        return slot
+
+    def give(self, slot: int) -> None:
+        """Take a slot back; any thread may give one."""
+        self._free.append(slot)
+
+    def empty(self, slot: int) -> None:
+        """Empty a slot's caches in every role."""
+        for context in self._contexts.values():
+            context.remove(slot, 0)
 
     def _model(self, role: str) -> Model:
-        role_spec = self._role_spec(role)
-        model = self._models.get(role_spec.path)
-        if model is None:
-            model = Model(
-                role_spec.path,
-                n_gpu_layers=self.options.n_gpu_layers.get(role, -1),
-                exact=self.options.exact,
-                mlock=self.options.mlock,
-            )
-            self._models[role_spec.path] = model
-        return model
+        return Model(
+            self._role_spec(role).path,
+            n_gpu_layers=self.options.layers_on_gpu(role),
+            exact=self.options.exact,
+            mlock=self.options.mlock,
+        )
 
     def _role_spec(self, role: str) -> RoleSpec:
         if role not in self.spec.roles:
@@ -303,9 +351,9 @@ class Trio(Closing):
             lora=(role_spec.lora, role_spec.lora_scale) if role_spec.lora else None,
         )
 
-    def check_length(self, n_tokens: int) -> None:
-        """Raises ContextFullError where a prompt of `n_tokens` leaves no room for an answer."""
-        if n_tokens >= self.n_ctx:
+    def check_length(self, n_tokens: int, *, answer: bool = True) -> None:
+        """Raises ContextFullError where a prompt does not fit, with room for an `answer`."""
+        if n_tokens + answer > self.n_ctx:
             raise ContextFullError(
                 f"the prompt has {n_tokens} tokens and the context holds {self.n_ctx}: shorten "
                 "it, or give a larger -c"
@@ -313,10 +361,34 @@ class Trio(Closing):
 
     def close(self) -> None:
         """Free the contexts, then the models; harmless when done twice."""
+        self._closed = True
+        self.prefixes.clear()
         self._pool.shutdown()
-        for context in self._contexts.values():
-            context.close()
+        for closing in (*self._contexts.values(), *self._files.values()):
+            closing.close()
         self._contexts.clear()
-        for model in self._models.values():
-            model.close()
-        self._models.clear()
+        self._by_role.clear()
+        self._files.clear()
+
+
+def _batch(feeds: Sequence[Feed]) -> tuple[Ids, Ids, Ids, Mask]:
+    """Tokens, positions, sequences, and where logits are wanted: as `Context.decode` takes them."""
+    sizes = [len(feed.tokens) for feed in feeds]
+    tokens = np.concatenate([np.asarray(feed.tokens, np.int32) for feed in feeds])
+    starts = [np.arange(feed.start, feed.start + n) for feed, n in zip(feeds, sizes, strict=True)]
+    outputs = [np.arange(n) >= n - feed.n_logits for feed, n in zip(feeds, sizes, strict=True)]
+    slots = np.repeat(np.array([feed.slot for feed in feeds], np.int32), sizes)
+    return tokens, np.concatenate(starts).astype(np.int32), slots, np.concatenate(outputs)
+
+
+def _identity(path: Path) -> object:
+    """Equal for two names of one file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return path  # it is told of when it is opened
+    return (found.st_dev, found.st_ino) if found.st_ino else path.resolve()
+
+
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()

@@ -3,10 +3,6 @@ from .arrays import Ids as Ids
 from .arrays import Mask as Mask
 from .arrays import Row as Row
 from .arrays import Rows as Rows
-from .choosers import NO_SCALING as NO_SCALING
-from .choosers import NO_TASK as NO_TASK
-from .choosers import TRIMIX as TRIMIX
-from .choosers import Chooser as Chooser
 from .choosers import EntChooser as EntChooser
 from .choosers import PplChooser as PplChooser
 from .choosers import PplOptChooser as PplOptChooser
@@ -22,9 +18,15 @@ from .divergences import blocks as blocks
 from .divergences import figures as figures
 from .grid import DEFAULT_GRID as DEFAULT_GRID
 from .grid import DEFAULT_VALUES as DEFAULT_VALUES
+from .grid import NO_SCALING as NO_SCALING
+from .grid import NO_TASK as NO_TASK
 from .grid import TIE as TIE
+from .grid import TRIMIX as TRIMIX
 from .grid import Grid as Grid
 from .grid import GridScore as GridScore
+from .observers import Choosing as Choosing
+from .observers import LogProbs as LogProbs
+from .observers import Observer as Observer
 from .optimum import FINE_VALUES as FINE_VALUES
 from .optimum import minimise_grid as minimise_grid
 from .roles import ALL_ROLES as ALL_ROLES
@@ -33,6 +35,7 @@ from .roles import PRECEDENCE as PRECEDENCE
 from .roles import ROLES as ROLES
 from .roles import TRIO_ROLES as TRIO_ROLES
 from .rows import fuse as fuse
+from .rows import log_softmax as log_softmax
 from .sampling import Sampler as Sampler
 from .weights import METHODS as METHODS
 from .weights import Plausibility as Plausibility

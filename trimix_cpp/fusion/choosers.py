@@ -1,113 +1,69 @@
 """How alpha and beta are chosen without labelled data (section 2.3 of the paper).
 
-A `Chooser` takes the logits of one prompt as they stream by during its evaluation, and then names
-the weights: by the prompt's perplexity on a grid (PPL), by the same without a grid (continuous),
-or by the entropy of the first generated token (ENT). All pure NumPy, on arrays.
+A chooser is an `Observer` of one prompt's logits, from position `start` on, that names the weights
+at its end: by the prompt's perplexity on a grid (PPL), by the same without a grid (continuous), or
+by the entropy of the first generated token (ENT). All pure NumPy, on arrays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 import numpy as np
 
 from .arrays import Doubles, Ids, Row, Rows
 from .grid import (
     DEFAULT_GRID,
-    NO_SCALING,
-    NO_TASK,
     TRIMIX,
     Grid,
     GridScore,
     Plane,
     affine,
-    log_partition,
-    require_tokens,
 )
 from .optimum import Optimum
 from .rows import check_finite, log_softmax
 from .weights import Weights
 
-__all__ = [
-    "DEFAULT_GRID",
-    "NO_SCALING",
-    "NO_TASK",
-    "TRIMIX",
-    "Chooser",
-    "EntChooser",
-    "Grid",
-    "GridScore",
-    "Optimum",
-    "Plane",
-    "PplChooser",
-    "PplOptChooser",
-    "divergence",
-    "grid_entropies",
-    "log_partition",
-]
-
-
-class Chooser(Protocol):
-    """Chooses the weights of one prompt from the logits of its evaluation."""
-
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """Whose rows it needs."""
-
-    @property
-    def every_position(self) -> bool:
-        """False where the last position's rows are enough: `add` need not be called."""
-
-    def add(self, rows: Mapping[str, Rows], targets: Ids) -> None:
-        """A chunk: rows[role][i] (float32 [n, n_tokens]) predict targets[i]; views, valid now only.
-
-        Raises:
-            TrimixError: a logit is NaN or infinite.
-        """
-
-    def choose(self, last: Mapping[str, Row]) -> Weights:
-        """The weights; `last` are the rows [n_tokens] that predict the first generated token.
-
-        Raises:
-            TrimixError: the prompt gave nothing to choose by, or a logit is NaN or infinite.
-        """
-
 
 class PplChooser:
     """The pair of a grid under which the prompt is least perplexing; its `score` can be read."""
 
-    every_position = True
-
-    def __init__(self, grid: Grid = DEFAULT_GRID) -> None:
-        self.score = GridScore(grid)
+    def __init__(self, start: int = 0, grid: Grid = DEFAULT_GRID) -> None:
+        self.score, self._start = GridScore(grid), start
         self.roles = grid.roles
 
-    def add(self, rows: Mapping[str, Rows], targets: Ids) -> None:
-        """See `Chooser`."""
+    def first(self, n_prompt: int) -> int:
+        """See `Observer`."""
+        return self._start
+
+    def add(self, at: int, rows: Mapping[str, Rows], targets: Ids) -> None:
+        """See `Observer`."""
         self.score.add(rows, targets)
 
-    def choose(self, last: Mapping[str, Row]) -> Weights:
-        """See `Chooser`; `last` is not looked at."""
-        return self.score.grid.weights(*self.score.best)
+    def end(self, last: Mapping[str, Row]) -> Weights | None:
+        """See `Observer`: None where there was nothing to choose by; `last` is not looked at."""
+        return self.score.grid.weights(*self.score.best) if self.score.n_tokens else None
 
 
 class PplOptChooser:
     """The pair of [0, 1] x [0, 1] under which the prompt is least perplexing."""
 
-    every_position = True
-
-    def __init__(self, plane: Plane = TRIMIX) -> None:
-        self.optimum = Optimum(plane)
+    def __init__(self, start: int = 0, plane: Plane = TRIMIX) -> None:
+        self.optimum, self._start = Optimum(plane), start
         self.roles = self.optimum.grid.roles
 
-    def add(self, rows: Mapping[str, Rows], targets: Ids) -> None:
-        """See `Chooser`."""
+    def first(self, n_prompt: int) -> int:
+        """See `Observer`."""
+        return self._start
+
+    def add(self, at: int, rows: Mapping[str, Rows], targets: Ids) -> None:
+        """See `Observer`."""
         self.optimum.add(rows, targets)
 
-    def choose(self, last: Mapping[str, Row]) -> Weights:
-        """See `Chooser`; `last` is not looked at."""
-        require_tokens(self.optimum.n_tokens)
+    def end(self, last: Mapping[str, Row]) -> Weights | None:
+        """See `Observer`: None where there was nothing to choose by; `last` is not looked at."""
+        if not self.optimum.n_tokens:
+            return None
         alpha, beta, _ = self.optimum.find()
         return self.optimum.grid.plane.weights(round(alpha, 6), round(beta, 6))
 
@@ -115,17 +71,19 @@ class PplOptChooser:
 class EntChooser:
     """The pair of a grid under which the first generated token has the least entropy."""
 
-    every_position = False
-
-    def __init__(self, grid: Grid = DEFAULT_GRID) -> None:
+    def __init__(self, start: int = 0, grid: Grid = DEFAULT_GRID) -> None:
         self.grid = grid
         self.roles = grid.roles
 
-    def add(self, rows: Mapping[str, Rows], targets: Ids) -> None:
-        """See `Chooser`; the prompt itself does not count."""
+    def first(self, n_prompt: int) -> int:
+        """See `Observer`: wherever it starts, the prompt itself does not count."""
+        return n_prompt - 1
 
-    def choose(self, last: Mapping[str, Row]) -> Weights:
-        """See `Chooser`."""
+    def add(self, at: int, rows: Mapping[str, Rows], targets: Ids) -> None:
+        """See `Observer`; never called."""
+
+    def end(self, last: Mapping[str, Row]) -> Weights | None:
+        """See `Observer`."""
         return self.grid.weights(*self.grid.best(grid_entropies(last, self.grid)))
 
 

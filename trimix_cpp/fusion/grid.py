@@ -191,7 +191,8 @@ class GridScore:
     @property
     def mean(self) -> Doubles:
         """Nats a token, float64 [n_alpha, n_beta]. Raises TrimixError where no token was scored."""
-        require_tokens(self.n_tokens)
+        if not self.n_tokens:
+            raise TrimixError("no token was scored: a prompt needs two or more")
         return self.nll / self.n_tokens
 
     @property
@@ -204,15 +205,6 @@ class GridScore:
     def best(self) -> tuple[int, int]:
         """The pair with the least perplexity, as (i, j) of the grid."""
         return self.grid.best(self.mean)
-
-
-def require_tokens(n_tokens: int) -> None:
-    """Raises TrimixError where a prompt left nothing to predict."""
-    if not n_tokens:
-        raise TrimixError(
-            "the prompt is too short to choose weights by its perplexity: it needs two tokens or "
-            "more; give --weights ALPHA,BETA"
-        )
 
 
 def log_partition(rows: Mapping[str, Rows], grid: Grid = DEFAULT_GRID) -> Doubles:

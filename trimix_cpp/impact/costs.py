@@ -93,19 +93,15 @@ def timed_run(spec: TrioSpec, weights: Weights, options: Options, prompt: Sequen
 
 
 def _run(send: Send, spec: TrioSpec, weights: Weights, options: Options, prompt: list[int]) -> None:
-    from ..decoding import Decoder, Sequence, Trio
+    from ..decoding import Decoder, Text, Trio, generate
 
     with Trio(spec, weights.roles, options) as trio:
-        decoder, left = Decoder(trio), _GENERATED
+        decoder, left = Decoder(trio, keep=False), _GENERATED
         tokens = prompt[: trio.n_ctx // 2]
         # Where an answer ends early another begins.
         while left > 0:
-            sequence = Sequence(tokens, weights, max_tokens=left)
-            decoder.add(sequence)
-            while sequence.stop is None:
-                decoder.step()
-            decoder.remove(sequence)
-            left -= len(sequence.generated)
+            for text in generate(decoder, [Text(tokens, weights, max_tokens=left)]):
+                left -= len(text.generated)
         send([_peak(), decoder.timings.prompt_speed, decoder.timings.speed])
 
 

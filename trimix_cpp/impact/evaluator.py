@@ -140,7 +140,6 @@ class Evaluator(Closing):
     def evaluate(self, variant: Variant, windows: Sequence[Window], out: Rows) -> None:
         """Write the scored rows into `out`, float32 [n_windows, n_scored, n_tokens]."""
         context = self._context(variant)
-        columns = self.alignment.columns[variant.role]
         for index, window in enumerate(windows):
             context.clear()
             own = self.alignment.to_role(variant.role, window.tokens)
@@ -157,9 +156,7 @@ class Evaluator(Closing):
                 if stop > window.first:
                     at = slice(max(start - window.first, 0), min(stop - window.first, out.shape[1]))
                     rows = context.logits()[: at.stop - at.start]
-                    out[index, at] = (
-                        rows[:, : self.n_tokens] if columns is None else rows[:, columns]
-                    )
+                    out[index, at] = self.alignment.rows(variant.role, rows)
 
     def needed(self, variants: Iterable[Variant]) -> int:
         """Bytes that the variants take when all are loaded at the same time."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from ..decoding import Decoder, Trio
-from ..decoding import Sequence as Text
+from ..decoding import Decoder, Text, Trio, common_beginning, common_length, generate
 from ..errors import TrimixError
 from ..fusion import Weights
 from ..quant import Options
@@ -103,18 +102,14 @@ def answers(
         ContextFullError: a prompt is longer than the context.
     """
     found: dict[int, Answer] = {}
-    places: dict[int, int] = {}
-    with Trio(spec, weights.roles, options) as trio:
-
-        def texts() -> Iterator[Text]:
-            for place, prompt in enumerate(prompts):
-                ids = trio.tokenize(prompt, add_special=True, parse_special=True)
-                text = Text(ids, weights, max_tokens=max_tokens, stops=STOPS)
-                places[id(text)] = place
-                yield text
-
-        for done in Decoder(trio).run(texts()):
-            found[places.pop(id(done))] = Answer(tuple(done.generated), done.text.strip())
+    with Trio(spec, weights.roles, options) as trio, Decoder(trio) as decoder:
+        ids = [trio.tokenize(text, add_special=True, parse_special=True) for text in prompts]
+        texts = (
+            Text(tokens, weights, max_tokens=max_tokens, stops=STOPS, tag=place)
+            for place, tokens in enumerate(ids)
+        )
+        for done in generate(decoder, texts, common_beginning(ids)):
+            found[cast(int, done.tag)] = Answer(tuple(done.generated), done.text.strip())
             if progress:
                 progress(len(found), len(prompts))
     return [found[place] for place in range(len(prompts))]
@@ -129,17 +124,12 @@ def difference(
         TrimixError: sacrebleu is missing.
     """
     first = [
-        _first_difference(left.tokens, right.tokens)
+        common_length(left.tokens, right.tokens)
         for left, right in zip(base, quantized, strict=True)
         if left.tokens != right.tokens
     ]
     score = _score(base, quantized, references) if references else None
     return Difference(len(base), len(base) - len(first), tuple(first), score)
-
-
-def _first_difference(left: Sequence[int], right: Sequence[int]) -> int:
-    shorter = min(len(left), len(right))
-    return next((i for i in range(shorter) if left[i] != right[i]), shorter)
 
 
 def _score(base: Sequence[Answer], quantized: Sequence[Answer], references: Sequence[str]) -> Score:

@@ -119,6 +119,13 @@ _start_backend()
 get_logits = ctypes.CDLL(lib._lib._name).llama_get_logits
 get_logits.restype, get_logits.argtypes = ctypes.c_void_p, (ctypes.c_void_p,)
 
+# What llama.cpp asks between two nodes of a graph: whether the text at an address is not empty.
+# It is the C library's: an answer of Python's would wait for its lock at each of a thousand nodes.
+leaves = ctypes.cast(
+    (ctypes.cdll.msvcrt if sys.platform == "win32" else ctypes.CDLL(None)).strlen,
+    lib.ggml_abort_callback,
+)
+
 
 def repacked_types() -> frozenset[int]:
     """The `ggml_type`s of weights that llama.cpp copies into another order on this CPU.

@@ -14,7 +14,7 @@ import llama_cpp.llama_cpp as lib
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ContextFullError, ModelFileError, TrimixError
+from ..errors import AbortedError, ContextFullError, ModelFileError, TrimixError
 from ..files import Closing
 from ..gguf import read_adapter
 from ..quant import EXACT_CACHE, check_cache_fits
@@ -24,6 +24,7 @@ from .backend import (
     get_logits,
     interrupts_deferred,
     kv_type,
+    leaves,
     note_fast_decode,
     path_bytes,
     physical_cores,
@@ -99,14 +100,16 @@ class Context(Closing):
         take_reason()
         with interrupts_deferred():
             handle = lib.llama_init_from_model(model.handle, params)
+            self._leave = ctypes.create_string_buffer(2)
             if handle and model.loaded:
-                self._free = model.loaded.context(self, handle)
+                self._free = model.loaded.context(self, handle, self._leave)
         if not handle:
             raise TrimixError(
                 f"{model.path}: no context of {n_ctx} tokens could be made ({take_reason()}); "
                 "a smaller -c, or -ctk and -ctv q8_0, needs less memory"
             )
         self._handle: object | None = handle
+        lib.llama_set_abort_callback(handle, leaves, ctypes.addressof(self._leave))
         self._memory = lib.llama_get_memory(handle)
         self.n_batch = int(lib.llama_n_batch(handle)) - self._companion
         self.n_outputs_max = int(params.n_outputs_max) - self._companion
@@ -157,6 +160,7 @@ class Context(Closing):
 
         Raises:
             ContextFullError: no cells are left; the cache is as it was.
+            AbortedError: it was left; nothing of it is in the cache, where that can be cut.
             TrimixError: llama.cpp refused or failed.
             ValueError: a batch that would abort inside llama.cpp.
         """
@@ -165,7 +169,13 @@ class Context(Closing):
         if self._companion:
             tokens, positions = np.append(tokens, tokens[-1]), np.append(positions, 0)
             sequences, outputs = np.append(sequences, self.n_seq_max), np.append(outputs, True)
-        self._run(self._batch.fill(tokens, positions, sequences, outputs), n_outputs)
+        try:
+            self._run(self._batch.fill(tokens, positions, sequences, outputs), n_outputs)
+        except AbortedError:
+            for sequence in np.unique(sequences).tolist():
+                start = int(positions[sequences == sequence].min())
+                lib.llama_memory_seq_rm(self._memory, sequence, start, -1)
+            raise
 
     def step(self, token: int, position: int, sequence: int) -> None:
         """As `decode`, of one token whose logits are wanted: plain stepping, without arrays."""
@@ -178,6 +188,14 @@ class Context(Closing):
         self._check_sequence(sequence)
         self._run(self._batch.fill_one(token, position, sequence), 1)
 
+    def abort(self) -> None:
+        """Leave the batch that another thread is decoding, or the next one; on the CPU."""
+        self._leave[0] = b"\1"
+
+    def go_on(self) -> None:
+        """The next batch is not to be left."""
+        self._leave[0] = b"\0"
+
     def _run(self, batch: object, n_outputs: int) -> None:
         handle, self.n_outputs = self.handle, 0
         if not self.model.exact:
@@ -189,6 +207,8 @@ class Context(Closing):
             raise ContextFullError(
                 f"the context of {self.n_ctx} tokens is full; a larger -c makes room"
             )
+        if code == 2:
+            raise AbortedError(f"{self.model.path}: the batch was left")
         if code != 0:
             raise TrimixError(f"{self.model.path}: llama.cpp failed to decode (code {code})")
         self.n_outputs = n_outputs

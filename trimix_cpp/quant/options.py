@@ -20,6 +20,7 @@ class Options:
         n_parallel: sequences that run at once.
         n_outputs: logits rows that a role may give in a step, at least one a sequence; more than
             that speed up what looks at whole prompts, for n_tokens * 4 bytes each.
+        n_prefill: most prompt tokens of a step in which another text generates; None for no bound.
         n_threads: CPU threads; 0 takes the physical cores.
         n_gpu_layers: role -> layers on the GPU, -1 for all; a role left out takes all.
         flash_attn: None leaves it to llama.cpp.
@@ -33,6 +34,7 @@ class Options:
     n_ubatch: int = 512
     n_parallel: int = 1
     n_outputs: int = 1
+    n_prefill: int | None = None
     n_threads: int = 0
     n_gpu_layers: Mapping[str, int] = field(default_factory=dict)
     flash_attn: bool | None = None

@@ -14,7 +14,7 @@ from .running import RunFlags
 from .weighting import WeightFlags, Weighting
 
 if TYPE_CHECKING:
-    from ..decoding import Control, Sequence, Speculator
+    from ..decoding import Control, Speculator, Text
     from ..fusion import Sampler
     from ..prompts import Language
     from ..quant import Options
@@ -111,7 +111,7 @@ class DecodingFlags:
 
 @dataclass(frozen=True)
 class Settings:
-    """What `DecodingFlags` mean; as a `Sequence` and a `Trio` want them."""
+    """What `DecodingFlags` mean; as a `Text` and a `Trio` want them."""
 
     spec: TrioSpec
     options: Options
@@ -134,17 +134,17 @@ class Settings:
             stops=sampling.stops,
         )
 
-    def sequence(self, tokens: list[int]) -> Sequence:
+    def text(self, tokens: list[int]) -> Text:
         """A text that begins with `tokens`."""
-        from ..decoding import Sequence
+        from ..decoding import Text
 
-        return Sequence(
+        return Text(
             tokens=tokens,
             weights=self.weighting.weights,
             sampler=self.sampler,
             control=self.control,
             max_tokens=self.max_tokens,
             stops=self.stops,
-            chooser=self.weighting.chooser,
+            chooser=self.weighting.chooser(0) if self.weighting.chooser else None,
             plausibility=self.weighting.plausibility,
         )

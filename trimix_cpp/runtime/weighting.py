@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from ..fusion import METHODS, Plausibility, Weights, method_weights, parse_weigh
 from .limits import shown
 
 if TYPE_CHECKING:
-    from ..fusion import Chooser
+    from ..fusion import Choosing
     from ..store import TrioSpec
 
 # The methods that take alpha and beta from `weights`.
@@ -31,13 +30,13 @@ class Weighting:
     """
 
     weights: Weights
-    chooser: Callable[[], Chooser] | None = None
+    chooser: Choosing | None = None
     plausibility: Plausibility | None = None
 
     @property
     def roles(self) -> tuple[str, ...]:
         """The roles that a new text needs."""
-        roles = self.chooser().roles if self.chooser else self.weights.roles
+        roles = self.chooser(0).roles if self.chooser else self.weights.roles
         judge = (self.plausibility.role,) if self.plausibility else ()
         return tuple(dict.fromkeys((*roles, *judge)))
 
@@ -108,7 +107,7 @@ def parse_weighting(
         raise TrimixError(f"{error}; or preset, {', '.join(CRITERIA)}") from None
 
 
-def _chooser(criterion: str, method: str) -> Callable[[], Chooser]:
+def _chooser(criterion: str, method: str) -> Choosing:
     """Chooses within the plane of weights that a method leaves free."""
     from ..fusion import (
         NO_SCALING,
@@ -124,9 +123,9 @@ def _chooser(criterion: str, method: str) -> Callable[[], Chooser]:
     if criterion == "ppl-opt":
         if method == "no-language":
             raise UsageError("--weights ppl-opt has no beta to choose with --method no-language")
-        return partial(PplOptChooser, plane)
+        return partial(PplOptChooser, plane=plane)
     grid = Grid(betas=(0.0,)) if method == "no-language" else Grid(plane=plane)
-    return partial(PplChooser if criterion == "ppl" else EntChooser, grid)
+    return partial(PplChooser if criterion == "ppl" else EntChooser, grid=grid)
 
 
 def _preset(spec: TrioSpec, task: str | None) -> Weights:

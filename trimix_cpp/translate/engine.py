@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..decoding import Decoder, Sequence, Trio
+from ..decoding import Decoder, Text, Trio
 from ..files import Closing
 from .quality import flags
 from .task import Task
@@ -47,22 +47,29 @@ class Translator(Closing):
         self._trio, self._task = trio, task
         self._decoder = Decoder(trio, speculator)
         self._again: deque[_Attempt] = deque()
-        self._running: dict[int, _Attempt] = {}
+        self._running: dict[Text, _Attempt] = {}
         self._done: list[tuple[Unit, Outcome]] = []
-        prefix = self._shared_beginning()
-        if trio.n_parallel > 1 and not (task.chooser and task.score_shots):
-            self._decoder.share(prefix, self._sequence(prefix, "", 0).roles)
+        self._beginning = self._shared_beginning()
+        scored = task.chooser and task.score_shots
+        self._held = None
+        if trio.n_parallel > 1 and len(self._beginning) > 1 and not scored:
+            roles = self._text(self._tokens("a", 0), "a", 0).roles
+            # Its last token is left to each text, for the row that predicts what follows.
+            self._held = self._decoder.pin(self._beginning[:-1], roles)
 
     def close(self) -> None:
         """Free the place of the shared beginning; harmless when done twice."""
-        self._decoder.unshare()
+        self._decoder.close()
+        if self._held:
+            self._decoder.unpin(self._held)
+            self._held = None
 
     def run(self, units: Iterable[Unit]) -> Iterator[tuple[Unit, Outcome]]:
         """Translate units; each with its outcome, in the order in which they end."""
         waiting = iter(units)
         while True:
-            for sequence in self._decoder.run(self._feed(waiting)):
-                self._finish(sequence)
+            for text in self._decoder.run(self._feed(waiting)):
+                self._finish(text)
                 yield from self._take_done()
             yield from self._take_done()
             # Second attempts of the last ones come up when the decoder has seen its input end.
@@ -73,7 +80,7 @@ class Translator(Closing):
         done, self._done = self._done, []
         return done
 
-    def _feed(self, waiting: Iterator[Unit]) -> Iterator[Sequence]:
+    def _feed(self, waiting: Iterator[Unit]) -> Iterator[Text]:
         """Second attempts first, then what is waiting."""
         while True:
             if self._again:
@@ -82,12 +89,12 @@ class Translator(Closing):
                 attempt = _Attempt(unit)
             else:
                 return
-            sequence = self._begin(attempt)
-            if sequence is not None:
-                yield sequence
+            text = self._begin(attempt)
+            if text is not None:
+                yield text
 
-    def _begin(self, attempt: _Attempt) -> Sequence | None:
-        """The sequence of an attempt; None where the unit does not fit into the context."""
+    def _begin(self, attempt: _Attempt) -> Text | None:
+        """The text of an attempt; None where the unit does not fit into the context."""
         unit = attempt.unit
         fitting = self._fit(unit)
         if fitting is None:
@@ -95,22 +102,28 @@ class Translator(Closing):
             self._done.append((unit, Outcome(None, (reason,))))
             return None
         tokens, shots = fitting
-        sequence = self._sequence(tokens, unit.asked, int(attempt.first is not None))
-        self._running[id(sequence)] = _Attempt(unit, attempt.first, shots)
-        return sequence
+        text = self._text(tokens, unit.asked, int(attempt.first is not None))
+        self._running[text] = _Attempt(unit, attempt.first, shots)
+        return text
 
-    def _sequence(self, tokens: list[int], text: str, attempt: int) -> Sequence:
+    def _text(self, tokens: list[int], text: str, attempt: int) -> Text:
         task = self._task
-        return Sequence(
+        return Text(
             tokens,
             task.weights,
             sampler=task.sampler_for(text, attempt),
             control=task.control,
             max_tokens=task.answer_limit(text),
             stops=("\n", *task.stops),
-            chooser=task.chooser,
+            chooser=task.chooser(self._start(tokens)) if task.chooser else None,
             plausibility=task.plausibility,
         )
+
+    def _start(self, tokens: list[int]) -> int:
+        """The position from which on a chooser looks at a prompt: that before the text's own."""
+        shared = self._beginning
+        own = not self._task.score_shots and tokens[: len(shared)] == shared
+        return max(len(shared) - 1, 0) if own else 0
 
     def _fit(self, unit: Unit) -> tuple[list[int], int] | None:
         """The prompt, with as many exemplars as leave room for the answer, and how many."""
@@ -143,17 +156,18 @@ class Translator(Closing):
         # A prefix that leaves no room to a text helps nobody.
         return prompts[0][: max(0, min(length, self._trio.n_ctx - _LEAST_ROOM))]
 
-    def _finish(self, sequence: Sequence) -> None:
-        attempt = self._running.pop(id(sequence))
+    def _finish(self, done: Text) -> None:
+        done.raise_error()
+        attempt = self._running.pop(done)
         unit, first = attempt.unit, attempt.first
-        text = unit.answered(sequence.text.strip())
+        text = unit.answered(done.text.strip())
         broken = unit.broken(text)
-        cut = sequence.stop in ("length", "context")
+        cut = done.stop in ("length", "context")
         outcome = Outcome(
             text,
             (*broken, *flags(unit.text, text, cut)),
-            len(sequence.generated),
-            sequence.weights,
+            len(done.generated),
+            done.weights,
             shots=attempt.shots,
         )
         if first is None and broken and self._task.retry:

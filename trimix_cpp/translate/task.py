@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from ..fusion import Plausibility, Sampler, Weights
 from ..prompts import Language, translation_prompt
 
 if TYPE_CHECKING:
-    from ..fusion import Chooser
+    from ..fusion import Choosing
 
 MAX_SHOTS = 5
 # The paper's limit of an answer. Longer pieces may have more: Tibetan costs 1.5 tokens of Qwen2 for
@@ -39,7 +38,8 @@ class Task:
         shots: exemplars, (text, translation).
         sampler: of every piece; its seed is mixed with the text (`sampler_for`).
         max_tokens: most tokens of an answer; None: 200, and more for long pieces.
-        control, chooser, plausibility: as those of `Sequence`.
+        control, plausibility: as those of `Text`.
+        chooser: makes what chooses the weights of one text, None keeps `weights`.
         stops: strings that end an answer, besides the line break.
         retry: try a piece that loses placeholders once more.
         score_shots: a chooser looks at the exemplars too, not only at the text.
@@ -52,7 +52,7 @@ class Task:
     sampler: Sampler = field(default_factory=Sampler)
     max_tokens: int | None = None
     control: Control = "fused"
-    chooser: Callable[[], Chooser] | None = None
+    chooser: Choosing | None = None
     plausibility: Plausibility | None = None
     stops: tuple[str, ...] = ()
     retry: bool = True

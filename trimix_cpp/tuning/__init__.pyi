@@ -4,7 +4,6 @@ from .examples import parse_examples as parse_examples
 from .examples import sample as sample
 from .report import GridReport as GridReport
 from .report import UpperBound as UpperBound
-from .samples import common_prefix as common_prefix
 from .samples import fit_prompts as fit_prompts
 from .samples import score_prompts as score_prompts
 from .upper_bound import STOPS as STOPS

@@ -16,9 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..characters import starts
-from ..decoding import Trio
-from ..decoding import decoder as decoding
-from ..files import Closing
+from ..decoding import Decoder, Text, Trio, common_beginning
 from ..fusion import (
     FINE_VALUES,
     Doubles,
@@ -124,28 +122,31 @@ def _continuous(fine: Doubles, pair: Weights, nll: float) -> tuple[Weights, floa
 
 
 class Watcher:
-    """A `Chooser` that keeps what it sees of one prompt, and chooses nothing that matters."""
+    """An `Observer` that keeps what it sees of one prompt, from position `start` on."""
 
     roles = ("large", "cpt", "base")
-    every_position = True
 
-    def __init__(self, grid: Grid, *, fine: bool = False) -> None:
-        self.grid = grid
+    def __init__(self, grid: Grid, start: int = 0, *, fine: bool = False) -> None:
+        self.grid, self._start = grid, start
         # The single models among them: one pass then scores everything on the same footing.
         more = FINE_VALUES if fine else (0.0, 1.0)
         self.score = GridScore(Grid((*grid.alphas, *more), (*grid.betas, *more)))
         self.entropy: Doubles = np.empty(0)
         self.divergence: dict[str, float] = {}
 
-    def add(self, rows: Mapping[str, Rows], targets: NDArray[np.int32]) -> None:
-        """Score a chunk of the prompt."""
+    def first(self, n_prompt: int) -> int:
+        """See `Observer`."""
+        return self._start
+
+    def add(self, at: int, rows: Mapping[str, Rows], targets: NDArray[np.int32]) -> None:
+        """See `Observer`: score a chunk of the prompt."""
         self.score.add(rows, targets)
 
-    def choose(self, last: Mapping[str, Row]) -> Weights:
-        """Look at the logits of the first generated token; returns the single model cpt."""
+    def end(self, last: Mapping[str, Row]) -> Weights | None:
+        """See `Observer`: look at the logits of the first generated token."""
         self.entropy = grid_entropies(last, self.grid)
         self.divergence = {role: divergence(last[role], last["base"]) for role in ("large", "cpt")}
-        return Weights(0, 1)
+        return None
 
     def at(self, alphas: Sequence[float], betas: Sequence[float]) -> Doubles:
         """The summed negative log-likelihood at these lines of the grid, [n_alpha, n_beta]."""
@@ -176,15 +177,22 @@ def score_prompts(
     Raises:
         TrimixError: a logit is NaN or infinite; the role is named.
     """
-    shared = common_prefix(prompts)
+    shared = common_beginning(prompts)
     seen: list[list[Watcher]] = []
-    with _Reader(trio, lambda: Watcher(grid, fine=fine)) as reader:
-        # A prefix of one token has nothing to score.
-        before = [reader.read(prompts[0][:shared], 0)[1]] if shared >= 2 else []
+    with Decoder(trio) as decoder:
+
+        def watch(tokens: Sequence[int], start: int) -> Watcher:
+            watcher = Watcher(grid, start, fine=fine)
+            text = Text(list(tokens), Weights(0, 1), max_tokens=0, observers=(watcher,))
+            for done in decoder.run([text]):
+                done.raise_error()
+            return watcher
+
+        # A beginning of one token has nothing to score.
+        before = [watch(shared, 0)] if len(shared) >= 2 else []
         for done, prompt in enumerate(prompts, 1):
-            # The prefix's last token stays to be fed: its logits predict what follows.
-            cached, own = reader.read(prompt, shared - 1 if before else 0)
-            seen.append([*before, own] if cached else [own])
+            # The row of its last token predicts what follows.
+            seen.append([*before, watch(prompt, len(shared) - 1 if before else 0)])
             if progress:
                 progress(done, len(prompts))
 
@@ -203,44 +211,6 @@ def score_prompts(
         },
         fine=summed(FINE_VALUES, FINE_VALUES) if fine else None,
     )
-
-
-class _Reader(Closing):
-    """One place in a decoder, through which prompts run one after the other."""
-
-    def __init__(self, trio: Trio, watcher: Callable[[], Watcher]) -> None:
-        self.decoder = decoding.Decoder(trio)
-        self.watcher = watcher
-        self.sequence: decoding.Sequence | None = None
-
-    def read(self, tokens: Sequence[int], cached: int) -> tuple[int, Watcher]:
-        """(tokens that were not evaluated again, what was seen of the others).
-
-        The first `cached` tokens are those of the last prompt that was read.
-        """
-        watcher = self.watcher()
-        if self.sequence is None:
-            cached = 0
-            self.sequence = decoding.Sequence(
-                list(tokens), Weights(0, 1), max_tokens=1, chooser=lambda: watcher
-            )
-            self.decoder.add(self.sequence)
-        else:
-            self.sequence.chooser = lambda: watcher
-            self.decoder.rewind(self.sequence, cached)
-            if any(length < cached for length in self.sequence.cached.values()):
-                cached = 0  # a cache that cannot be rolled back was emptied
-                self.decoder.rewind(self.sequence, 0)
-            self.sequence.restart(list(tokens), cached)
-        while self.sequence.stop is None:
-            self.decoder.step()
-        return cached, watcher
-
-    def close(self) -> None:
-        """Leave the place empty."""
-        if self.sequence is not None:
-            self.decoder.remove(self.sequence)
-            self.sequence = None
 
 
 @dataclass(frozen=True)
@@ -278,16 +248,6 @@ def fit_prompts(trio: Trio, texts: Sequence[str], limit: int) -> Fitted:
             fitted.prompts.append(ids)
             fitted.kept.append(i)
     return replace(fitted, n_cut=n_cut)
-
-
-def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
-    """How many tokens all prompts begin with, each keeping at least one of its own; 0 for one."""
-    if len(prompts) < 2:
-        return 0
-    # What the least and the greatest of sorted lists share, all share.
-    low, high = min(map(list, prompts)), max(map(list, prompts))
-    limit = min(map(len, prompts)) - 1
-    return next((i for i in range(limit) if low[i] != high[i]), limit)
 
 
 def cut_front(text: str, limit: int, count: Callable[[str], int]) -> str:

@@ -7,11 +7,10 @@ references stays from it, not to choose by.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, cast
 
-from ..decoding import Decoder, Trio
-from ..decoding import Sequence as Text
+from ..decoding import Decoder, Text, Trio, common_beginning, generate
 from ..errors import TrimixError
 from ..fusion import Plausibility, Weights
 from ..showing import Progress
@@ -28,7 +27,6 @@ def answers(
     *,
     max_tokens: int,
     plausibility: Plausibility | None = None,
-    prefix: int = 0,
     progress: Progress | None = None,
 ) -> list[list[str]]:
     """The greedy answer of each pair to each prompt, first line, stripped: [n_pairs][n_prompts].
@@ -39,36 +37,28 @@ def answers(
         pairs: weights.
         max_tokens: most tokens of an answer.
         plausibility: contrastive decoding's mask.
-        prefix: how many tokens all prompts begin with; they are evaluated once.
         progress: is told (answers done, answers in all).
     """
     found = [[""] * len(prompts) for _ in pairs]
-    origin: dict[int, tuple[int, int]] = {}
-
-    def texts() -> Iterator[Text]:
-        # All pairs of a prompt one after the other: texts of like length share a batch.
-        for i, prompt in enumerate(prompts):
-            for j, weights in enumerate(pairs):
-                text = Text(
-                    list(prompt),
-                    weights,
-                    max_tokens=max_tokens,
-                    stops=STOPS,
-                    plausibility=plausibility,
-                )
-                origin[id(text)] = (j, i)
-                yield text
-
-    decoder = Decoder(trio)
-    if prefix > 1 and trio.n_parallel > 1:
-        roles = dict.fromkeys(role for weights in pairs for role in weights.roles)
-        decoder.share(list(prompts[0][:prefix]), roles)
-    for done, text in enumerate(decoder.run(texts()), 1):
-        j, i = origin.pop(id(text))
-        found[j][i] = text.text.strip()
-        if progress:
-            progress(done, len(pairs) * len(prompts))
-    decoder.unshare()
+    # All pairs of a prompt one after the other: texts of like length share a batch.
+    texts = (
+        Text(
+            list(prompt),
+            weights,
+            max_tokens=max_tokens,
+            stops=STOPS,
+            plausibility=plausibility,
+            tag=(j, i),
+        )
+        for i, prompt in enumerate(prompts)
+        for j, weights in enumerate(pairs)
+    )
+    with Decoder(trio) as decoder:
+        for done, text in enumerate(generate(decoder, texts, common_beginning(prompts)), 1):
+            j, i = cast(tuple[int, int], text.tag)
+            found[j][i] = text.text.strip()
+            if progress:
+                progress(done, len(pairs) * len(prompts))
     return found
 
 

@@ -1,0 +1,111 @@
+"""The arithmetic of a step: batches for every role, their rows, and the token that is picked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..fusion import Row, Rows, control_from_large, fuse, keep_plausible
+from .draft_costs import Costs
+from .lanes import Lanes
+from .parts import Part, lanes_of
+from .text import Text, Timings
+from .trio import Feed, Trio
+
+
+class Engine:
+    """Evaluates what it is told to, and keeps count of what that took.
+
+    Attributes:
+        trio: the roles.
+        timings: seconds of models, fusion and sampling are counted here.
+        costs: what batches of one text took, by role; noted if it `measures`.
+        row: what the last token was picked from, float32 [n_tokens].
+        feeding: the texts of the batch that is evaluated.
+    """
+
+    def __init__(self, trio: Trio) -> None:
+        self.trio, self.timings, self.costs = trio, Timings(), Costs()
+        self.measures = False
+        self.row: Row = np.empty(0, np.float32)
+        self.feeding: tuple[Text, ...] = ()
+
+    def evaluate(self, parts: Sequence[Part]) -> list[dict[str, Rows]]:
+        """Decode one batch; for each part its rows, by role: shape [n_rows, n_tokens]."""
+        feeds: dict[str, list[Feed]] = {}
+        for part in parts:
+            for role, own in part.feeds.items():
+                feeds.setdefault(role, []).extend(own)
+        logits = self._decode(feeds, tuple(part.text for part in parts))
+        if self.measures and len(parts) == 1:
+            for role, own in feeds.items():
+                self.costs.note(role, sum(len(f.tokens) for f in own), self.trio.seconds[role])
+        at = dict.fromkeys(feeds, 0)
+        found = []
+        for part in parts:
+            lanes, rows = lanes_of(part.text), {}
+            for role, own in part.feeds.items():
+                n_logits = sum(feed.n_logits for feed in own)
+                rows[role] = lanes[role].rows(logits[role][at[role] : at[role] + n_logits])
+                at[role] += n_logits
+                lanes[role].cached = part.ends[role]
+            found.append(rows)
+        return found
+
+    def step(
+        self, text: Text, roles: Sequence[str], tokens: Sequence[int], end: int
+    ) -> dict[str, Row]:
+        """Feed roles the one token that they lack to get to `end`; their rows [n_tokens]."""
+        lanes = lanes_of(text)
+        feeds = {role: lanes[role].feeds(tokens, end, 1) for role in roles}
+        logits = self._decode(feeds, (text,))
+        rows = {}
+        for role in roles:
+            rows[role] = lanes[role].rows(logits[role])[-1]
+            lanes[role].cached = end
+            if self.measures:
+                self.costs.note(role, 1, self.trio.seconds[role])
+        return rows
+
+    def catch_up(self, lanes: Lanes, role: str, tokens: Sequence[int]) -> None:
+        """Feed a role what it lacks of `tokens`, without rows."""
+        lane = lanes[role]
+        while lane.cached < len(tokens):
+            end = lane.reach(tokens, self.trio.n_batch)
+            self._decode({role: lane.feeds(tokens, end, 0)}, ())
+            lane.cached = end
+
+    def _decode(self, feeds: dict[str, list[Feed]], texts: tuple[Text, ...]) -> dict[str, Rows]:
+        self.feeding = texts
+        logits = self.trio.decode(feeds)
+        self.feeding = ()
+        self.timings.models += sum([self.trio.seconds[role] for role in feeds])
+        return logits
+
+    def pick(self, text: Text, rows: dict[str, Row]) -> int:
+        """The next token, by the rows of one position.
+
+        Raises:
+            TrimixError: a logit is NaN or infinite; the role is named.
+        """
+        began = time.perf_counter()
+        coefficients = text.weights.coefficients
+        row = fuse(rows, coefficients, self.buffer())
+        if text.plausibility:
+            keep_plausible(row, rows[text.plausibility.role], text.plausibility.threshold)
+        if text.control == "large" and "large" in coefficients and len(coefficients) > 1:
+            control = self.trio.alignment.control(text.weights.roles)
+            control_from_large(row, rows["large"], control, out=row)
+        fused = time.perf_counter()
+        token = text.sampler.pick(row, text.tokens, len(text.tokens))
+        self.timings.fusion += fused - began
+        self.timings.sampling += time.perf_counter() - fused
+        return token
+
+    def buffer(self) -> Row:
+        """Where a row is fused; its length is known when a role is loaded."""
+        if len(self.row) != self.trio.n_tokens:
+            self.row = np.empty(self.trio.n_tokens, np.float32)
+        return self.row

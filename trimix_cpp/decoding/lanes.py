@@ -1,0 +1,142 @@
+"""A role's way through a text: which tokens of its own it is fed, and rows over the alphabet.
+
+The alphabet is the fusion's: the tokens of the alignment's reference. A text is a list of its ids;
+what a role makes of them is its lane's affair. All the lanes of a text stand on one slot.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from ..fusion import Rows
+from .trio import Feed
+
+if TYPE_CHECKING:
+    from .prefixes import Held
+    from .trio import Trio
+
+
+class Lane(Protocol):
+    """One role's way through one text. `tokens` are the text's, ids of the alphabet.
+
+    Attributes:
+        cached: how many of the text's tokens its caches hold.
+    """
+
+    cached: int
+
+    def reach(self, tokens: Sequence[int], room: int) -> int:
+        """How far into `tokens` it gets if it is fed `room` tokens of its own."""
+
+    def feeds(self, tokens: Sequence[int], end: int, n_rows: int) -> list[Feed]:
+        """What it is fed to get to `end`; rows are wanted of the last `n_rows` positions."""
+
+    def rows(self, logits: Rows) -> Rows:
+        """Rows [n_rows, n_tokens] of the logits of these feeds; views where they can be."""
+
+    def rewind(self, length: int) -> int:
+        """Cut its caches back to at most `length` tokens of the text; returns how many are left.
+
+        It also clears what an interrupted batch left behind.
+        """
+
+
+class AlignedLane:
+    """A role with the alphabet's tokens, perhaps under ids of its own: one sequence of llama.cpp.
+
+    Args:
+        trio: its contexts.
+        role: loaded.
+        slot: the sequence.
+    """
+
+    def __init__(self, trio: Trio, role: str, slot: int) -> None:
+        self._trio, self._role, self._slot = trio, role, slot
+        self.cached = 0
+
+    def reach(self, tokens: Sequence[int], room: int) -> int:
+        """See `Lane`: a token each."""
+        return min(self.cached + room, len(tokens))
+
+    def feeds(self, tokens: Sequence[int], end: int, n_rows: int) -> list[Feed]:
+        """See `Lane`."""
+        alignment, start = self._trio.alignment, self.cached
+        if end - start == 1:  # plain stepping, without arrays
+            own = (alignment.id_in_role(self._role, tokens[start]),)
+            return [Feed(self._slot, own, start, n_rows)]
+        fed = np.asarray(tokens[start:end], np.int32)
+        return [Feed(self._slot, alignment.to_role(self._role, fed), start, n_rows)]
+
+    def rows(self, logits: Rows) -> Rows:
+        """See `Lane`."""
+        return self._trio.alignment.rows(self._role, logits)
+
+    def rewind(self, length: int) -> int:
+        """See `Lane`; nothing is left where this kind of cache cannot be cut."""
+        self.cached = self._trio.rewind(self._role, self._slot, min(self.cached, length))
+        return self.cached
+
+    def copy(self, other: AlignedLane, length: int) -> None:
+        """Share the first `length` tokens that `other` has cached; this lane is empty."""
+        self._trio.copy(self._role, other._slot, self._slot)
+        self.cached = other.cached
+        self.rewind(length)
+
+
+class Lanes:
+    """A slot of a trio, and the lanes of the roles that went through a text there.
+
+    The slot is given back when it is closed, or forgotten.
+
+    Args:
+        trio: whose slot it takes.
+        but: what is held besides and must not give way for it.
+
+    Raises:
+        FullError: no slot is free.
+    """
+
+    def __init__(self, trio: Trio, but: Held | None = None) -> None:
+        self._trio, self.slot = trio, trio.take(but)
+        self._by_role: dict[str, AlignedLane] = {}
+        self._give = weakref.finalize(self, trio.give, self.slot)
+        self._give.atexit = False
+
+    def __getitem__(self, role: str) -> AlignedLane:
+        """The lane of a loaded role, made where there is none yet."""
+        lane = self._by_role.get(role)
+        if lane is None:
+            lane = self._by_role[role] = AlignedLane(self._trio, role, self.slot)
+        return lane
+
+    def cached(self, role: str) -> int:
+        """How many tokens `role` has cached."""
+        lane = self._by_role.get(role)
+        return lane.cached if lane else 0
+
+    @property
+    def longest(self) -> int:
+        """The most tokens that a role has cached."""
+        return max((lane.cached for lane in self._by_role.values()), default=0)
+
+    def rewind(self, length: int) -> None:
+        """Cut every role's caches back to at most `length` tokens of the text."""
+        # Every loaded role: one whose first batch was interrupted has no lane yet.
+        for role in self._trio.roles:
+            self[role].rewind(length)
+
+    def copy(self, other: Lanes, length: int, roles: Iterable[str]) -> None:
+        """Share what `roles` have cached of the first `length` tokens of another text."""
+        for role in roles:
+            if other.cached(role):
+                self[role].copy(other[role], length)
+
+    def close(self) -> None:
+        """Empty the slot and give it back; harmless when done twice."""
+        if self._give.alive:
+            self._trio.empty(self.slot)
+            self._give()
