@@ -143,3 +143,24 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
         temporary.write_text("half")
         raise KeyboardInterrupt
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("file", "old")]
+
+
+@posix
+def test_a_lock_file_that_was_removed_meanwhile_is_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever opened it before its owner removed it must notice: filelock since 3.24 does."""
+    from filelock import FileLock
+
+    path, real, opened = tmp_path / "lock", os.open, []
+
+    def open_and_lose(name: object, *arguments: object, **options: object) -> int:
+        handle = real(name, *arguments, **options)  # type: ignore[call-overload]
+        if str(name) == str(path) and not opened:
+            path.unlink()
+        opened.append(name)
+        return int(handle)
+
+    monkeypatch.setattr(os, "open", open_and_lose)
+    with FileLock(path, timeout=1):
+        assert path.exists()

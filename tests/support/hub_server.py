@@ -35,6 +35,8 @@ class Repo:
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     private: bool = False
     gated: bool = False
+    # Whoever sends a token that is not the right one is refused, as the Hub does it.
+    strict: bool = False
     # File (or "api") -> statuses to answer with first, one a request.
     failing: dict[str, list[int]] = field(default_factory=dict)
     # File -> after how many bytes of an answer the connection ends, one entry a request.
@@ -46,6 +48,8 @@ class Repo:
     lost: set[str] = field(default_factory=set)
     # Every answer is the whole file, whatever Range says.
     ranges: bool = True
+    # What the listing says instead, by the Hub's own keys; "whole" replaces all of it.
+    info: dict[str, Any] = field(default_factory=dict)
     # File -> size that the listing claims.
     claimed: dict[str, int] = field(default_factory=dict)
 
@@ -150,7 +154,9 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             siblings = [_sibling(repo, n, data) for n, data in repo.commits[commit].items()]
             info = {"id": name, "modelId": name, "sha": commit, "siblings": siblings}
             info |= {"private": repo.private, "gated": "manual" if repo.gated else False}
-            self.answer(200, json.dumps(info).encode(), {"Content-Type": "application/json"})
+            info |= repo.info
+            body = info["whole"] if "whole" in info else json.dumps(info).encode()
+            self.answer(200, body, {"Content-Type": "application/json"})
 
         def resolve(self, name: str, commit: str, file: str) -> None:
             start = self.first_byte()
@@ -208,6 +214,9 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
 
         def allowed(self, name: str) -> Repo | None:
             repo = hub.repos.get(name)
+            if repo and repo.strict and "Authorization" in self.headers and not self.authorized():
+                self.refuse(401, "", "Invalid credentials in Authorization header")
+                return None
             if repo is None or (repo.private and not self.authorized()):
                 self.refuse(401, "RepoNotFound", "Repository not found")
                 return None

@@ -123,6 +123,8 @@ def _lines(document: dict[str, Any]) -> list[str]:
     state = "installed" if document["installed"] else "not installed"
     if document["unfinished"]:
         state += ", a pull is unfinished"
+    if document["missing"]:
+        state += ", files are missing"
     lines = [
         ("name", document["name"]),
         ("description", document["description"]),

@@ -9,6 +9,8 @@ from typing import Any
 from ..errors import TrimixError
 from .header import Header
 
+_MOST_SIZE, _MOST_LAYERS = 1 << 24, 1 << 12
+
 
 @dataclass(frozen=True)
 class Tensor:
@@ -88,19 +90,28 @@ def shape_of_config(
         n_merges: of a BPE tokenizer; as many as tokens if not given, none for Gemma.
 
     Raises:
-        TrimixError: sizes are missing.
+        TrimixError: sizes are missing, or none that a model has.
     """
-    family = str((config.get("architectures") or [config.get("model_type", "")])[0]).lower()
+    names = config.get("architectures")
+    named = names[0] if isinstance(names, list) and names else config.get("model_type", "")
+    family = str(named).lower()
     text = config.get("text_config") or config
-    try:
-        n_embd, n_layer = int(text["hidden_size"]), int(text["num_hidden_layers"])
-        n_ff, n_head = int(text["intermediate_size"]), int(text["num_attention_heads"])
-        vocabulary = int(n_vocab or text["vocab_size"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise TrimixError(f"{name}: its config.json does not tell {error}") from None
-    default = 256 if "gemma" in family else 128 if "qwen3" in family else n_embd // n_head
-    head_size = int(text.get("head_dim") or default)
-    kv_heads = int(text.get("num_key_value_heads") or n_head)
+    if not isinstance(text, Mapping):
+        raise TrimixError(f"{name}: text_config in its config.json is no table")
+
+    def size(key: str, otherwise: int | None = None, most: int = _MOST_SIZE) -> int:
+        value = text.get(key)
+        value = otherwise if value is None else value
+        if type(value) is not int or not 0 < value <= most:
+            raise TrimixError(f"{name}: its config.json does not tell {key!r}")
+        return value
+
+    n_embd, n_layer = size("hidden_size"), size("num_hidden_layers", most=_MOST_LAYERS)
+    n_ff, n_head = size("intermediate_size"), size("num_attention_heads")
+    vocabulary = n_vocab or size("vocab_size")
+    default = 256 if "gemma" in family else 128 if "qwen3" in family else max(n_embd // n_head, 1)
+    head_size = size("head_dim", default)
+    kv_heads = size("num_key_value_heads", n_head)
     gemma = "gemma" in family
     tied = bool(text.get("tie_word_embeddings", config.get("tie_word_embeddings", gemma)))
     tensors = {"token_embd.weight": (n_embd, vocabulary), "output_norm.weight": (n_embd,)}

@@ -156,6 +156,8 @@ def download(
     """
     part = dst.with_name(dst.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
+    if part.is_symlink():  # whatever put it there, nothing is written through it
+        part.unlink()
     resumed = part.exists()
     while True:
         _fetch_all(listing, file, part, tell, progress)

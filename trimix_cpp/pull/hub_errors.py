@@ -90,9 +90,13 @@ def _status(status: int, repository: str, page: str, token: str | None) -> str:
 
 
 def _is_for_good(error: Exception) -> bool:
-    """Whether no further try can help: a protocol that there is not, a certificate."""
-    text = str(error)
-    return "CERTIFICATE" in text or type(error).__name__ in ("UnsupportedProtocol",)
+    """Whether no further try helps: a protocol that there is not, a certificate, a dead proxy."""
+    if "CERTIFICATE" in str(error) or type(error).__name__ == "UnsupportedProtocol":
+        return True
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ConnectionRefusedError):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None and bool(proxy_note())
 
 
 def _is_of_http(error: Exception) -> bool:

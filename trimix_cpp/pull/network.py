@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -48,6 +49,11 @@ def session() -> Any:
     for name, url in _proxies().items():
         if why := _fault(url if "://" in url else f"http://{url}", _PROXY_SCHEMES):
             raise TrimixError(f"the proxy {_variable(name)}={_shown(url)} {why}; mend or unset it")
+        if url.startswith("socks") and find_spec("socksio") is None:
+            raise TrimixError(
+                f"the proxy {_variable(name)}={_shown(url)} needs one more package: "
+                "`pip install socksio`"
+            )
     for name in _CERTIFICATES:
         path = os.environ.get(name)
         if path and not Path(path).exists():

@@ -65,7 +65,7 @@ def _unknown(name: str) -> str:
 
         spec = next(load_spec(file) for file in bundled_files() if file.stem == name)
         if spec.bundled:
-            return f"the trio {name!r} comes with the program, and goes with it"
+            return f"the trio {name!r} is bundled with the program: it cannot be removed"
         return f"the trio {name!r} was not pulled: there is nothing to remove"
     return f"the trio {name!r} is not in the store; `trimix-cpp list` shows them"
 
@@ -83,8 +83,8 @@ def collect(root: Path, tell: Tell, replaced: Iterable[str] = ()) -> int:
     trios = [root / TRIOS / name for name in pulled_names(root)]
     adopt(root, trios)
     used: dict[str, set[str]] = {}
-    for manifest in filter(None, map(_manifest, trios)):
-        for model in manifest.models:
+    for manifest in [*map(_manifest, trios), *_linked(root)]:
+        for model in manifest.models if manifest else ():
             used.setdefault(model.folder, set()).update(model.contents)
     only, pinned = None, set[str]()
     for folder in trios:
@@ -116,6 +116,15 @@ def adopt(root: Path, trios: Iterable[Path]) -> None:
 
 def _manifest(folder: Path) -> Manifest | None:
     return read_manifest(folder / MANIFEST)
+
+
+def _linked(root: Path) -> list[Manifest | None]:
+    """Manifests of trios that the user has moved elsewhere and linked: their models are in use."""
+    found = []
+    for folder in (root / TRIOS).iterdir() if (root / TRIOS).is_dir() else ():
+        with suppress(TrimixError):
+            found.append(_manifest(folder) if folder.is_symlink() else None)
+    return found
 
 
 def _pins(folder: Path) -> set[str]:

@@ -63,7 +63,9 @@ def pulled_names(root: Path) -> list[str]:
     return sorted(
         name
         for name in names
-        if is_trio_name(name) and any((folder / name / file).exists() for file in TRIO_FILES)
+        if is_trio_name(name)
+        and not (folder / name).is_symlink()
+        and any((folder / name / file).exists() for file in TRIO_FILES)
     )
 
 
