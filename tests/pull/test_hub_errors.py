@@ -168,7 +168,7 @@ def test_a_disk_that_fills_up_on_the_way(home: Path, hub: Hub, puller: Puller) -
     ("files", "words"),
     [
         ({"config.json": b'{"architectures": ["BertModel"]}'}, "cannot be converted"),
-        ({"config.json": b"no JSON"}, "cannot be read as JSON"),
+        ({"config.json": b"no JSON"}, "is not JSON"),
         ({"model.safetensors": None, "pytorch_model.bin": b"x"}, "pickle"),
         ({"model.safetensors": None}, "wanted as safetensors; it has none"),
         ({"config.json": None}, "has no file config.json"),

@@ -21,13 +21,11 @@ def parse_json(text: str, name: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise TrimixError(
-            f"{name}: cannot be read as JSON: line {error.lineno}: {error.msg}"
-        ) from None
+        raise TrimixError(f"{name}: line {error.lineno} is not JSON ({error.msg})") from None
     except RecursionError:
         raise TrimixError(f"{name}: is nested too deeply") from None
     except ValueError as error:  # a number of thousands of digits
-        raise TrimixError(f"{name}: cannot be read as JSON: {error}") from None
+        raise TrimixError(f"{name}: cannot be read as JSON ({error})") from None
 
 
 def read_json(path: Path) -> Any:
