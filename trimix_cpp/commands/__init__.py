@@ -42,6 +42,7 @@ NAMES = (
     "pull",
     "list",
     "scan",
+    "trio",
     "show",
     "rm",
     "verify",
