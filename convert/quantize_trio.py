@@ -17,7 +17,7 @@ from typing import Any
 import tomlkit
 
 from trimix_cpp.errors import TrimixError
-from trimix_cpp.files import edit_toml, read_json, replacing, write_json, write_toml
+from trimix_cpp.files import edit_toml, read_json, real_path, replacing, write_json, write_toml
 from trimix_cpp.fusion import PRECEDENCE
 from trimix_cpp.gguf import TYPES, Header, read_header
 from trimix_cpp.quant import Profile, RoleProfile
@@ -114,7 +114,7 @@ def _groups(spec: TrioSpec) -> dict[Path, tuple[str, ...]]:
     groups: dict[Path, tuple[str, ...]] = {}
     for role in PRECEDENCE:
         if role in spec.roles:
-            source = spec.roles[role].path.resolve()
+            source = real_path(spec.roles[role].path)
             groups[source] = (*groups.get(source, ()), role)
     return groups
 
@@ -217,7 +217,7 @@ def _write_trio(
     document.pop("bundled", None)
     models = tomlkit.table()
     for role, role_spec in spec.roles.items():
-        models[role] = _model(role_spec, names[role_spec.path.resolve()], adapters.get(role))
+        models[role] = _model(role_spec, names[real_path(role_spec.path)], adapters.get(role))
     document["models"] = models
     cache = tomlkit.table()
     cache["type_k"], cache["type_v"] = profile.type_k, profile.type_v

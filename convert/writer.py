@@ -29,7 +29,7 @@ from gguf import (
 )
 
 from trimix_cpp.errors import TrimixError
-from trimix_cpp.files import replacing
+from trimix_cpp.files import real_path, replacing
 from trimix_cpp.showing import Progress
 
 from .architecture import Architecture
@@ -176,7 +176,7 @@ def write_authorship(writer: GGUFWriter, folder: Path) -> None:
         reason = " ".join(str(error).split())
         logger.warning("%s: the model card was not understood (%s)", folder, reason)
         metadata = Metadata()
-    metadata.name = metadata.name or folder.resolve().name
+    metadata.name = metadata.name or real_path(folder).name
     if metadata.size_label is None and counts[0] > 0:  # negative: an adapter, of unknown size
         metadata.size_label = size_label(*counts)
     metadata.set_gguf_meta_model(writer)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..alignment import align
 from ..errors import AlignmentError, TrimixError
-from ..files import Closing
+from ..files import Closing, real_path
 from ..fusion import Rows
 from ..gguf import read_header
 from ..llama import Context, Model
@@ -74,7 +74,7 @@ class Evaluator(Closing):
         self._n_threads, self._n_gpu_layers = n_threads, n_gpu_layers
         self._models: dict[Path, Model] = {}
         self._contexts: dict[Variant, Context] = {}
-        self._own = {role: spec.path.resolve() for role, spec in roles.items()}
+        self._own = {role: real_path(spec.path) for role, spec in roles.items()}
         self._vocabularies: dict[Path, Model] = {}
         try:
             models = {role: self._vocabulary(path) for role, path in self._own.items()}
@@ -119,7 +119,7 @@ class Evaluator(Closing):
     def check(self, variant: Variant) -> None:
         """Raises AlignmentError or TrimixError where a variant is not the reference's model."""
         own, path = self._own[variant.role], variant.files.path
-        if path.resolve() == own:
+        if real_path(path) == own:
             return
         mine, other = read_header(own), read_header(path)
         for key in ("tokens", "merges", "scores", "token_type"):

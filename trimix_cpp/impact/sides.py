@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import TrimixError, UsageError
-from ..files import is_toml_path, read_toml, sha256
+from ..files import is_toml_path, read_toml, real_path, sha256
 from ..fusion import PRECEDENCE
 from ..gguf import TYPES, read_header
 from ..quant import Options, Profile, RoleProfile, load_profile
@@ -177,7 +177,7 @@ class Workshop:
         """A side with these files; types are the files' own where none are given."""
         options = Options(type_k=type_k, type_v=type_v, exact=self.exact)
         variants = {
-            role: Variant(role, replace(own, path=own.path.resolve()), *options.cache_types(role))
+            role: Variant(role, replace(own, path=real_path(own.path)), *options.cache_types(role))
             for role, own in files.items()
         }
         own_types = {role: read_header(own.path).type_name for role, own in files.items()}
@@ -188,7 +188,7 @@ class Workshop:
         from trimix_cpp.convert.expand import expand
 
         if not read_header(path).is_quantized:
-            return path.resolve()
+            return real_path(path)
         made = self._made(path, "F32")
         if not made.exists():
             with self.bar(f"{path.stem} F32") as progress:

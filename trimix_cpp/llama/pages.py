@@ -13,6 +13,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from ..files import real_path
+
 _MADV_DONTNEED = 4  # Linux: pages of a file are read again from the system's cache when needed
 
 
@@ -20,7 +22,7 @@ class Pages:
     """The pages of `path` that this process has mapped; nothing where the system is not Linux."""
 
     def __init__(self, path: Path) -> None:
-        self._path = os.fsencode(path.resolve())
+        self._path = os.fsencode(real_path(path))
 
     def drop(self) -> None:
         """Let go of them all; those that are still in use come back by themselves."""

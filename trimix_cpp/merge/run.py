@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy as np
 
 from ..convert.checkpoint import StoredTensor, read_json
 from ..errors import TrimixError, UsageError
-from ..files import new_folder
+from ..files import new_folder, real_path, write_json
 from ..showing import Progress, size_text
 from .methods import METHODS, linear, merge_deltas
 from .precision import DTYPES, ROUND, Floats, encode
@@ -90,9 +91,9 @@ def merge(
         raise UsageError(f"unknown method {method!r}: choose one of {', '.join(METHODS)}")
     normalize = METHODS[method] if normalize is None else normalize
     _check(models, base, method, normalize, scale, dtype)
-    if out.exists():
+    if os.path.lexists(out):
         raise TrimixError(f"{out} exists already: name a new folder")
-    if not out.resolve().parent.is_dir():
+    if not real_path(out).parent.is_dir():
         raise TrimixError(f"{out.parent} is not a folder: create it first")
     folders = [*([base] if base else []), *(model.folder for model in models)]
     together = open_together(folders)
@@ -103,7 +104,7 @@ def merge(
         for name, parts in together.tensors.items()
     }
     total = sum(sizes.values())
-    _check_space(out.resolve().parent, total)
+    _check_space(real_path(out).parent, total)
     with new_folder(out) as folder:
         _write_weights(folder, together, plan, dtypes, sizes, shard_bytes, progress)
         _write_rest(folder, together.folder, next(iter(dtypes.values())))
@@ -228,7 +229,7 @@ def _write_weights(
                 name: file for file, shard in zip(names, shards, strict=True) for name in shard
             },
         }
-        _write_json(folder / "model.safetensors.index.json", index)
+        write_json(index, folder / "model.safetensors.index.json")
     for file_name, shard in zip(names, shards, strict=True):
         with open(folder / file_name, "wb") as file:
             shapes = {name: together.tensors[name][0].shape for name in shard}
@@ -278,11 +279,7 @@ def _write_rest(folder: Path, first: Path, dtype: str) -> None:
     config = read_json(first / "config.json")
     key = "dtype" if "dtype" in config else "torch_dtype"
     config[key] = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}[dtype]
-    _write_json(folder / "config.json", config)
+    write_json(config, folder / "config.json")
     for name in _COPIED:
         if (first / name).is_file():
             shutil.copyfile(first / name, folder / name)
-
-
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
