@@ -1,4 +1,7 @@
-"""How fast a trio is on this machine, through the one loop."""
+"""How fast a trio is on this machine, through the one loop; on random weights without any model.
+
+Only the commands stand above this room.
+"""
 
 import lazy_loader
 

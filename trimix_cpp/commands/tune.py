@@ -145,8 +145,9 @@ def _examples(file: Path, flags: dict[str, Any]) -> list[Example]:
     drawn = sample(found, flags["samples"], flags["seed"])
     lacking = [example.line for example in drawn if example.reference is None]
     if flags["upper_bound"] and lacking:
+        more = f" (nor have {count(len(lacking) - 1, 'other')})" if lacking[1:] else ""
         raise TrimixError(
-            f'{name}: line {lacking[0]} has no "reference", which --upper-bound needs; '
+            f'{name}: line {lacking[0]} has no "reference"{more}, which --upper-bound needs; '
             "references stand in JSON lines (--jsonl)"
         )
     if flags["prefix"]:

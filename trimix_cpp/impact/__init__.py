@@ -1,4 +1,9 @@
-"""What quantization does to the fused distribution, and which types fit at the least cost."""
+"""What quantization does to the fused distribution, and which types fit at the least cost.
+
+A side is the files and caches of a trio's roles under one name (`sides`). Its logits on windows of
+text (`evaluator`, `passes`) are compared with the reference's (`compare`), or tell what each role
+costs by itself (`plan`). Only the commands stand above this room.
+"""
 
 import lazy_loader
 

@@ -1,4 +1,7 @@
-"""Sample prompts under every pair of weights: scores, and answers against references."""
+"""Sample prompts under every pair of weights: scores, and answers against references.
+
+`impact` answers prompts as this room does; else only the commands stand above it.
+"""
 
 import lazy_loader
 
