@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimix_cpp.bench.measure import Bench, Plan, Sample, Simulated
+from trimix_cpp.bench.measure import Bench, Sample, Simulated, Workload
 from trimix_cpp.bench.report import FORMATS, acceptance, document, peak_memory, ratios, shares
 from trimix_cpp.decoding.decoder import Decoder
 from trimix_cpp.decoding.text import Text
@@ -26,7 +26,7 @@ from ..conftest import ROLES
 from ..decoding.test_decoder import TIBETAN, UYGHUR
 from ..support.cli import trimix
 
-PLAN = Plan(
+PLAN = Workload(
     Weights(0.3, 0.9),
     n_prompt=8,
     n_gen=12,
@@ -37,13 +37,13 @@ PLAN = Plan(
 )
 
 
-def options(plan: Plan) -> Options:
+def options(plan: Workload) -> Options:
     return Options(
         n_ctx=plan.n_ctx, n_threads=1, n_parallel=plan.n_parallel, n_outputs=plan.n_outputs
     )
 
 
-def bench(spec: TrioSpec, plan: Plan, texts: tuple[str, ...] = ()) -> tuple[dict, dict]:
+def bench(spec: TrioSpec, plan: Workload, texts: tuple[str, ...] = ()) -> tuple[dict, dict]:
     """Samples, and the document made of them."""
     with Trio(spec, ROLES, options(plan)) as trio:
         samples = Bench(trio, plan, [trio.tokenize(text) for text in texts]).run()

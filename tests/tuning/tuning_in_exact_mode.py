@@ -239,7 +239,7 @@ def test_metrics() -> None:
 
 
 def test_a_broken_logit_names_its_role(exact_trio: Trio) -> None:
-    watcher = tuning.Watcher(GRID)
+    watcher = tuning.PromptObserver(GRID)
     rows = {role: np.zeros((2, 5), np.float32) for role in ROLES}
     rows["cpt"][1, 3] = np.nan
     with pytest.raises(TrimixError, match="cpt"):

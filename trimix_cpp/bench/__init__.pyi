@@ -1,5 +1,5 @@
 from .measure import Bench as Bench
-from .measure import Plan as Plan
+from .measure import Workload as Workload
 from .random_models import DEFAULT_TYPE as DEFAULT_TYPE
 from .random_models import random_trio as random_trio
 from .report import FORMATS as FORMATS

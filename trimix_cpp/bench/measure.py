@@ -25,7 +25,7 @@ LARGE_ALONE = Weights(1, 0)
 
 
 @dataclass(frozen=True)
-class Plan:
+class Workload:
     """What is measured.
 
     Attributes:
@@ -128,24 +128,24 @@ class Simulated(Sampler):
 
 
 class Bench:
-    """The tests of a plan on a loaded trio.
+    """The tests of a workload on a loaded trio.
 
     Args:
-        trio: has the plan's roles, and large where it is to be compared with.
-        plan: what is measured.
+        trio: has the workload's roles, and large where it is to be compared with.
+        workload: what is measured.
         prompts: texts that are continued to their ends where drafts are the models' own.
     """
 
-    def __init__(self, trio: Trio, plan: Plan, prompts: Sequence[list[int]] = ()) -> None:
-        self.trio, self.plan, self.prompts = trio, plan, prompts
+    def __init__(self, trio: Trio, workload: Workload, prompts: Sequence[list[int]] = ()) -> None:
+        self.trio, self.workload, self.prompts = trio, workload, prompts
         self.decoder = Decoder(trio, keep=False)
         ordinary = np.flatnonzero(~trio.alignment.control())
-        rng = np.random.default_rng(plan.seed)
-        self._cached: list[int] = rng.choice(ordinary, plan.depth).tolist()
-        self._new: NDArray[np.int32] = rng.choice(ordinary, max(plan.n_prompt, plan.n_gen)).astype(
-            np.int32
-        )
-        self._speculators = {depth: BenchSpeculator(depth) for depth in plan.drafts}
+        rng = np.random.default_rng(workload.seed)
+        self._cached: list[int] = rng.choice(ordinary, workload.depth).tolist()
+        self._new: NDArray[np.int32] = rng.choice(
+            ordinary, max(workload.n_prompt, workload.n_gen)
+        ).astype(np.int32)
+        self._speculators = {depth: BenchSpeculator(depth) for depth in workload.drafts}
         self._luck = np.random.default_rng(0)
         # The last token of the beginning is each text's own.
         self._held = self.decoder.pin(self._cached[:-1], trio.roles)
@@ -153,24 +153,24 @@ class Bench:
 
     def tests(self) -> dict[str, Callable[[], Sample]]:
         """Name -> what runs it once."""
-        plan, tests = self.plan, dict[str, Callable[[], Sample]]()
+        workload, tests = self.workload, dict[str, Callable[[], Sample]]()
         for role in self.trio.roles:
-            if plan.n_prompt:
+            if workload.n_prompt:
                 tests[f"prompt {role}"] = partial(self._prompt_alone, role)
-        if plan.n_prompt:
+        if workload.n_prompt:
             tests["prompt fused"] = self._first_token
         for role in self.trio.roles:
             tests[f"step {role}"] = partial(self._steps_alone, role)
-        tests["step fused"] = partial(self._together, 1, plan.n_gen)
+        tests["step fused"] = partial(self._together, 1, workload.n_gen)
         if self.prompts:
             if "large" in self.trio.roles:
                 tests["text large"] = partial(self._texts, LARGE_ALONE, None)
-            tests["text fused"] = partial(self._texts, plan.weights, None)
-        if plan.speculates:
-            for depth in plan.drafts:
+            tests["text fused"] = partial(self._texts, workload.weights, None)
+        if workload.speculates:
+            for depth in workload.drafts:
                 tests[f"draft {depth or 'auto'}"] = partial(self._drafted, depth)
-        for size in plan.batches:
-            steps = max(plan.n_gen // _BATCH_PART, _BATCH_LEAST)
+        for size in workload.batches:
+            steps = max(workload.n_gen // _BATCH_PART, _BATCH_LEAST)
             tests[f"batch {size}"] = partial(self._together, size, steps)
         return tests
 
@@ -178,9 +178,9 @@ class Bench:
         """Every test, once in each repetition; test -> samples."""
         tests = self.tests()
         samples: dict[str, list[Sample]] = {name: [] for name in tests}
-        total = len(tests) * self.plan.repetitions
+        total = len(tests) * self.workload.repetitions
         self._together(1, 2)  # llama.cpp allots what it needs for single tokens
-        for repetition in range(self.plan.repetitions):
+        for repetition in range(self.workload.repetitions):
             for done, (name, test) in enumerate(tests.items()):
                 if progress:
                     progress(repetition * len(tests) + done, total)
@@ -191,7 +191,7 @@ class Bench:
 
     def _prompt_alone(self, role: str) -> Sample:
         """One role's prompt, in the batches that a trio would take."""
-        trio, tokens = self.trio, self._new[: self.plan.n_prompt]
+        trio, tokens = self.trio, self._new[: self.workload.n_prompt]
         trio.rewind(role, self._slot, 0)
         began = time.perf_counter()
         for start in range(0, len(tokens), trio.n_batch):
@@ -205,18 +205,18 @@ class Bench:
 
     def _first_token(self) -> Sample:
         """A prompt through all roles, and the first token after it."""
-        text = Text(self._new[: self.plan.n_prompt].tolist(), self.plan.weights)
+        text = Text(self._new[: self.workload.n_prompt].tolist(), self.workload.weights)
         self.decoder.speculator = None
         began = time.perf_counter()
         self._begin(text)
         seconds = time.perf_counter() - began
         self.decoder.drop(text)
-        return Sample(seconds, self.plan.n_prompt)
+        return Sample(seconds, self.workload.n_prompt)
 
     def _steps_alone(self, role: str) -> Sample:
         """Single tokens through one role, in a loop that does nothing else."""
-        context, start = self.trio.context(role), self.plan.depth - 1
-        tokens = self.trio.alignment.to_role(role, self._new[: self.plan.n_gen]).tolist()
+        context, start = self.trio.context(role), self.workload.depth - 1
+        tokens = self.trio.alignment.to_role(role, self._new[: self.workload.n_gen]).tolist()
         self.trio.rewind(role, self._slot, 0)
         self.trio.copy(role, self._held.lanes.slot, self._slot)
         began = time.perf_counter()
@@ -231,7 +231,7 @@ class Bench:
         """`size` sequences at once, plainly, from the cached beginning on."""
         decoder = self.decoder
         decoder.speculator = None
-        texts = [self._text(self._cached, self.plan.weights) for _ in range(size)]
+        texts = [self._text(self._cached, self.workload.weights) for _ in range(size)]
         for text in texts:
             decoder.submit(text)
         decoder.step()  # the last token of the beginning
@@ -251,9 +251,9 @@ class Bench:
         speculator = self._speculators[depth]
         compared, accepted = speculator.compared, speculator.accepted
         if self.prompts:
-            sample = self._texts(self.plan.weights, speculator)
+            sample = self._texts(self.workload.weights, speculator)
         else:
-            sample = self._continue([self._cached], self.plan.weights, speculator)
+            sample = self._continue([self._cached], self.workload.weights, speculator)
         counts = {
             "compared": speculator.compared - compared,
             "accepted": speculator.accepted - accepted,
@@ -276,7 +276,7 @@ class Bench:
 
             def work(text: Text = text) -> int:
                 first = len(text.generated)
-                while text.stop is None and len(text.generated) <= self.plan.n_gen:
+                while text.stop is None and len(text.generated) <= self.workload.n_gen:
                     decoder.step()
                 return len(text.generated) - first
 
@@ -295,8 +295,8 @@ class Bench:
 
     def _text(self, prompt: list[int], weights: Weights, *, to_the_end: bool = False) -> Text:
         """A text that goes on past ends, or stops there."""
-        simulated = self.decoder.speculator and self.plan.acceptance is not None
-        sampler = Simulated(acceptance=self.plan.acceptance or 0.0, luck=self._luck)
+        simulated = self.decoder.speculator and self.workload.acceptance is not None
+        sampler = Simulated(acceptance=self.workload.acceptance or 0.0, luck=self._luck)
         return Text(
             prompt,
             weights,

@@ -23,7 +23,7 @@ from ..gguf import read_header
 from ..llama import extra_buffers_work, features, hardware, physical_cores, supports_gpu
 from ..quant import estimate, total_memory
 from ..showing import Table, json_text, size_text
-from .measure import Plan, Sample, Samples
+from .measure import Sample, Samples, Workload
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Ratio:
     spread: Spread
 
 
-def ratios(samples: Samples, plan: Plan) -> list[Ratio]:
+def ratios(samples: Samples, workload: Workload) -> list[Ratio]:
     """Every comparison that the tests allow; above 1 is faster, or for batches more a second."""
     found = []
 
@@ -62,7 +62,7 @@ def ratios(samples: Samples, plan: Plan) -> list[Ratio]:
             ]
             found.append(Ratio(what, than, Spread.of(values)))
 
-    parts = [f"step {role}" for role in plan.weights.roles]
+    parts = [f"step {role}" for role in workload.weights.roles]
     kind = "text" if "text fused" in samples else "step"
     compare("plain fused stepping", "the sum of its parts", "step fused", parts)
     compare("plain fused stepping", "large alone", f"{kind} fused", [f"{kind} large"])
@@ -158,26 +158,28 @@ def load() -> float:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
 
-def document(samples: Samples, plan: Plan, trio: Trio, about: Mapping[str, Any]) -> dict[str, Any]:
+def document(
+    samples: Samples, workload: Workload, trio: Trio, about: Mapping[str, Any]
+) -> dict[str, Any]:
     """All of it: the document of `-o json`; `about` says what was measured on."""
     return {
         **about,
         "models": {role: _model(trio, role) for role in trio.roles},
-        "weights": plan.weights.as_json(),
+        "weights": workload.weights.as_json(),
         "acceptance": {
-            "simulated": plan.acceptance,
+            "simulated": workload.acceptance,
             "measured": {name: round(rate, 4) for name, rate in acceptance(samples).items()},
         },
         "settings": {
-            "prompt": plan.n_prompt,
-            "generated": plan.n_gen,
-            "depth": plan.depth,
-            "repetitions": plan.repetitions,
+            "prompt": workload.n_prompt,
+            "generated": workload.n_gen,
+            "depth": workload.depth,
+            "repetitions": workload.repetitions,
             "exact": trio.options.exact,
         },
         "ratios": [
             {"what": ratio.what, "than": ratio.than, **_spread(ratio.spread, 1)}
-            for ratio in ratios(samples, plan)
+            for ratio in ratios(samples, workload)
         ],
         "tests": [_test(name, runs) for name, runs in samples.items()],
         "shares": {key: round(value, 4) for key, value in shares(samples).items()},

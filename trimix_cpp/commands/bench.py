@@ -26,7 +26,7 @@ from ..showing import Bar, notice, show
 from .options import Real, read_text, running_options, whole
 
 if TYPE_CHECKING:
-    from ..bench import Plan
+    from ..bench import Workload
     from ..decoding import Trio
     from ..fusion import Weights
     from ..prompts import Language
@@ -95,20 +95,20 @@ def command(output: str, as_json: bool, models: ModelFlags, run: RunFlags, **fla
     from ..bench import FORMATS, document, load, machine
 
     with _spec(flags, models) as (spec, name, language):
-        plan = _plan(flags, spec)
-        options = _run_options(run, spec, plan)
+        workload = _workload(flags, spec)
+        options = _run_options(run, spec, workload)
         about = {"trio": name, "machine": machine(options.n_threads)}
         if load() > _BUSY:
             notice(f"the machine is busy (load {load():.1f}): the speeds will be too low")
         from ..bench import Bench
         from ..decoding import Trio
 
-        with Trio(spec, _roles(spec, plan), options) as trio:
-            prompts = [] if plan.acceptance is not None else _prompts(flags, trio, language)
-            bench = Bench(trio, plan, prompts)
+        with Trio(spec, _roles(spec, workload), options) as trio:
+            prompts = [] if workload.acceptance is not None else _prompts(flags, trio, language)
+            bench = Bench(trio, workload, prompts)
             with Bar("measuring", "runs") as progress:
                 samples = bench.run(progress)
-            found = document(samples, plan, trio, about)
+            found = document(samples, workload, trio, about)
     show(FORMATS["json" if as_json else output](found))
 
 
@@ -171,11 +171,11 @@ def _file_type(text: str, flag: str) -> str:
         raise UsageError(f"{flag}: {error}") from None
 
 
-def _plan(flags: dict[str, Any], spec: TrioSpec) -> Plan:
-    from ..bench import Plan
+def _workload(flags: dict[str, Any], spec: TrioSpec) -> Workload:
+    from ..bench import Workload
 
     acceptance = flags["acceptance"]
-    return Plan(
+    return Workload(
         weights=_weights(flags, spec),
         n_prompt=flags["n_prompt"],
         n_gen=flags["n_gen"],
@@ -213,17 +213,19 @@ def _number(text: str, flag: str, most: int) -> int:
     return number
 
 
-def _run_options(run: RunFlags, spec: TrioSpec, plan: Plan) -> Options:
-    options = run.options(spec, n_parallel=plan.n_parallel, n_outputs=plan.n_outputs)
-    if options.n_ctx and options.n_ctx < plan.n_ctx:
-        raise UsageError(f"-c {options.n_ctx} is too small: these tests need {plan.n_ctx} tokens")
-    return replace(options, n_ctx=options.n_ctx or plan.n_ctx)
+def _run_options(run: RunFlags, spec: TrioSpec, workload: Workload) -> Options:
+    options = run.options(spec, n_parallel=workload.n_parallel, n_outputs=workload.n_outputs)
+    if options.n_ctx and options.n_ctx < workload.n_ctx:
+        raise UsageError(
+            f"-c {options.n_ctx} is too small: these tests need {workload.n_ctx} tokens"
+        )
+    return replace(options, n_ctx=options.n_ctx or workload.n_ctx)
 
 
-def _roles(spec: TrioSpec, plan: Plan) -> tuple[str, ...]:
+def _roles(spec: TrioSpec, workload: Workload) -> tuple[str, ...]:
     """Those of the weights, and large to compare with."""
     compared = ("large",) if "large" in spec.roles else ()
-    return tuple(dict.fromkeys((*plan.weights.roles, *compared)))
+    return tuple(dict.fromkeys((*workload.weights.roles, *compared)))
 
 
 def _prompts(flags: dict[str, Any], trio: Trio, language: Language | None) -> list[list[int]]:

@@ -96,12 +96,9 @@ def _run(send: Send, spec: TrioSpec, weights: Weights, options: Options, prompt:
     from ..decoding import Decoder, Text, Trio, generate
 
     with Trio(spec, weights.roles, options) as trio:
-        decoder, left = Decoder(trio, keep=False), _GENERATED
-        tokens = prompt[: trio.n_ctx // 2]
-        # Where an answer ends early another begins.
-        while left > 0:
-            for text in generate(decoder, [Text(tokens, weights, max_tokens=left)]):
-                left -= len(text.generated)
+        decoder = Decoder(trio, keep=False)
+        text = Text(prompt[: trio.n_ctx // 2], weights, max_tokens=_GENERATED, ignore_ends=True)
+        list(generate(decoder, [text]))
         send([_peak(), decoder.timings.prompt_speed, decoder.timings.speed])
 
 

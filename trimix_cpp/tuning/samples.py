@@ -121,7 +121,7 @@ def _continuous(fine: Doubles, pair: Weights, nll: float) -> tuple[Weights, floa
     )
 
 
-class Watcher:
+class PromptObserver:
     """An `Observer` that keeps what it sees of one prompt, from position `start` on."""
 
     roles = ("large", "cpt", "base")
@@ -178,15 +178,15 @@ def score_prompts(
         TrimixError: a logit is NaN or infinite; the role is named.
     """
     shared = common_beginning(prompts)
-    seen: list[list[Watcher]] = []
+    seen: list[list[PromptObserver]] = []
     with Decoder(trio) as decoder:
 
-        def watch(tokens: Sequence[int], start: int) -> Watcher:
-            watcher = Watcher(grid, start, fine=fine)
-            text = Text(list(tokens), Weights(0, 1), max_tokens=0, observers=(watcher,))
+        def watch(tokens: Sequence[int], start: int) -> PromptObserver:
+            observer = PromptObserver(grid, start, fine=fine)
+            text = Text(list(tokens), Weights(0, 1), max_tokens=0, observers=(observer,))
             for done in decoder.run([text]):
                 done.raise_error()
-            return watcher
+            return observer
 
         # A beginning of one token has nothing to score.
         before = [watch(shared, 0)] if len(shared) >= 2 else []
