@@ -18,6 +18,7 @@ from typing import Any
 from gguf import GGUFWriter, TokenType
 
 from trimix_cpp.errors import TrimixError
+from trimix_cpp.showing import count
 
 from .checkpoint import Config, read_json
 from .pretokenizer import space_prefix
@@ -124,8 +125,8 @@ def _from_model(
     strangers = [text for text, token_id in vocab.items() if token_id not in entries]
     if strangers:
         raise TrimixError(
-            f"{files.path} has {len(strangers)} tokens that tokenizer.model lacks, such as "
-            f"{strangers[0]!r}: remove the one that does not belong to the model"
+            f"{files.path} has {count(len(strangers), 'token')} that tokenizer.model lacks, such "
+            f"as {strangers[0]!r}: remove the one that does not belong to the model"
         )
     return entries, model.space_prefix
 

@@ -264,7 +264,7 @@ def test_sentencepiece_settings_that_differ(compare: Compare) -> None:
     names = [setting.name for setting in only(report).settings]
     assert report.verdict == "different"
     assert names[0] == "add_space_prefix"
-    assert names[1].startswith("scores of 1 tokens, first text 'and'")
+    assert names[1].startswith("scores of 1 token, first text 'and'")
 
 
 def test_what_llama_cpp_takes_for_granted_is_no_difference(compare: Compare) -> None:

@@ -87,7 +87,7 @@ def test_a_model_file_that_lacks_tokens_of_tokenizer_json(checkpoint: Make, tmp_
     data = json.loads((src / "tokenizer.json").read_text())
     data["model"]["vocab"]["strange"] = len(pieces("llama2"))
     (src / "tokenizer.json").write_text(json.dumps(data))
-    with pytest.raises(TrimixError, match=r"1 tokens that tokenizer[.]model lacks, such as 'st"):
+    with pytest.raises(TrimixError, match=r"1 token that tokenizer[.]model lacks, such as 'st"):
         convert(src, tmp_path / "m.gguf", "f16")
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import AlignmentError, TrimixError
 from ..fusion import DRAFT, ROLES, Ids, Mask, Rows
+from ..showing import count
 from . import probes
 from .report import (
     DIFFERENT,
@@ -355,7 +356,7 @@ def _score_diffs(ref: Vocabulary, other: Vocabulary, match: Ids) -> list[Setting
     token = int(differ[0])
     return [
         SettingDiff(
-            f"scores of {len(differ):,} tokens, first {ref.describe(token)}",
+            f"scores of {count(len(differ), 'token')}, first {ref.describe(token)}",
             f"{ref.scores[token]:g}",
             f"{other.scores[match[token]]:g}",
         )

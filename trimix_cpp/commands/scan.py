@@ -35,7 +35,7 @@ def command(folders: tuple[Path, ...], as_json: bool) -> None:
     for group in groups:
         if len(group.models) > 1:
             ready = ", which could form a trio" if group.could_be_a_trio else ""
-            title = f"{len(group.models)} models with one tokenizer{ready}"
+            title = f"{count(len(group.models), 'model')} with one tokenizer{ready}"
             show(_table(title, group.models, _parts(group)) + "\n")
     if alone:
         show(_table(f"{count(len(alone), 'model')} whose tokenizer no other has", alone, {}) + "\n")
