@@ -149,6 +149,8 @@ def test_the_store_is_where_the_user_wants_it(
     assert not home().exists()
     monkeypatch.setenv("TRIMIX_HOME", "")
     assert "trimix-cpp" in str(home())
+    monkeypatch.setenv("TRIMIX_HOME", "~nobody-is-called-so/store")
+    assert home().name == "store"
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TRIMIX_HOME", str(tmp_path / "file"))
     with (

@@ -29,7 +29,7 @@ TRIO_FILES = (MANIFEST, COPY, STATE, GOING)
 def home() -> Path:
     """The store's folder: `TRIMIX_HOME`, or the platform's folder for data of a program."""
     if moved := os.environ.get("TRIMIX_HOME"):
-        return Path(moved).expanduser().absolute()
+        return Path(os.path.expanduser(moved)).absolute()
     import platformdirs
 
     return platformdirs.user_data_path("trimix-cpp", appauthor=False)
