@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,9 +15,12 @@ import pytest
 
 from trimix_cpp.decoding.answers import generate
 from trimix_cpp.decoding.decoder import Decoder
+from trimix_cpp.decoding.speculation import Speculator
 from trimix_cpp.decoding.text import Text
 from trimix_cpp.decoding.trio import Feed, Trio
-from trimix_cpp.errors import ContextFullError, FullError, TrimixError
+from trimix_cpp.errors import AlignmentError, ContextFullError, FullError, TrimixError
+from trimix_cpp.fusion.roles import DRAFT
+from trimix_cpp.fusion.rows import log_softmax
 from trimix_cpp.fusion.sampling import Sampler
 from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.llama.context import Context
@@ -24,7 +28,8 @@ from trimix_cpp.llama.model import Model
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
 
 from ..conftest import QUICK, ROLES
-from ..support.tiny import write_lora
+from ..llama.test_context import Freed
+from ..support.tiny import write_lora, write_tiny_model
 
 PROMPT = "Please translate the following English text into Uyghur.\nEnglish: {}\nUyghur: "
 PROMPTS = [PROMPT.format(text) for text in ("Open the file", "Close", "Save as...")]
@@ -228,9 +233,8 @@ def test_exact_mode_is_bit_for_bit(
     assert done.stdout.strip() == "equal"
 
 
-def test_sequences_of_different_length_weights_and_samplers_together(demo_spec: TrioSpec) -> None:
-    """In fast mode rows differ by rounding alone; five sequences share three places."""
-    options = dataclasses.replace(QUICK, n_parallel=3)
+def test_texts_of_different_length_weights_and_samplers_together(tiny_spec: TrioSpec) -> None:
+    """Five texts share three places; float32 weights round alike in batches of any size."""
     jobs = [
         (PROMPTS[0], Weights(0.7, 0.5), Sampler()),
         (UYGHUR, Weights(0, 1), Sampler()),
@@ -239,25 +243,23 @@ def test_sequences_of_different_length_weights_and_samplers_together(demo_spec: 
         (PROMPTS[1], Weights(0.3, 0.9), Sampler(repeat_penalty=1.3)),
     ]
 
-    def sequences(trio: Trio) -> list[Text]:
+    def texts(trio: Trio) -> list[Text]:
         return [
             Text(trio.tokenize(text), weights, sampler, max_tokens=5 + i)
             for i, (text, weights, sampler) in enumerate(jobs)
         ]
 
-    with Trio(demo_spec, ROLES, options) as trio:
-        decoder = Decoder(trio)
-        together = sequences(trio)
-        finished = list(decoder.run(iter(together)))
-        assert sorted(map(id, finished)) == sorted(map(id, together))
+    kinds = dict.fromkeys(ROLES, "f32")
+    options = dataclasses.replace(QUICK, flash_attn=False, type_k=kinds, type_v=kinds)
+    with Trio(tiny_spec, ROLES, dataclasses.replace(options, n_parallel=3)) as trio:
+        decoder, together = Decoder(trio), texts(trio)
+        assert {*decoder.run(iter(together))} == {*together}
         assert not decoder.running
-        for sequence in together:
-            assert sequence.stop in ("length", "end")
-    with Trio(demo_spec, ROLES, QUICK) as trio:
-        alone = [next(Decoder(trio).run([sequence])) for sequence in sequences(trio)]
-    same = sum(a.tokens[: a.n_prompt + 3] == b.tokens[: b.n_prompt + 3]
-               for a, b in zip(together, alone, strict=True))  # fmt: skip
-    assert same >= 4
+    with Trio(tiny_spec, ROLES, options) as trio:
+        alone = texts(trio)
+        list(Decoder(trio).run(alone))
+    assert [text.tokens for text in together] == [text.tokens for text in alone]
+    assert {text.stop for text in together} <= {"length", "end"}
 
 
 def test_a_full_house_is_refused(tiny_trio: Trio) -> None:
@@ -335,21 +337,90 @@ def test_devices_in_threads_give_what_one_after_the_other_gives(
         complete(tiny_trio, "salam")
 
 
-@pytest.fixture
-def control_texts(demo_trio: Trio) -> dict[str, Text]:
-    return {
-        control: complete(
-            demo_trio, PROMPTS[0], weights=Weights(0.1, 0.9), control=control, max_tokens=40
+def test_control_tokens_have_larges_probability(demo_spec: TrioSpec) -> None:
+    """At the end of an answer the small models go on, and large ends."""
+    files, weights = demo_spec.roles, Weights(0.1, 0.9)
+    rows = {}
+    with Trio(demo_spec, ROLES, QUICK) as trio:
+        prompt = trio.tokenize(PROMPTS[0] + "ھۆججەت ئاچ")
+        control = trio.alignment.control(weights.roles)
+        for policy in ("fused", "large"):
+            recorder = Recorder()
+            text = Text(prompt, weights, recorder, policy, max_tokens=1)  # type: ignore[arg-type]
+            list(Decoder(trio, keep=False).stream(text))
+            rows[policy] = np.exp(log_softmax(recorder.rows[0]))
+    large = np.exp(log_softmax(prefix_logits(files["large"].path, prompt)))
+    mass = {name: float(row[control].sum()) for name, row in (*rows.items(), ("alone", large))}
+    assert mass["large"] == pytest.approx(mass["alone"], rel=0.02)
+    assert abs(mass["fused"] - mass["alone"]) > 0.1 * mass["alone"]
+    rest = rows["fused"][~control] / (1 - mass["fused"]) * (1 - mass["large"])
+    np.testing.assert_allclose(rows["large"][~control], rest, rtol=1e-3, atol=1e-9)
+
+
+def test_only_roles_in_use_end_a_text(tiny_spec: TrioSpec, tmp_path: Path) -> None:
+    """A drafting model, or a role that is only loaded, ended texts with its own end."""
+    other = write_tiny_model(tmp_path / "other.gguf", seed=1, eos="a")
+    roles = {**tiny_spec.roles, "base": RoleSpec(other), DRAFT: RoleSpec(other)}
+    spec = dataclasses.replace(tiny_spec, roles=roles)
+    with Trio(spec, ROLES, dataclasses.replace(QUICK, n_outputs=8)) as trio:
+        trio.require((DRAFT,))
+        (end,) = trio.tokenize("a")
+        ends = trio.alignment.ends(("large", "cpt"))
+        assert end not in ends
+        assert trio.alignment.ends(ROLES) == ends | {end}
+        assert trio.alignment.control(("large", "cpt")).sum() + 1 == (
+            trio.alignment.control(ROLES).sum()
         )
-        for control in ("fused", "large")
-    }
+        assert trio.alignment.ends() == trio.alignment.ends(ROLES)
+        plain = complete(trio, "salam", weights=Weights(0.1, 0.9), max_tokens=12)
+        drafting = Decoder(trio, Speculator(3, draft_role=DRAFT))
+        text = Text(trio.tokenize("salam"), Weights(0.1, 0.9), max_tokens=12)
+        list(drafting.stream(text))
+        assert (text.tokens, text.stop) == (plain.tokens, plain.stop)
 
 
-def test_the_control_policy_ends_what_fusion_does_not(
-    control_texts: dict[str, Text],
+def test_a_refused_role_is_not_kept(
+    tiny_spec: TrioSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert control_texts["large"].stop in ("end", "length")
-    assert len(control_texts["large"].generated) <= len(control_texts["fused"].generated)
+    """It stayed in memory, gigabytes of it."""
+    foreign = write_tiny_model(tmp_path / "foreign.gguf", merges=("a b",))
+    spec = dataclasses.replace(tiny_spec, roles={**tiny_spec.roles, "base": RoleSpec(foreign)})
+    freed = Freed(monkeypatch)
+    with Trio(spec, ("large", "cpt"), QUICK) as trio:
+        before = trio.alignment
+        with pytest.raises(AlignmentError) as refused:
+            trio.require(("base",))
+        assert freed.log == ["llama_model_free"]
+        assert (trio.roles, trio.alignment) == (("large", "cpt"), before)
+        monkeypatch.setattr(Trio, "_check_memory", no_memory)
+        spec.roles["base"] = tiny_spec.roles["base"]  # type: ignore[index]
+        with pytest.raises(TrimixError, match="memory"):
+            trio.require(("base",))
+        assert freed.log == ["llama_model_free"] * 2
+    again = pickle.loads(pickle.dumps(refused.value))
+    assert (str(again), again.exit_code) == (str(refused.value), 3)
+    with pytest.raises(ValueError, match="closed"):
+        trio.require(("base",))
+
+
+def no_memory(*_: object) -> None:
+    raise TrimixError("no memory")
+
+
+@pytest.mark.parametrize("kind", ["symbolic", "hard", "spelled"])
+def test_a_file_of_several_names_is_loaded_once(
+    kind: str, tiny_files: dict[str, Path], tmp_path: Path
+) -> None:
+    name = tmp_path / "again.gguf"
+    if kind == "symbolic":
+        name.symlink_to(tiny_files["base"])
+    elif kind == "hard":
+        name.hardlink_to(tiny_files["base"])
+    else:
+        name = tiny_files["base"].parent / ".." / tiny_files["base"].parent.name / "base.gguf"
+    spec = TrioSpec("twice", {"base": RoleSpec(tiny_files["base"]), "cpt": RoleSpec(name)})
+    with Trio(spec, ("cpt", "base"), QUICK) as trio:
+        assert trio.context("cpt").model is trio.context("base").model
 
 
 def test_a_cpt_made_by_lora_shares_the_base(demo_files: dict[str, Path], tmp_path: Path) -> None:

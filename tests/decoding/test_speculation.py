@@ -27,6 +27,7 @@ from trimix_cpp.fusion.choosers import EntChooser, PplChooser
 from trimix_cpp.fusion.observers import Observer
 from trimix_cpp.fusion.sampling import Sampler
 from trimix_cpp.fusion.weights import Weights
+from trimix_cpp.llama.context import Context
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
 
 from ..conftest import QUICK, ROLES
@@ -192,6 +193,58 @@ def test_a_lookup_agrees_with_a_plain_search(tokens: list[int], step: int) -> No
             expected = tokens[ends[-1] : ends[-1] + DEPTHS[-1]]
             break
     assert lookup.guesses == expected
+
+
+def test_a_lookup_knows_nothing_of_another_text() -> None:
+    """Of a former turn's tokens that a new one replaced, too."""
+    lookup = Lookup()
+    lookup.find(Text([1, 2, 3, 4, 5, 1, 2, 3, 9], Weights(1, 0)))
+    turn = Text([1, 2, 3, 4, 7, 7, 7, 1, 2, 3, 4, 5, 8, 1, 2], Weights(1, 0))
+    fresh = Lookup()
+    assert (lookup.find(turn), lookup.guesses) == (fresh.find(turn), fresh.guesses)
+    assert lookup.guesses[:1] == [3]
+
+
+def test_other_weights_begin_with_a_clean_sheet() -> None:
+    """What was gained with the roles before is no credit to lose with these."""
+    policy, costs = Speculator(), Costs()
+    for role in ROLES:
+        for _ in range(3):
+            costs.note(role, 1, 1.0)
+    text = Text([1], Weights(0.1, 0.9))
+    policy.plan(text, 15, costs)
+    for _ in range(9):
+        policy.note_step(2.0)
+    policy._accepted("cpt").note(0, 50)
+    policy.offset("cpt").note(np.ones(3, np.float32), np.zeros(3, np.float32))
+    policy._gained, policy._seconds = 100.0, 1000.0
+    step = policy._step
+    policy.plan(Text([1], Weights(0.2, 0.8)), 15, costs)  # the same roles, another distribution
+    assert policy._accepted("cpt") == Acceptance()
+    assert policy.offset("cpt").row is None
+    assert (policy._step, policy._gained) == (step, 100.0)
+    policy.plan(Text([1], Weights(0.3, 0.9)), 15, costs)  # base joins
+    assert (policy._step.n, policy._gained, policy._seconds) == (0, 0.0, 0.0)
+
+
+def test_caches_that_cannot_be_cut_are_not_drafted_for(
+    tiny_spec: TrioSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every round emptied them, and a step of the whole prompt passed for the cost of a round."""
+    plain = Context.remove
+
+    def like_a_recurrent_one(self: Context, sequence: int, start: int, stop: int = -1) -> bool:
+        if 0 < start <= self.last_position(sequence):
+            return False
+        return plain(self, sequence, start, stop)
+
+    with Trio(tiny_spec, ROLES, DRAFTING) as trio:
+        expected, _ = generate(trio, None, UYGHUR)
+        monkeypatch.setattr(Context, "remove", like_a_recurrent_one)
+        speculator = Speculator(3)
+        found, _ = generate(trio, speculator, UYGHUR)
+        assert speculator.rounds <= 3  # until a wrong draft has shown it
+        assert found.tokens == expected.tokens
 
 
 @given(st.floats(0, 1), st.integers(0, 15))

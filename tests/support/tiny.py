@@ -45,6 +45,7 @@ def write_tiny_model(
     merges: Sequence[str] = MERGES,
     chat_template: str | None = CHATML,
     scale: float = 0.3,
+    eos: str = SPECIAL[-1],
 ) -> Path:
     """A random F32 Qwen2 model with tied embeddings; the same seed gives the same file."""
     tokens, types, merges = tiny_vocabulary(merges)
@@ -63,7 +64,7 @@ def write_tiny_model(
     writer.add_token_list(tokens)
     writer.add_token_types(types)
     writer.add_token_merges(merges)
-    writer.add_eos_token_id(len(tokens) - 1)
+    writer.add_eos_token_id(tokens.index(eos))
     writer.add_add_bos_token(False)
     if chat_template:
         writer.add_chat_template(chat_template)

@@ -12,6 +12,7 @@ begin alike.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -54,6 +55,7 @@ class Decoder(Closing):
             trio.require((speculator.draft_role,))
         self.running: list[Text] = []
         self._waiting: deque[Text] = deque()
+        self._inbox = threading.Lock()
         self._events: list[Event] = []
         self._engine = Engine(trio)
         self._unsettled = self._is_stepping = self._closed = False
@@ -72,13 +74,15 @@ class Decoder(Closing):
             ValueError: it was submitted before, or a token is none, or the decoder is closed.
         """
         n_tokens = self.trio.n_tokens
-        if self._closed:
-            raise ValueError("the decoder is closed")
-        if text.stop or text.lanes or text in self._waiting:
-            raise ValueError("the text was submitted before")
         if not all(0 <= token < n_tokens for token in text.tokens):
             raise ValueError(f"a token is not among the {n_tokens} shared ones")
-        self._waiting.append(text)
+        with self._inbox:
+            if self._closed:
+                raise ValueError("the decoder is closed")
+            if text.submitted:
+                raise ValueError("the text was submitted before")
+            text.submitted = True
+            self._waiting.append(text)
 
     def cancel(self, text: Text) -> None:
         """End a text before the next step; from any thread, or a signal's handler.
@@ -142,7 +146,7 @@ class Decoder(Closing):
                     yield text
         finally:
             for text in own:
-                self.cancel(text)
+                self.drop(text)
 
     def stream(self, text: Text) -> Iterator[str]:
         """Step until `text` ends; its text as it becomes certain. Submits it if nobody did.
@@ -151,7 +155,7 @@ class Decoder(Closing):
             FullError: others have all the places.
             TrimixError: what ended the text.
         """
-        if not (text.stop or text.lanes or text in self._waiting):
+        if not text.submitted:
             self.submit(text)
         while True:
             yield from text.take()
@@ -190,8 +194,10 @@ class Decoder(Closing):
 
     def close(self) -> None:
         """Cancel the texts, and give back their places; harmless when done twice."""
-        self._closed = True
-        for text in (*self.running, *self._waiting):
+        with self._inbox:
+            self._closed = True
+            texts = [*self.running, *self._waiting]
+        for text in texts:
             self.cancel(text)
         self._sweep()
 
@@ -223,14 +229,19 @@ class Decoder(Closing):
         for text in self.running:
             if text.cancelled:
                 self._end(text, "cancelled")
-        for text in [text for text in self._waiting if text.cancelled]:
-            self._waiting.remove(text)
+        with self._inbox:
+            cancelled = [text for text in self._waiting if text.cancelled]
+        for text in cancelled:
             self._end(text, "cancelled")
+            self._waiting.remove(text)
 
     def _admit(self) -> None:
         """Give places to those who wait, in order, as far as there are some."""
         while self._waiting:
             text = self._waiting[0]
+            if text.stop:  # it was told already, when something came between
+                self._waiting.popleft()
+                continue
             try:
                 self.trio.require(text.roles)
                 self.trio.check_length(text.n_prompt, answer=text.max_tokens != 0)
@@ -241,7 +252,6 @@ class Decoder(Closing):
             except FullError:
                 return
             except TrimixError as error:
-                self._waiting.popleft()
                 self._fail(text, error)
 
     def _place(self, text: Text) -> None:

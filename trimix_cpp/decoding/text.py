@@ -74,6 +74,7 @@ class Text:
         stop: why it ended, None while it runs: "end" an end-of-generation token, "stop" a stop
             string, "length" `max_tokens`, "context" the context is full, "cancelled", "error".
         error: what ended it, where that was an error.
+        submitted: a decoder has it, or had it.
         cancelled: it shall end; `Decoder.cancel` sets it.
         n_prompt: length of the prompt in tokens.
         n_cached: how many of them the caches had from other texts.
@@ -100,6 +101,7 @@ class Text:
     tag: object = None
     stop: Stop | None = field(default=None, init=False)
     error: TrimixError | None = field(default=None, init=False)
+    submitted: bool = field(default=False, init=False)
     cancelled: bool = field(default=False, init=False)
     n_prompt: int = field(default=0, init=False)
     n_cached: int = field(default=0, init=False)

@@ -362,13 +362,15 @@ class Trio(Closing):
     def close(self) -> None:
         """Free the contexts, then the models; harmless when done twice."""
         self._closed = True
-        self.prefixes.clear()
-        self._pool.shutdown()
-        for closing in (*self._contexts.values(), *self._files.values()):
-            closing.close()
-        self._contexts.clear()
-        self._by_role.clear()
-        self._files.clear()
+        self.abort()
+        with self.lock:
+            self.prefixes.clear()
+            self._pool.shutdown()
+            for closing in (*self._contexts.values(), *self._files.values()):
+                closing.close()
+            self._contexts.clear()
+            self._by_role.clear()
+            self._files.clear()
 
 
 def _batch(feeds: Sequence[Feed]) -> tuple[Ids, Ids, Ids, Mask]:
