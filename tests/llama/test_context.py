@@ -242,6 +242,9 @@ def test_an_exact_model_takes_one_type_of_cache(tiny_files: dict[str, Path]) -> 
     ("options", "message"),
     [
         ({"n_seq_max": 257}, "at most 256"),
+        ({"n_ctx": 1 << 24, "n_seq_max": 256}, "more than llama.cpp counts"),
+        ({"n_threads": 100_000}, "n_threads is a whole number from 0 to 512"),
+        ({"n_threads": -1}, "n_threads"),
         ({"n_ctx": 0}, "at least 1"),
         ({"n_ctx": 1 << 30}, "KV cache"),
         ({"type_k": "q9"}, "unknown KV cache type"),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..errors import AbortedError, ContextFullError, ModelFileError, TrimixError
 from ..files import Closing
 from ..gguf import read_adapter
-from ..quant import EXACT_CACHE, check_cache_fits
+from ..quant import BOUNDS, EXACT_CACHE, check_bounds, check_cache_fits
 from .backend import (
     Batch,
     flash_type,
@@ -32,7 +32,9 @@ from .backend import (
 )
 from .model import Model
 
-MAX_SEQ = 256
+MAX_SEQ = BOUNDS["n_parallel"][1]
+# Cells of a cache, with room for llama.cpp's own sums in 32 bits.
+_MOST_CELLS = 1 << 30
 
 
 class Context(Closing):
@@ -75,6 +77,11 @@ class Context(Closing):
             raise TrimixError(f"at most {MAX_SEQ} sequences run at once, not {n_seq_max}")
         if n_ctx < 1 or n_batch < 1 or n_ubatch < 1:
             raise TrimixError("context, batch and micro-batch must be at least 1 token")
+        if n_ctx * n_seq_max > _MOST_CELLS:
+            raise TrimixError(
+                f"{n_seq_max} contexts of {n_ctx} tokens are more than llama.cpp counts"
+            )
+        check_bounds("n_threads", n_threads or 0)
         usual = EXACT_CACHE if model.exact else "f16"
         self.type_k, self.type_v = type_k or usual, type_v or usual
         if model.exact and {self.type_k, self.type_v} != {EXACT_CACHE}:

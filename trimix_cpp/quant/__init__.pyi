@@ -5,8 +5,10 @@ from .memory import cache_bytes as cache_bytes
 from .memory import check_cache_fits as check_cache_fits
 from .memory import check_fits as check_fits
 from .memory import estimate as estimate
+from .options import BOUNDS as BOUNDS
 from .options import EXACT_CACHE as EXACT_CACHE
 from .options import Options as Options
+from .options import check_bounds as check_bounds
 from .profiles import Profile as Profile
 from .profiles import RoleProfile as RoleProfile
 from .profiles import load_profile as load_profile

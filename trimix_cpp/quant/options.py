@@ -5,8 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..errors import UsageError
+
 # The one type of cache in exact mode: flash attention treats an F16 one by the size of a batch.
 EXACT_CACHE = "q8_0"
+# What llama.cpp takes without an abort: GGML_MAX_N_THREADS, LLAMA_MAX_SEQ, 32-bit counts of
+# tokens. The room below these is for its own sums.
+BOUNDS: Mapping[str, tuple[int, int]] = {
+    "n_ctx": (0, 1 << 24),
+    "n_batch": (1, 1 << 16),
+    "n_ubatch": (1, 1 << 16),
+    "n_parallel": (1, 256),
+    "n_outputs": (1, 1 << 16),
+    "n_prefill": (1, 1 << 16),
+    "n_threads": (0, 512),
+    "n_gpu_layers": (-1, 1 << 16),
+}
+
+
+def check_bounds(name: str, value: object) -> None:
+    """Raises UsageError where a number is out of its `BOUNDS`, or no whole number."""
+    least, most = BOUNDS[name]
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise UsageError(f"{name} is a whole number from {least} to {most}")
 
 
 @dataclass(frozen=True)
@@ -27,6 +48,9 @@ class Options:
         type_k, type_v: role -> KV cache type, names of `KV_TYPES`; `cache_types` has the defaults.
         exact: the size of a batch does not change the logits.
         mlock: keep the weights in RAM.
+
+    Raises:
+        UsageError: a number is out of its `BOUNDS`.
     """
 
     n_ctx: int | None = None
@@ -42,6 +66,13 @@ class Options:
     type_v: Mapping[str, str] = field(default_factory=dict)
     exact: bool = False
     mlock: bool = False
+
+    def __post_init__(self) -> None:
+        for name in BOUNDS.keys() - {"n_gpu_layers"}:
+            if (value := getattr(self, name)) is not None:
+                check_bounds(name, value)
+        for layers in self.n_gpu_layers.values():
+            check_bounds("n_gpu_layers", layers)
 
     def cache_types(
         self, role: str, otherwise: tuple[str, str] = ("f16", "f16")

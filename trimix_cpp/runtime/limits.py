@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..errors import UsageError
+from ..quant import BOUNDS
 
-# What llama.cpp takes without an abort: GGML_MAX_N_THREADS, LLAMA_MAX_SEQ, 32-bit counts of
-# tokens. The room below these is for its own sums.
 LIMITS: Mapping[str, tuple[int, int]] = {
-    "n_ctx": (0, 1 << 24),
-    "n_batch": (1, 1 << 16),
-    "n_ubatch": (1, 1 << 16),
-    "n_threads": (0, 512),
-    "n_parallel": (1, 256),
-    "n_gpu_layers": (-1, 1 << 16),
+    **BOUNDS,
     "max_tokens": (1, 1 << 24),
     "top_k": (0, 1 << 31),
     "repeat_last_n": (-1, 1 << 31),
