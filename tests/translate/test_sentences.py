@@ -10,6 +10,8 @@ from trimix_cpp.characters import starts
 from trimix_cpp.translate.placeholders import find
 from trimix_cpp.translate.sentences import Piece, join, split
 
+from ..support.growth import assert_linear
+
 UYGHUR = "ھۆججەتنى ئاچالمىدى. قايتا سىنامسىز؟ «ھەئە» نى چېكىڭ، ئاندىن كۈتۈڭ!"
 TIBETAN = "བོད་སྐད་ནི་སྐད་ཡིག་ཅིག་རེད། །ཡིག་ཆ་ཁ་འབྱེད། དེ་ནས་ཉར་ཚགས་བྱེད་རོགས།།"
 MONGOLIAN = "ᠮᠣᠩᠭᠣᠯ ᠬᠡᠯᠡ᠃ ᠨᠡᠭᠡᠭᠡᠬᠦ᠂ ᠬᠠᠳᠠᠭᠠᠯᠠᠬᠤ᠃ ᠪᠠᠷᠠ"
@@ -134,8 +136,15 @@ def test_a_size_of_tokens() -> None:
     assert [piece.text for piece in pieces] == ["a b c. d e f.", "g h i."]
 
 
-def test_a_long_text_is_cut_in_little_time() -> None:
-    text = "word " * 20_000 + "x" * 50_000
-    pieces = split(text, 200)
-    assert join(pieces) == text
-    assert max(len(piece.text) for piece in pieces) == 200
+@pytest.mark.parametrize(
+    "unit",
+    [".", "a. ", "x", "word ", "! ", ", ", "།", "། ", "་", "。", "- ", "<i>", "<b>x</b>", '"', " ",
+     "%s", "🇰", "{a}", "1. ", "\n"],
+)  # fmt: skip
+@pytest.mark.parametrize("head", ["", "x" * 400])
+def test_long_texts_are_cut_in_time_in_proportion(unit: str, head: str) -> None:
+    def work(text: str) -> None:
+        pieces = split(text + "y", 200)
+        assert join(pieces) == text + "y"
+
+    assert_linear(work, unit, 4_000, head)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-import textwrap
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 
 _BREAK = re.compile(r"(\r\n|\n|\r)")
 # Scripts that put no space between words, where joined lines get none: Thai, Lao, Burmese, Khmer,
@@ -36,36 +37,37 @@ def unwrap(lines: Sequence[str]) -> str:
 
     No space follows a tsheg or a hyphen inside a word.
     """
-    text = ""
+    parts: list[str] = []
     for line in lines:
-        part = line.strip() if text else line.rstrip()
-        if not text or not part:
-            text += part
-            continue
-        unspaced = UNSPACED.match(text[-1]) and UNSPACED.match(part[0])
-        hyphenated = text[-1] == "-" and text[-2:-1].isalpha()
-        text += part if unspaced or hyphenated or text[-1] == TSHEG else " " + part
-    return text
+        part = line.strip() if parts else line.rstrip()
+        before = parts[-1] if parts else ""
+        if before and part:
+            unspaced = UNSPACED.match(before[-1]) and UNSPACED.match(part[0])
+            hyphenated = before[-1] == "-" and before[-2:-1].isalpha()
+            parts += [] if unspaced or hyphenated or before[-1] == TSHEG else [" "]
+        parts += [part] if part else []
+    return "".join(parts)
 
 
-def rewrap(text: str, like: Sequence[str]) -> list[str]:
-    """`text` in lines no longer than the longest of `like`, indented as they are.
+def rewrap(text: str, like: Sequence[str], keep: Sequence[tuple[int, int]] = ()) -> list[str]:
+    """`text`, one line, in lines no longer than the longest of `like`, indented as they are.
 
-    Broken at spaces only. Lines of one are one line.
+    Broken at spaces only, never inside the ranges of `keep`. Lines of one are one line.
     """
-    text = one_line(text)
     if len(like) < 2:
         return [text]
     indent = like[1][: len(like[1]) - len(like[1].lstrip())]
-    return textwrap.wrap(
-        text,
-        width=max(map(len, like)),
-        subsequent_indent=indent,
-        expand_tabs=False,
-        replace_whitespace=False,
-        break_long_words=False,
-        break_on_hyphens=False,
-    ) or [text]
+    width = max(map(len, like))
+    lines, start, end = [], 0, 0
+    for place in [*_spaces(text, keep), len(text)]:
+        room = width - (len(indent) if lines else 0)
+        if place - start > room and end > start:
+            lines.append(text[start:end])
+            start = end + 1
+        end = place
+    lines.append(text[start:])
+    bare = [lines[0].rstrip(" "), *(line.strip(" ") for line in lines[1:])]
+    return [bare[0], *(indent + line for line in bare[1:] if line)]
 
 
 def rebreak(text: str, count: int, keep: Sequence[tuple[int, int]] = ()) -> list[str]:
@@ -74,21 +76,33 @@ def rebreak(text: str, count: int, keep: Sequence[tuple[int, int]] = ()) -> list
     Lines break at a space or after a tsheg, never inside the ranges of `keep` (markup), which do
     not count for the length.
     """
-
-    def shown(place: int) -> int:
-        return place - sum(min(place, end) - start for start, end in keep if start < place)
-
+    hidden = _inside(len(text), keep)
+    shown = [0, *accumulate(0 if inside else 1 for inside in hidden)]
     places = [
         i
         for i in range(1, len(text))
         if (text[i] == " " or text[i - 1] == TSHEG)
-        and not any(start < i < end for start, end in keep)
+        and not (hidden[i] and hidden[i - 1] == hidden[i])
     ]
     cuts: list[int] = []
     for k in range(1, count):
-        left = [place for place in places if not cuts or place > cuts[-1]]
+        left = places[bisect_right(places, cuts[-1]) if cuts else 0 :]
         if not left:
             break
-        cuts.append(min(left, key=lambda place: abs(shown(place) - shown(len(text)) * k / count)))
+        cuts.append(min(left, key=lambda place: abs(shown[place] - shown[-1] * k / count)))
     pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
     return [piece.strip(" ") for piece in pieces]
+
+
+def _spaces(text: str, keep: Sequence[tuple[int, int]]) -> list[int]:
+    """Where the spaces are that a line may break at."""
+    hidden = _inside(len(text), keep)
+    return [i for i, char in enumerate(text) if char == " " and not hidden[i]]
+
+
+def _inside(length: int, keep: Sequence[tuple[int, int]]) -> list[int]:
+    """For each character the range that it stands in, from 1; 0 for none."""
+    out = [0] * length
+    for number, (start, end) in enumerate(keep, 1):
+        out[start:end] = [number] * (end - start)
+    return out

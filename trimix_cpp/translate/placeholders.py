@@ -180,9 +180,18 @@ def _is_markup(tag: str, closed: frozenset[str]) -> bool:
 
 
 def unbreakable(text: str, syntax: frozenset[str] = frozenset()) -> list[tuple[int, int]]:
-    """The ranges of `text` that stay on one line and in one piece: placeholders, ICU arguments."""
+    """The ranges of `text` that stay on one line and in one piece: placeholders, ICU arguments.
+
+    In their order; none is within another.
+    """
     whole = [(item.start, item.end) for item in icu.arguments(text)]
-    return sorted([*whole, *((item.start, item.end) for item in find(text, syntax))])
+    ranges = sorted([*whole, *((item.start, item.end) for item in find(text, syntax))],
+                    key=lambda range: (range[0], -range[1]))  # fmt: skip
+    out: list[tuple[int, int]] = []
+    for start, end in ranges:
+        if not out or start >= out[-1][1]:
+            out.append((start, end))
+    return out
 
 
 def placeholders(text: str, syntax: frozenset[str] = frozenset()) -> Counter[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .lines import one_line, rewrap, split_lines, unwrap
+from .placeholders import unbreakable
 from .segments import FormatOptions, Result, Segment
 
 
@@ -37,7 +38,8 @@ class PlainText:
             if result is None or result.text == segment.text:
                 continue
             bodies = [self._lines[i][0] for i in block]
-            new = rewrap(result.text, bodies) if len(block) > 1 else [one_line(result.text)]
+            text = one_line(result.text)
+            new = rewrap(text, bodies, unbreakable(text)) if len(block) > 1 else [text]
             first_end, last_end = self._lines[block[0]][1], self._lines[block[-1]][1]
             out[block.start] = first_end.join(new) + last_end
             for i in block[1:]:

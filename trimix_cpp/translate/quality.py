@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import accumulate
 
 _TOKEN = re.compile(r"[^\s་]+")  # words; in Tibetan, syllables
 _AROUND = "\"'‘’“”«»‹›()[]{}.,;:!?…،؛؟۔།-–—"
 # A unit of 2 to 40 characters with a letter in it, several times in a row.
 _RUN = re.compile(r"(.{2,40}?)\1{3,}", re.DOTALL)
+# A loop of longer phrases is seen by how few they are; to look for any length takes n^2.
+_LONGEST_PHRASE = 40
 _SAME_LETTER = re.compile(r"([^\W\d_])\1{9,}")
 
 
@@ -36,7 +40,7 @@ def flags(source: str, translation: str, hit_limit: bool = False) -> tuple[str, 
 def repeats(text: str) -> bool:
     """`text` is caught in a loop, as generations are that do not find their end.
 
-    That is: two or more words (6 characters or more) three times in a row; a word, or anything
+    That is: 2 to 40 words (6 characters or more) three times in a row; a word, or anything
     else of 2 to 40 characters with a letter in it, four times in a row; a letter ten times; or,
     among 30 words or more, fewer than half of the groups of three words are different ones.
     Numbers count as equal, and punctuation does not count.
@@ -47,7 +51,7 @@ def repeats(text: str) -> bool:
         return True
     words = [_plain(word) for word in _TOKEN.findall(text)]
     words = [word for word in words if word]
-    return _in_a_row(words, 1, 4) or _phrase_thrice(words) or _few_phrases(words)
+    return _loops(words) or _few_phrases(words)
 
 
 def _plain(word: str) -> str:
@@ -59,20 +63,26 @@ def _has_letter(unit: str) -> bool:
     return any(char.isalpha() for char in unit)
 
 
-def _phrase_thrice(words: list[str]) -> bool:
-    return any(_in_a_row(words, length, 3) for length in range(2, len(words) // 3 + 1))
+def _loops(words: list[str]) -> bool:
+    """A word four times in a row, or a phrase three times."""
+    # Of the first i words: how many characters they have, and how many of them have a letter.
+    sizes = list(accumulate(map(len, words), initial=0))
+    lettered = list(accumulate(map(_has_letter, words), initial=0))
+    phrases = range(2, min(len(words) // 3, _LONGEST_PHRASE) + 1)
+    return any(
+        lettered[end] > lettered[end - length] and sizes[end] - sizes[end - length] >= least
+        for length, times, least in ((1, 4, 2), *((length, 3, 6) for length in phrases))
+        for end in _in_a_row(words, length, times)
+    )
 
 
-def _in_a_row(words: list[str], length: int, times: int) -> bool:
-    """Some phrase of `length` words, with letters in it, stands `times` times in a row."""
+def _in_a_row(words: list[str], length: int, times: int) -> Iterator[int]:
+    """Where phrases of `length` words end that stand so often in a row."""
     same = 0
     for i in range(len(words) - length):
         same = same + 1 if words[i] == words[i + length] else 0
         if same >= (times - 1) * length:
-            phrase = "".join(words[i - length + 1 : i + 1])
-            if _has_letter(phrase) and len(phrase) >= (2 if length == 1 else 6):
-                return True
-    return False
+            yield i + 1
 
 
 def _few_phrases(words: list[str]) -> bool:

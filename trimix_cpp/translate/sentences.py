@@ -6,16 +6,17 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from ..characters import starts
 from .lines import TSHEG, UNSPACED, split_lines
-from .placeholders import find
+from .placeholders import unbreakable
 
 _CLOSING = "\"'”’»›)\\]}」』】）〉》"
 # Sentence ends. Latin, Greek, Cyrillic, Arabic, Ethiopic and Armenian have a space after them; the
 # danda of India, the khan of Khmer and the section signs of Burmese nearly always.
-_STOP_AND_SPACE = rf"[.!?…؟۔܀-܂։।॥។៕။።፧፨᠃᠉]+[{_CLOSING}]*(?=\s)"
+# A run is looked at from its beginning only, so that a million dots are not a million runs.
+_STOPS = ".!?…؟۔܀-܂։।॥។៕။።፧፨᠃᠉"
+_STOP_AND_SPACE = rf"(?<![{_STOPS}])[{_STOPS}]+[{_CLOSING}]*(?=\s)"
 # Chinese and Japanese have none. Tibetan writes a shad, or two with a space between.
 _STOP = rf"[。！？｡]+[{_CLOSING}]*|[།-༔](?:[ \u00a0]*[།-༔])*"
 _SENTENCE = re.compile(rf"(?:{_STOP_AND_SPACE}|{_STOP})\s*")
@@ -30,6 +31,7 @@ _ABBREVIATION = re.compile(
 # What may stand before the text of a line: spaces, the dash of a speaker, list marks, notes of a
 # song, SubStation commands, line breaks of HTML, who speaks in WebVTT.
 _MARK = re.compile(r"\s*(?:(?:[-–—•*♪♫]|\d{1,3}[.)])\s+|\{\\[^{}]*\}|<br\s*/?>|<v[ .][^<>]*>)?\s*")
+_SHELLS = 8  # tags and marks around each other that are taken off
 _OPEN_TAG = re.compile(r"<([A-Za-z][\w:-]*)(?:[.\s][^<>]*)?(?<!/)>")
 
 
@@ -84,13 +86,13 @@ def join(pieces: Sequence[Piece], translations: Sequence[str] | None = None) -> 
     """
     if translations is None:
         return "".join(piece.text + piece.separator for piece in pieces)
-    out = ""
+    out: list[str] = []
     for i, (piece, translation) in enumerate(zip(pieces, translations, strict=True)):
-        out += translation + piece.separator
+        out += [translation, piece.separator]
         cut = piece.text and not piece.separator and i + 1 < len(pieces)
         if cut and _runs_on(piece.text) and translation and not _runs_on(translation):
-            out += " "
-    return out
+            out.append(" ")
+    return "".join(out)
 
 
 def _runs_on(text: str) -> bool:
@@ -102,7 +104,7 @@ def _runs_on(text: str) -> bool:
 def _shelled(line: str) -> tuple[int, int]:
     """Where the text of a line begins and ends, without what `split` leaves out."""
     start, stop = 0, len(line)
-    while True:
+    for _ in range(_SHELLS):
         stop = start + len(line[start:stop].rstrip())
         mark = _MARK.match(line, start, stop)
         if mark and mark.end() > start:
@@ -115,6 +117,7 @@ def _shelled(line: str) -> tuple[int, int]:
         if re.search(rf"</?{re.escape(tag[1])}\b", line[tag.end() : stop - len(close)]):
             return start, stop
         start, stop = tag.end(), stop - len(close)
+    return start, stop
 
 
 def _pieces(line: str, limit: int, size: Callable[[str], int]) -> list[Piece]:
@@ -124,8 +127,8 @@ def _pieces(line: str, limit: int, size: Callable[[str], int]) -> list[Piece]:
     if size(line) <= limit:
         return [Piece(line, "")]
     whole = set(starts(line))
-    for found in find(line):
-        whole.difference_update(range(found.start + 1, found.end))
+    for start, end in unbreakable(line):
+        whole.difference_update(range(start + 1, end))
     pieces = []
     for part in _packed(line, limit, size, whole, 0, _levels()):
         body = part.rstrip()
@@ -156,7 +159,11 @@ def _packed(
     if not levels:
         yield text
         return
-    places = [at for at in levels[0](text) if 0 < at < len(text) and offset + at in whole]
+    places = [
+        at
+        for at in levels[0](text)
+        if 0 < at < len(text) and offset + at in whole and not text[at].isspace()
+    ]
     begin = 0
     ends = [*places, len(text)]
     while begin < len(text):
@@ -175,10 +182,10 @@ def _longest(
 ) -> int | None:
     """The last of `ends` up to which `text` from `begin` fits; None if not even the first does."""
     best = None
-    for end in islice(ends, bisect_right(ends, begin), None):
-        if size(text[begin:end].strip()) > limit:
+    for i in range(bisect_right(ends, begin), len(ends)):
+        if size(text[begin : ends[i]].strip()) > limit:
             break
-        best = end
+        best = ends[i]
     return best
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ..errors import TrimixError
 from .lines import rebreak, split_lines, unwrap
-from .placeholders import find
+from .placeholders import unbreakable
 from .segments import FormatOptions, Result, Segment
 
 _TIME = r"(?:\d+:)?\d{1,2}:\d{1,2}[.,:]\d{1,3}"
@@ -161,6 +161,6 @@ def _broken(text: str, groups: Sequence[range]) -> list[str]:
         lines = [
             part
             for line, group in zip(lines, groups, strict=True)
-            for part in rebreak(line, len(group), [(f.start, f.end) for f in find(line)])
+            for part in rebreak(line, len(group), unbreakable(line))
         ]
     return [line for line in lines if line.strip()] or [""]
