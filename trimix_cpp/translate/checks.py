@@ -28,6 +28,11 @@ _ANSWERS = re.compile(
 # What a list of keys begins with: "a : all kinds of data".
 _KEY = re.compile(r"^[a-z0-9](?=\s+[:=]\s)")
 
+_LABEL = re.compile(r"\[([^\[\]]+)\]")
+_BRACKET = re.compile(
+    r"\\.|(?<!`)(?P<ticks>`+)(?!`).{1,500}?(?<!`)(?P=ticks)(?!`)|[\[\]]", re.DOTALL
+)
+
 
 def lost(source: str, translation: str, syntax: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """What `translation` loses or invents of `source`, each a phrase; () if nothing.
@@ -41,6 +46,8 @@ def lost(source: str, translation: str, syntax: frozenset[str] = frozenset()) ->
         want, have = Counter(pattern.findall(rest)), Counter(pattern.findall(ours))
         for word, gone, come in (("loses", want, have), ("invents", have, want)):
             reasons += [f"{word} {', '.join(gone - come)}"] if gone - come else []
+    if "markdown" in syntax:
+        reasons += _links(source, translation, syntax)
     if not icu.arguments(source):  # its cases are each language's own
         reasons += _numbers(rest, ours)
     return tuple(reasons)
@@ -54,6 +61,30 @@ def _without_placeholders(text: str, syntax: frozenset[str]) -> str:
         parts += [text[at : item.start], f"\ufffc{kept}"]
         at = item.end
     return "".join([*parts, text[at:]])
+
+
+def _links(source: str, translation: str, syntax: frozenset[str]) -> list[str]:
+    """Labels that the file defines must be there, however their links are written."""
+    want, have = _labels(source), _labels(translation)
+    known = {flag[6:].casefold() for flag in syntax if flag.startswith("label:")}
+    lost = [label for label in want - have if label in known]
+    reasons = [f"loses the link [{', '.join(lost)}]"] if lost else []
+    if _paired(source) and not _paired(translation):
+        reasons.append("has a bracket without its pair")
+    return reasons
+
+
+def _labels(text: str) -> Counter[str]:
+    return Counter(" ".join(label.split()).casefold() for label in _LABEL.findall(text))
+
+
+def _paired(text: str) -> bool:
+    depth = 0
+    for match in _BRACKET.finditer(text):
+        depth += {"[": 1, "]": -1}.get(match[0], 0)
+        if depth < 0:
+            return False
+    return depth == 0
 
 
 def _numbers(source: str, translation: str) -> list[str]:

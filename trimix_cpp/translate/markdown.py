@@ -2,8 +2,9 @@
 
 markdown-it-py (CommonMark, with tables) says which lines hold text; the text is replaced in the
 file itself, for to write Markdown from a parsed tree would give another file. Code blocks, HTML
-blocks, link definitions and front matter are no segments. Code, links and emphasis within a text
-are sent with it and must come back (`placeholders.find` with "markdown").
+blocks, link definitions and front matter are no segments, nor is what dialects add (`dialects`).
+Code, links and emphasis within a text are sent with it and must come back (`placeholders.find` with
+"markdown"), and so must the labels of links that the file defines ("label:…").
 """
 
 from __future__ import annotations
@@ -11,16 +12,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markdown_it import MarkdownIt
+from markdown_it.common.utils import normalizeReference
 from markdown_it.token import Token
 
+from .dialects import Line, common
 from .lines import one_line, rewrap, split_lines, unwrap
+from .placeholders import unbreakable
 from .segments import FormatOptions, Result, Segment
 
 SYNTAX = frozenset({"markdown"})
 
-_PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+_PARSER = MarkdownIt("commonmark").enable("table")
+_PARSER.core.ruler.enableOnly(["normalize", "block"])  # what stands within a line is not needed
+_LABEL = re.compile(r"\[([^\[\]]+)\]")
 _HARD_BREAK = re.compile(r"(?: {2,}|\\)$")
 
 
@@ -51,13 +58,15 @@ class Markdown:
     def __init__(self, text: str, name: str, options: FormatOptions) -> None:
         self._lines = split_lines(text)
         bodies = [body for body, _ in self._lines]
-        first = _after_front_matter(bodies)
-        tokens = _PARSER.parse("\n" * first + "\n".join(bodies[first:]))
-        self._blocks = _text_blocks(tokens, bodies)
-        self.segments = [
-            Segment(key, self._text(block.spans), f"{name}:{block.spans[0].line + 1}", SYNTAX)
-            for key, block in enumerate(self._blocks)
-        ]
+        lines = common(bodies)
+        known: dict[str, Any] = {}
+        tokens = _PARSER.parse("\n".join(line.parsed for line in lines), known)
+        self._blocks = _text_blocks(tokens, bodies, lines)
+        labels = frozenset(known.get("references", {}))
+        self.segments = []
+        for key, block in enumerate(self._blocks):
+            text, where = self._text(block.spans), f"{name}:{block.spans[0].line + 1}"
+            self.segments.append(Segment(key, text, where, SYNTAX | _labels(text, labels)))
 
     def _raw(self, span: _Span) -> str:
         return self._lines[span.line][0][span.start : span.end]
@@ -113,24 +122,25 @@ class Markdown:
         """The lines of a translation, with the hard breaks of the source."""
         parts = text.split("\n")
         if len(parts) != len(groups):
-            return rewrap(text, [self._raw(span) for group in groups for span in group])
+            text = one_line(text)
+            like = [self._raw(span) for group in groups for span in group]
+            return rewrap(text, like, unbreakable(text, SYNTAX))
         lines: list[str] = []
         for part, group in zip(parts, groups, strict=True):
-            lines += rewrap(part, [self._raw(span) for span in group])
+            lines += rewrap(part, [self._raw(span) for span in group], unbreakable(part, SYNTAX))
             lines[-1] += self._hard_break(group[-1]) if group is not groups[-1] else ""
         return lines
 
 
-def _after_front_matter(bodies: Sequence[str]) -> int:
-    """The first line after a block of settings between lines of `---`, which CommonMark lacks."""
-    if bodies and bodies[0].rstrip() == "---":
-        for i, body in enumerate(bodies[1:], 1):
-            if body.rstrip() in ("---", "..."):
-                return i + 1
-    return 0
+def _labels(text: str, known: frozenset[str]) -> frozenset[str]:
+    """The labels in `text` that the file defines: `[user guide]`, `[second part][cfg]`."""
+    found = {label for label in _LABEL.findall(text) if normalizeReference(label) in known}
+    return frozenset(f"label:{' '.join(label.split())}" for label in found)
 
 
-def _text_blocks(tokens: Sequence[Token], bodies: Sequence[str]) -> list[_Block]:
+def _text_blocks(
+    tokens: Sequence[Token], bodies: Sequence[str], lines: Sequence[Line]
+) -> list[_Block]:
     """Where the text of each inline token stands; one that is not found is left out."""
     blocks: list[_Block] = []
     at = (0, 0)  # line, column: how far the search has come
@@ -142,7 +152,7 @@ def _text_blocks(tokens: Sequence[Token], bodies: Sequence[str]) -> list[_Block]
             kind = "cell"
         elif before is not None and before.markup.startswith("#"):
             kind = "heading"
-        spans = _located(token, bodies, at if kind == "cell" else None)
+        spans = _located(token, bodies, lines, at if kind == "cell" else None)
         if spans:
             blocks.append(_Block(kind, spans))
             at = (spans[-1].line, spans[-1].end)
@@ -150,7 +160,7 @@ def _text_blocks(tokens: Sequence[Token], bodies: Sequence[str]) -> list[_Block]
 
 
 def _located(
-    token: Token, bodies: Sequence[str], after: tuple[int, int] | None
+    token: Token, bodies: Sequence[str], lines: Sequence[Line], after: tuple[int, int] | None
 ) -> list[_Span] | None:
     """The lines of a token's content in the file: at the end of theirs; a cell, `after` another."""
     assert token.map is not None
@@ -159,7 +169,7 @@ def _located(
         line = token.map[0] + i
         if line >= len(bodies):
             return None
-        body = bodies[line]
+        body = bodies[line][: lines[line].end]
         if after is not None:
             start = body.find(content, after[1] if after[0] == line else 0)
         else:

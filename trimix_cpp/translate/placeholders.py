@@ -21,8 +21,8 @@ from . import icu
 _MARKDOWN = r"""
         (?<!`)(?P<ticks>`+)(?!`).{1,500}?(?<!`)(?P=ticks)(?!`)      # code
         | \]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)?(?:\s+(?:"[^"]{0,500}"|'[^']{0,500}'))?\)
-        | \]\[[^\[\]]*\] | !\[
-        | \[\^[^\[\]\s]+\]:? | \[\[[^\[\]]+\]\] | ^\[[ xX]\]\ | ^\[![A-Za-z]+\]
+        | \]\[[^\[\]]+\] | !?\[\[[^\[\]]+\]\] | !\[
+        | \[\^[^\[\]\s]+\]:? | ^\[[ xX]\]\ | ^\[![A-Za-z]+\]
         | \{[:\#.][^{}\n]*\}
         | \$\$.{1,500}?\$\$ | (?<![\w$\\])\$(?=[^\s$])[^$\n]{0,200}[^\s$\\]\$(?![\w$])
         | \{\{[<%].{0,500}?[%>]\}\}
@@ -135,10 +135,20 @@ def find(text: str, syntax: frozenset[str] = frozenset()) -> list[Found]:
 
     `syntax` holds gettext's format flags (`Segment.syntax`): "c-format" also finds "% d", and
     with "no-c-format" and its like a percent sign or brace is text. "markdown" adds its markup.
-    The parts of an ICU argument that are no text are of the kind "icu".
+    The parts of an ICU argument that are no text are of the kind "icu". Labels that the file
+    defines ("label:…") are no placeholders: another text may lead to them.
     """
     off = set(chain.from_iterable(_OFF[flag] for flag in syntax if flag in _OFF))
-    return [item for item in scan(text, syntax) if item.kind[0] != "_" and item.kind not in off]
+    labels = {flag[6:].casefold() for flag in syntax if flag.startswith("label:")}
+    return [
+        item
+        for item in scan(text, syntax)
+        if item.kind[0] != "_" and item.kind not in off and not _leads_to(item, labels)
+    ]
+
+
+def _leads_to(item: Found, labels: set[str]) -> bool:
+    return item.token.startswith("][") and " ".join(item.token[2:-1].split()).casefold() in labels
 
 
 def scan(text: str, syntax: frozenset[str]) -> Iterator[Found]:
