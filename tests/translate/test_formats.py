@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 
 import pysubs2
@@ -250,6 +251,74 @@ def test_tsv_has_no_quoting() -> None:
     assert translated(document, lambda _: "x\ty\n") == "a\tx y \tb\n\nc\tx y \td"
 
 
+@given(
+    st.lists(st.lists(cells, min_size=3, max_size=3), min_size=1, max_size=5),
+    st.sampled_from(["\n", "\r\n"]),
+)
+def test_tsv_of_a_spreadsheet_is_read_as_it_was_written(rows: list[list[str]], end: str) -> None:
+    file = io.StringIO()
+    rows = [["id", "en", "note"], *rows, ["1", 'Say "x"', ""]]  # unmistakable
+    csv.writer(file, dialect="excel-tab", lineterminator=end).writerows(rows)
+    text = file.getvalue()
+    document = opened(text, "tsv", column="en", into="en")
+    assert document.render({}) == text.encode()
+    expected = [row[1].replace("\r\n", "\n") for row in rows[1:] if row[1].strip()]
+    assert [s.text for s in document.segments] == expected
+    changed = translated(document, lambda text: text + '\t"x"')
+    again = list(csv.reader(io.StringIO(changed, newline=""), dialect="excel-tab"))
+    for before, after in zip(rows[1:], again[1:], strict=True):
+        assert (after[0], after[2]) == (before[0], before[2])
+        assert not before[1].strip() or after[1].endswith('\t"x"')
+
+
+MARKED = st.sampled_from(['"Open', "a", 'it "x"', '"b"', "", 'Close"'])
+
+
+@given(st.lists(st.lists(MARKED, min_size=2, max_size=2), min_size=1))
+def test_tsv_without_quoting_stays_without(rows: list[list[str]]) -> None:
+    text = "".join("\t".join(row) + "\n" for row in rows)
+    document = opened(text, "tsv", column="1", into="1")
+    assert [s.text for s in document.segments] == [row[0] for row in rows if row[0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "texts"),
+    [
+        ('id\ten\n1\t"Open\nit"\n2\tClose\n', ["Open\nit", "Close"]),
+        ('id\ten\n1\t"a\tb"\n2\tClose\n', ["a\tb", "Close"]),
+        ('id\ten\n1\t"Open"\n2\tClose\n', ['"Open"', "Close"]),
+    ],
+)
+def test_what_needs_quotes_tells_that_there_are(text: str, texts: list[str]) -> None:
+    assert [s.text for s in opened(text, "tsv", column="en").segments] == texts
+
+
+def test_a_mark_that_nothing_closes_is_told_where_rows_are_short() -> None:
+    with pytest.raises(TrimixError, match="line 2: a quotation mark opens a cell"):
+        opened('id\ten\tnote\n1\t"Open the file\nand read it\tmenu\n2\tb\tc\n', "tsv", column="en")
+
+
+@pytest.mark.parametrize("format", ["csv", "tsv"])
+@pytest.mark.parametrize("declared", ["sep=;", "SEP=;", '"sep=;"', "sep=|", "sep=\t", "sep=,"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_declared_separator_is_kept_and_no_header(format: str, declared: str, end: str) -> None:
+    sign = declared.strip('"')[-1]
+    rows = [["key", "en"], ["1", "Open"], ["2", "Close"]]
+    text = declared + end + "".join(sign.join(row) + end for row in rows)
+    document = opened(text, format, column="en")
+    assert [s.text for s in document.segments] == ["Open", "Close"]
+    assert [s.where for s in document.segments] == [f"a.{format}:3", f"a.{format}:4"]
+    assert document.render({}) == text.encode()
+    got = translated(document, str.upper)
+    assert got.split(end)[:3] == [declared, sign.join(["key", "en", "translation"]),
+                                  sign.join(["1", "Open", "OPEN"])]  # fmt: skip
+
+
+def test_the_separator_is_told_from_the_first_row_with_its_line_breaks() -> None:
+    document = opened('"a,\nb";en\n1;Open\n', "csv", column="en")
+    assert [s.text for s in document.segments] == ["Open"]
+
+
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
@@ -438,15 +507,110 @@ def test_what_is_no_cue_stays_in_vtt() -> None:
 @pytest.mark.parametrize(
     ("format", "text", "message"),
     [
-        ("srt", "1\n00:00:0l,000 --> 00:00:02,000\nx\n", "line 2: no times of SRT"),
+        ("srt", "1\n00:00:0l,000 --> 00:00:02,000\nx\n", "line 2: looks like times"),
         ("srt", "Hello\n", "line 1: not SRT"),
-        ("vtt", "WEBVTT\n\n00:0x --> 00:02.000\nx\n", "line 3: no times of WebVTT"),
+        ("vtt", "WEBVTT\n\n00:0x --> 00:02.000\nx\n", "line 3: looks like times"),
         ("vtt", "1\n00:00:01,000 --> 00:00:02,000\nx\n", "line 1: not WebVTT"),
     ],
 )
 def test_broken_subtitles_name_their_line(format: str, text: str, message: str) -> None:
     with pytest.raises(TrimixError, match=message):
         opened(text, format)
+
+
+# Spellings that programs write and players read; each stays as it is.
+TIMES = [
+    "00:00:04,000 --> 00:00:06,000",
+    "00:00:04,000-->00:00:06,000",
+    "00:00:04.000 --> 00:00:06.000",
+    "0:0:4,0 --> 0:0:6,5",
+    "00:00:04 --> 00:00:06",
+    "00:04,000 --> 00:06,000",
+    "00:04 --> 00:06",
+    "00:00:04:00 --> 00:00:06:12",
+    "00:00:04;00 --> 00:00:06;12",
+    "100:00:04,000 --> 100:00:06,000",
+    "-00:00:04,000 --> 00:00:06,000",
+    "00:00:04,000000 --> 00:00:06,000000",
+    "  00:00:04,000  -->  00:00:06,000  ",
+    "00:00:04,000\t-->\t00:00:06,000",
+    "00:00:04,000 ---> 00:00:06,000",
+    "00:00:04,000 --> 00:00:06,000 X1:1 X2:2 Y1:3 Y2:4",
+    "00:00:04,000 --> 00:00:06,000 align:start position:0%",
+    "٠٠:٠٠:٠٤,٠٠٠ --> ٠٠:٠٠:٠٦,٠٠٠",
+]
+# What other programs made of times; each is told with its line.
+DAMAGED = [
+    "00:00:04,000 -> 00:00:06,000",
+    "00:00:04,000 –> 00:00:06,000",
+    "00:00:04,000 —> 00:00:06,000",
+    "00:00:04,000 -- > 00:00:06,000",
+    "00:00:04,000 - -> 00:00:06,000",
+    "00:00:04,000 => 00:00:06,000",
+    "00:00:04,000 → 00:00:06,000",
+    "00:00:04,000 --&gt; 00:00:06,000",
+    "00:00:04,000 --> ",
+    "00:00:04,000 -->",
+    "--> 00:00:06,000",
+    "00: 00: 04, 000 --> 00: 00: 06, 000",
+    "00：00：04，000 --> 00：00：06，000",
+    "00.00.04,000 --> 00.00.06,000",
+    "00:00:04,000 00:00:06,000",
+    "00:00:04.000,00:00:06.000",
+    "00:00:04,000 - 00:00:06,000",
+    "00:00:04,000 –– 00:00:06,000",
+    "00:00:04,000 > 00:00:06,000",
+    "00:00:04,000 --> 00:00:06,000 Hello",
+    "00:00:0l,000 --> 00:00:06,000",
+    "OO:00:04,000 --> 00:00:06,000",
+]
+# Text that only has times in it.
+SPOKEN = [
+    "At 10:00 - 11:30 we meet.",
+    "10:00",
+    "It is 10:00:30 now",
+    "a -> b",
+    "5:3 > 4:2 now",
+    "> 7",
+]
+
+
+@pytest.mark.parametrize("times", TIMES)
+def test_times_as_files_have_them_stay(times: str) -> None:
+    text = f"1\n00:00:01,000 --> 00:00:03,000\nOpen\n\n2\n{times}\nClose\n"
+    document = opened(text, "srt")
+    assert [s.text for s in document.segments] == ["Open", "Close"]
+    assert translated(document, str.upper) == text.replace("Open", "OPEN").replace("Close", "CLOSE")
+
+
+@pytest.mark.parametrize("times", DAMAGED)
+@pytest.mark.parametrize("number", ["2\n", ""])
+def test_damaged_times_are_told_with_their_line(times: str, number: str) -> None:
+    text = f"1\n00:00:01,000 --> 00:00:03,000\nOpen\n\n{number}{times}\nClose\n"
+    if not number and re.search("[lO]", times):
+        return  # such a letter makes a text of it, unless a number says what it is
+    with pytest.raises(TrimixError, match=rf"line {5 + bool(number)}: looks like times"):
+        opened(text, "srt")
+    if "Hello" not in times:  # WebVTT has settings there
+        with pytest.raises(TrimixError, match="looks like times"):
+            opened(f"WEBVTT\n\n00:01.000 --> 00:03.000\nOpen\n\n{times}\nClose\n", "vtt")
+
+
+@pytest.mark.parametrize("format", ["srt", "vtt"])
+@pytest.mark.parametrize("line", SPOKEN)
+def test_times_in_a_text_are_text(format: str, line: str) -> None:
+    head = "WEBVTT\n\n" if format == "vtt" else "1\n"
+    document = opened(f"{head}00:00:01.000 --> 00:00:03.000\n{line}\n", format)
+    assert [s.text for s in document.segments] == [line]
+
+
+@pytest.mark.parametrize("format", ["srt", "vtt"])
+@pytest.mark.parametrize("line", [*TIMES, *DAMAGED[:-2]])
+def test_a_translation_that_looks_like_times_makes_no_cue(format: str, line: str) -> None:
+    source = SRT if format == "srt" else VTT
+    got = translated(opened(source, format), lambda _: line)
+    again = opened(got, format)
+    assert len(again.segments) == len(opened(source, format).segments)
 
 
 @given(

@@ -22,7 +22,7 @@ _FORMATS: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "po": ((".po", ".pot"), frozenset({"fuzzy"})),
     "srt": ((".srt",), frozenset()),
     "vtt": ((".vtt",), frozenset()),
-    "markdown": ((".md", ".markdown"), frozenset()),
+    "markdown": ((".md", ".markdown", ".mdx"), frozenset()),
 }
 FORMATS = tuple(_FORMATS)
 _UTF16_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -142,9 +142,9 @@ def _opener(format: str) -> _Opener:
 
         return PlainText
     if format in ("tsv", "csv"):
-        from .tables import CsvTable, TsvTable
+        from .tables import CsvTable, open_tsv
 
-        return TsvTable if format == "tsv" else CsvTable
+        return open_tsv if format == "tsv" else CsvTable
     if format == "jsonl":
         from .jsonl import JsonLines
 

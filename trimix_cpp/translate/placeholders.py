@@ -183,7 +183,7 @@ def scan(text: str, syntax: frozenset[str]) -> Iterator[Found]:
 
 def _is_markup(tag: str, closed: frozenset[str]) -> bool:
     bare = _BARE_TAG.fullmatch(tag)
-    if bare is None or tag.startswith("</"):
+    if bare is None or tag.startswith("</") or re.match(r"<\d+:", tag):
         return True
     name = re.split(r"[.:]", bare[1])[0]
     return _ELEMENT.fullmatch(name) is not None or bare[1] in closed

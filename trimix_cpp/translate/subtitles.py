@@ -16,8 +16,18 @@ from .lines import rebreak, split_lines, unwrap
 from .placeholders import unbreakable
 from .segments import FormatOptions, Result, Segment
 
-_TIME = r"(?:\d+:)?\d{1,2}:\d{1,2}[.,:]\d{1,3}"
-_TIMING = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?")
+# Times as files have them, in the digits of any script; they are kept as they are.
+_TIME = r"-?(?:\d{1,4}:)?\d{1,4}:\d{1,2}(?:[.,:;]\d{1,6})?"
+_TIMES = rf"\s*{_TIME}\s*--+>\s*{_TIME}"
+_TIMING = re.compile(rf"{_TIMES}(?:\s+[\w-]+:\S+)*\s*")  # with coordinates, or settings
+# What looks like times and is none that can be told for sure: other arrows, separators, spaces.
+_LIKE = r"-?\d{1,4}(?:\s*[:：.;]\s*\d{1,2}){1,2}(?:\s*[.,:;，]\s*\d{1,6})?"
+_LIKE_WHOLE = r"-?\d{1,4}(?:\s*[:：]\s*\d{1,2}){2}(?:\s*[.,:;，]\s*\d{1,6})?"
+_ARROW = r"(?:[-–—−=~](?:\s?[-–—−=~])*\s*(?:>|&gt;|＞|›|»)|[→⇒➔➜➡⟶])"
+_LOOKS = re.compile(
+    rf"\s*(?:{_LIKE}\s*{_ARROW}\s*(?:{_LIKE}.*)?|{_ARROW}\s*{_LIKE}.*"
+    rf"|{_LIKE_WHOLE}[\s,;|/>–—-]+{_LIKE_WHOLE}(?:\s.*)?|{_TIMES}.*)"
+)
 _TAG = r"(?:<[^<>]*>|\{\\[^{}]*\})*"
 # A line after which a new one begins something new: a sentence, another speaker, a song.
 _ENDS = re.compile(rf"[.!?…؟۔܀-܂։।॥។።᠃。！？།-༔♪♫:\])][\"'”’»›)\]」』]*{_TAG}\s*$")
@@ -87,10 +97,11 @@ class SubRip(_Subtitles):
     def _check(self, bodies: Sequence[str]) -> None:
         for i, body in enumerate(bodies):
             numbered = i > 0 and bodies[i - 1].strip().isdecimal()
-            if "-->" in body and numbered and not _TIMING.fullmatch(body):
+            meant = "-->" in body and numbered
+            if (meant or _LOOKS.fullmatch(body)) and not _TIMING.fullmatch(body):
                 raise TrimixError(
-                    f"{self._name}: line {i + 1}: no times of SRT; "
-                    f"they look like 00:01:02,000 --> 00:01:04,500"
+                    f"{self._name}: line {i + 1}: looks like times, but SRT's "
+                    f"look like 00:01:02,000 --> 00:01:04,500"
                 )
         if any(body.strip() for body in bodies) and not any(map(_TIMING.fullmatch, bodies)):
             raise TrimixError(f"{self._name}: line 1: not SRT: no line has times")
@@ -105,7 +116,7 @@ class SubRip(_Subtitles):
         ]
 
     def _safe(self, line: str) -> str:
-        return line.replace("-->", "->") if _TIMING.fullmatch(line) else line
+        return f"… {line}" if _LOOKS.fullmatch(line) else line
 
 
 class WebVtt(_Subtitles):
@@ -114,11 +125,14 @@ class WebVtt(_Subtitles):
     def _check(self, bodies: Sequence[str]) -> None:
         if not bodies or not re.fullmatch(r"WEBVTT(?:[ \t].*)?", bodies[0]):
             raise TrimixError(f"{self._name}: line 1: not WebVTT: it begins with WEBVTT")
+        note = False
         for i, body in enumerate(bodies):
-            if "-->" in body and not _TIMING.fullmatch(body):
+            note = bool(body.strip()) and (note or re.match(r"(?:NOTE|STYLE)\b", body) is not None)
+            looks = "-->" in body or (not note and _LOOKS.fullmatch(body))
+            if looks and not _TIMING.fullmatch(body):
                 raise TrimixError(
-                    f"{self._name}: line {i + 1}: no times of WebVTT; "
-                    f"they look like 00:01:02.000 --> 00:01:04.500"
+                    f"{self._name}: line {i + 1}: looks like times, but WebVTT's "
+                    f"look like 00:01:02.000 --> 00:01:04.500"
                 )
 
     def _texts(self, bodies: Sequence[str]) -> list[tuple[int, int]]:
@@ -132,7 +146,8 @@ class WebVtt(_Subtitles):
         return texts
 
     def _safe(self, line: str) -> str:
-        return line.replace("-->", "--&gt;")
+        line = line.replace("-->", "--&gt;")
+        return f"… {line}" if _LOOKS.fullmatch(line) else line
 
 
 def _without_blank_end(bodies: Sequence[str], start: int, stop: int) -> int:

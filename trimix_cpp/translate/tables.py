@@ -16,6 +16,7 @@ from .lines import one_line, split_lines
 from .segments import FormatOptions, Result, Segment
 
 NEW_COLUMN = "translation"
+_HEADER = 1 << 16  # characters in which the first row ends
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,15 @@ class _Table:
     every row gets at its end.
     """
 
+    delimiter = "\t"
+
     def __init__(self, text: str, name: str, options: FormatOptions) -> None:
-        self._rows = self._parse(text, name)
+        # Excel reads and writes which separator follows, before the header.
+        declared = re.match(r'"?sep=([^"\r\n])"?[ \t]*(?:\r\n|\n|\r)', text, re.IGNORECASE)
+        self._head = declared[0] if declared else ""
+        body = text[len(self._head) :]
+        self.delimiter = declared[1] if declared else self._delimiter(body)
+        self._rows = self._parse(body, name, 2 if declared else 1)
         self._name = name
         rows = [row for row in self._rows if not row.blank]
         self.segments: list[Segment] = []
@@ -90,8 +98,8 @@ class _Table:
         sent = {segment.key: segment.text for segment in self.segments}
         results = {key: result for key, result in results.items() if key in sent}
         if not results:
-            return "".join(self._join(row) for row in self._rows)
-        return "".join(
+            return self._head + "".join(self._join(row) for row in self._rows)
+        return self._head + "".join(
             self._join(self._filled(row, sent.get(key), results.get(key)))
             for key, row in enumerate(self._rows)
         )
@@ -110,9 +118,11 @@ class _Table:
         return _Row(cells, row.end, row.line)
 
     # What differs between the two.
-    delimiter = "\t"
 
-    def _parse(self, text: str, name: str) -> list[_Row]:
+    def _delimiter(self, text: str) -> str:
+        raise NotImplementedError
+
+    def _parse(self, text: str, name: str, line: int) -> list[_Row]:
         raise NotImplementedError
 
     def _value(self, cell: str) -> str:
@@ -125,15 +135,59 @@ class _Table:
         return self.delimiter.join(row.cells) + row.end
 
 
+def open_tsv(text: str, name: str, options: FormatOptions) -> _Table:
+    """Tab-separated values: with quoted cells if a spreadsheet wrote them, else without quoting.
+
+    Raises:
+        TrimixError: it cannot be told which.
+    """
+    return (_QuotedTsv if _is_quoted(text, name) else TsvTable)(text, name, options)
+
+
+def _is_quoted(text: str, name: str) -> bool:
+    """Whether quotation marks stand around cells, as Excel writes those that need it.
+
+    A file whose rows have equal lengths without quoting is taken to have none, unless marks are
+    doubled in quotes; one whose rows have equal lengths only with quoting has it.
+    """
+    plain = [body.split("\t") for body, _ in split_lines(text) if body.strip()]
+    if not any(cell.startswith('"') for row in plain for cell in row):
+        return False
+    try:
+        quoted = [row.cells for row in _csv_rows(text, "\t", name, 1) if not row.blank]
+    except TrimixError:
+        quoted = []
+    cells = [cell for row in quoted for cell in row if cell.startswith('"')]
+    sound = bool(quoted) and all(re.fullmatch(r'"(?:[^"]|"")*"', cell) for cell in cells)
+    if sound and any('""' in cell[1:-1] for cell in cells):
+        return True
+    if len(set(map(len, plain))) == 1:
+        return False
+    if sound and len(set(map(len, quoted))) == 1:
+        return True
+    for number, (body, _) in enumerate(split_lines(text), 1):
+        row = body.split("\t")
+        if len(row) < len(plain[0]) and row[-1].startswith('"') and row[-1].count('"') == 1:
+            raise TrimixError(
+                f"{name}: line {number}: a quotation mark opens a cell, and where it ends cannot "
+                f"be told; save the table as CSV"
+            )
+    return False
+
+
 class TsvTable(_Table):
     """Tab-separated values as IANA registers them: no quoting, quotation marks are characters.
 
     A tab or line break in a translation, which no cell can hold, becomes a space.
     """
 
-    def _parse(self, text: str, name: str) -> list[_Row]:
+    def _delimiter(self, text: str) -> str:
+        return "\t"
+
+    def _parse(self, text: str, name: str, line: int) -> list[_Row]:
         return [
-            _Row(body.split("\t"), end, i) for i, (body, end) in enumerate(split_lines(text), 1)
+            _Row(body.split(self.delimiter), end, i)
+            for i, (body, end) in enumerate(split_lines(text), line)
         ]
 
     def _value(self, cell: str) -> str:
@@ -150,10 +204,13 @@ class CsvTable(_Table):
     cells are quoted where they must be, or where the text's cell is.
     """
 
-    def _parse(self, text: str, name: str) -> list[_Row]:
-        first = Counter(re.sub(r'"[^"]*"', "", next(iter(split_lines(text)), ("", ""))[0]))
-        self.delimiter = max(",;\t", key=lambda char: first[char])
-        return list(_csv_rows(text, self.delimiter, name))
+    def _delimiter(self, text: str) -> str:
+        bare = re.sub(r'"[^"]*"', "", text)
+        first = Counter(next(iter(split_lines(bare[:_HEADER])), ("", ""))[0])
+        return max(",;\t", key=lambda char: first[char])
+
+    def _parse(self, text: str, name: str, line: int) -> list[_Row]:
+        return list(_csv_rows(text, self.delimiter, name, line))
 
     def _value(self, cell: str) -> str:
         if not cell.startswith('"'):
@@ -170,12 +227,19 @@ class CsvTable(_Table):
         return value
 
 
-def _csv_rows(text: str, delimiter: str, name: str) -> list[_Row]:
+class _QuotedTsv(CsvTable):
+    """Tab-separated values with cells in quotation marks, as spreadsheets write them."""
+
+    def _delimiter(self, text: str) -> str:
+        return "\t"
+
+
+def _csv_rows(text: str, delimiter: str, name: str, line: int) -> list[_Row]:
     """The rows of CSV text. A quotation mark inside an unquoted cell is a character."""
     stop = re.escape(delimiter) + r"\r\n"
     cell = re.compile(rf'"[^"]*(?:""[^"]*)*"[^{stop}]*|(?!")[^{stop}]*')
     rows: list[_Row] = []
-    at, line = 0, 1
+    at = 0
     while at < len(text):
         cells, start = [], at
         while True:
