@@ -58,7 +58,8 @@ def rewrap(text: str, like: Sequence[str], keep: Sequence[tuple[int, int]] = ())
         return [text]
     indent = like[1][: len(like[1]) - len(like[1].lstrip())]
     width = max(map(len, like))
-    lines, start, end = [], 0, 0
+    lines: list[str] = []
+    start = end = 0
     for place in [*_spaces(text, keep), len(text)]:
         room = width - (len(indent) if lines else 0)
         if place - start > room and end > start:
