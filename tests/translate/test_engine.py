@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimix_cpp.decoding.trio import Options, Trio
+from trimix_cpp.errors import TrimixError
 from trimix_cpp.fusion.sampling import Sampler
 from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.llama.backend import supports_gpu
@@ -90,6 +91,13 @@ def test_exemplars_are_dropped_from_the_front_then_the_text_is_refused(demo_spec
     assert found[long].shots == 1
     assert found[endless].text is None
     assert "too long" in found[endless].reasons[0]
+
+
+@pytest.mark.parametrize("n_ctx", [1, 8, 16, 32])
+def test_a_context_that_holds_no_prompt_is_told(demo_spec: TrioSpec, n_ctx: int) -> None:
+    words = rf"-c {n_ctx} has no room for a text.* give \d+"
+    with Trio(demo_spec, ROLES, options(2, n_ctx)) as trio, pytest.raises(TrimixError, match=words):
+        Translator(trio, dataclasses.replace(TASK, shots=SHOTS))
 
 
 def test_an_answer_at_its_limit_is_flagged(demo_spec: TrioSpec) -> None:
@@ -181,8 +189,6 @@ def test_shots_are_pairs() -> None:
     [("a\tb\nc", "line 2"), ("a\tb\tc", "3 columns"), ("a\t", "empty"), ("", "no")],
 )
 def test_shots_that_are_no_pairs_name_the_line(text: str, words: str) -> None:
-    from trimix_cpp.errors import TrimixError
-
     with pytest.raises(TrimixError, match=words):
         read_shots(text, "f")
 

@@ -144,6 +144,29 @@ def test_what_is_not_utf_8_is_refused_with_its_line(data: bytes, line: int) -> N
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "source", "page"),
+    [
+        ("café", "eng", "WINDOWS-1252"),
+        ("файл", "rus", "WINDOWS-1251"),
+        ("файл", "tat", "WINDOWS-1251"),
+        ("қазақ", "kaz", "PT154"),
+        ("ملف", "arb", "WINDOWS-1256"),
+        ("dosyayı", "tur", "WINDOWS-1254"),
+        ("打开文件", "zho", "GB18030"),
+        ("ファイル", "jpn", "SHIFT_JIS"),
+        ("파일", "kor", "CP949"),
+        ("แฟ้ม", "tha", "CP874"),
+    ],
+)
+def test_the_code_page_that_is_named_is_the_language_s(text: str, source: str, page: str) -> None:
+    with pytest.raises(TrimixError, match=f"line 1: .*iconv -f {page} -t UTF-8"):
+        decode(text.encode(page), "x", source)
+    # A script without code pages, and bytes that are in none.
+    with pytest.raises(TrimixError, match=r"; save it as UTF-8$"):
+        decode(b"\xff\xfc", "x", "bod")
+
+
 def test_formats_go_by_extension() -> None:
     assert {format_of(name) for name in NAMES.values()} == set(FORMATS)
     assert format_of("-") == "text"

@@ -260,7 +260,11 @@ def _format_options(flags: dict[str, Any]) -> FormatOptions:
     from ..translate import FormatOptions
 
     names = ("paragraphs", "column", "into", "header", "field", "fuzzy")
-    return FormatOptions(**{name: flags[name] for name in names}, target=language(flags["to"]).code)
+    return FormatOptions(
+        **{name: flags[name] for name in names},
+        target=language(flags["to"]).code,
+        source=language(flags["from_"]).code,
+    )
 
 
 def _settings(decoding: DecodingFlags, flags: dict[str, Any]) -> tuple[Settings, Task]:

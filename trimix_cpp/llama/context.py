@@ -134,7 +134,8 @@ class Context(Closing):
         extra = int(self._companion)
         params = lib.llama_context_default_params()
         params.n_ctx = self.n_ctx * self.n_seq_max + extra
-        params.n_batch = min(n_batch, self.n_ctx) + extra
+        # A step has a token of each sequence; llama.cpp aborts where a batch cannot hold them.
+        params.n_batch = max(min(n_batch, self.n_ctx), self.n_seq_max) + extra
         # A micro-batch must not cut the companion off.
         params.n_ubatch = params.n_batch if extra else min(n_ubatch, params.n_batch)
         params.n_seq_max = self.n_seq_max + extra

@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import PurePath
 
 from ..errors import TrimixError, UsageError
+from ..prompts import language
 from .segments import Body, FormatOptions, Result, Segment
 
 _Opener = Callable[[str, str, FormatOptions], Body]
@@ -25,6 +26,13 @@ _FORMATS: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "markdown": ((".md", ".markdown", ".mdx"), frozenset()),
 }
 FORMATS = tuple(_FORMATS)
+# Code pages that files are in which are not UTF-8, by script; by language where its own differs.
+_CODE_PAGES = {
+    "Latn": "WINDOWS-1252", "Cyrl": "WINDOWS-1251", "Arab": "WINDOWS-1256", "Hebr": "WINDOWS-1255",
+    "Thai": "CP874", "Hans": "GB18030", "Hant": "BIG5", "Jpan": "SHIFT_JIS", "Kore": "CP949",
+    "tur": "WINDOWS-1254", "aze": "WINDOWS-1254", "est": "WINDOWS-1257", "vie": "WINDOWS-1258",
+    "kaz": "PT154",
+}  # fmt: skip
 _UTF16_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -72,7 +80,7 @@ def open_document(
     if chosen not in _FORMATS:
         raise UsageError(f"unknown format {chosen!r}; known are {', '.join(FORMATS)}")
     _refuse_unknown(options, chosen)
-    text, bom = decode(data, name)
+    text, bom = decode(data, name, options.source)
     return Document(chosen, _opener(chosen)(text, name, options), bom)
 
 
@@ -95,14 +103,19 @@ def format_of(name: str) -> str:
     )
 
 
-def decode(data: bytes, name: str) -> tuple[str, bool]:
+def decode(data: bytes, name: str, source: str | None = None) -> tuple[str, bool]:
     """The text of `data`, UTF-8, and whether a byte order mark stood before it.
 
+    `source`, the code of its language, tells which code page it may be in.
+
     Raises:
-        TrimixError: it is not UTF-8 text; the line says where.
+        TrimixError: it is not UTF-8 text; the line says where, and what to do.
     """
     if data.startswith(_UTF16_32):
-        raise TrimixError(f"{name}: line 1: the file is UTF-16 or UTF-32; save it as UTF-8")
+        wide = "UTF-32" if data.startswith(_UTF16_32[:2]) else "UTF-16"
+        raise TrimixError(
+            f"{name}: line 1: the file is {wide}; save it as UTF-8: iconv -f {wide} -t UTF-8"
+        )
     zero = data.find(b"\0")
     if zero >= 0:
         raise TrimixError(
@@ -116,8 +129,20 @@ def decode(data: bytes, name: str) -> tuple[str, bool]:
         at = error.start + (len(codecs.BOM_UTF8) if bom else 0)
         raise TrimixError(
             f"{name}: line {_line(data, at)}: the byte 0x{data[at]:02X} is no UTF-8; "
-            f"convert the file, e.g. iconv -f WINDOWS-1252 -t UTF-8"
+            f"{_advice(data, source)}"
         ) from None
+
+
+def _advice(data: bytes, source: str | None) -> str:
+    """How to convert a file: from the code page of its language, if it can be in that."""
+    known = language(source) if source else None
+    script = known.scripts[0] if known else "Latn"
+    page = _CODE_PAGES.get(known.code if known else "", _CODE_PAGES.get(script, ""))
+    try:
+        data.decode(page)
+    except (LookupError, UnicodeDecodeError):
+        return "save it as UTF-8"
+    return f"convert the file, e.g. iconv -f {page} -t UTF-8"
 
 
 def _line(data: bytes, at: int) -> int:
@@ -125,7 +150,7 @@ def _line(data: bytes, at: int) -> int:
 
 
 def _refuse_unknown(options: FormatOptions, format: str) -> None:
-    known = _FORMATS[format][1] | {"target"}
+    known = _FORMATS[format][1] | {"target", "source"}
     default = FormatOptions()
     for field in fields(options):
         value = getattr(options, field.name)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..decoding import Decoder, Text, Trio
+from ..errors import TrimixError
 from ..files import Closing
 from .quality import flags
 from .task import Task
@@ -41,6 +42,9 @@ class Translator(Closing):
         trio: with the roles of the task's weights, or of its chooser.
         task: what is asked of it.
         speculator: drafts tokens ahead while a single unit is in flight; None does not.
+
+    Raises:
+        TrimixError: the context has no room for any prompt.
     """
 
     def __init__(self, trio: Trio, task: Task, speculator: Speculator | None = None) -> None:
@@ -49,6 +53,12 @@ class Translator(Closing):
         self._again: deque[_Attempt] = deque()
         self._running: dict[Text, _Attempt] = {}
         self._done: list[tuple[Unit, Outcome]] = []
+        around, least = len(self._tokens("", 0)), min(trio.n_ctx // 2, _LEAST_ROOM)
+        if around + least > trio.n_ctx:
+            raise TrimixError(
+                f"-c {trio.n_ctx} has no room for a text: the prompt around it takes {around} "
+                f"tokens; give {around + 2 * _LEAST_ROOM} or more"
+            )
         self._beginning = self._shared_beginning()
         scored = task.chooser and task.score_shots
         self._held = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..fusion import Weights
@@ -59,28 +59,8 @@ class Report:
 
     def document(self) -> dict[str, Any]:
         """The JSON document."""
-        return {
-            "segments": self.segments,
-            "translated": self.translated,
-            "passed_through": self.passed_through,
-            "untranslated": self.untranslated,
-            "flagged": [
-                {
-                    "where": item.where,
-                    "reasons": list(item.reasons),
-                    "source": item.source,
-                    "translation": item.translation,
-                }
-                for item in self.flagged
-            ],
-            "generations": self.generations,
-            "resumed": self.resumed,
-            "retries": self.retries,
-            "dropped_shots": self.dropped_shots,
-            "tokens": self.tokens,
-            "seconds": round(self.seconds, 3),
-            "weights": self.weights and self.weights.as_json(),
-        }
+        weights = self.weights and self.weights.as_json()
+        return {**asdict(self), "seconds": round(self.seconds, 3), "weights": weights}
 
     def lines(self) -> list[str]:
         """The summary in words, then the first of the segments to look at."""

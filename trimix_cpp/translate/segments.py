@@ -58,6 +58,7 @@ class FormatOptions:
         field: JSONL: the text's field; "text" if None.
         fuzzy: PO: entries marked fuzzy are translated anew.
         target: code of the target language; fills what a PO template leaves open in its header.
+        source: code of the text's language; tells the code page of a file that is not UTF-8.
     """
 
     paragraphs: bool = False
@@ -67,6 +68,7 @@ class FormatOptions:
     field: str | None = None
     fuzzy: bool = False
     target: str | None = None
+    source: str | None = None
 
 
 class Body(Protocol):

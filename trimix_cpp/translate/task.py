@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..decoding import Control
@@ -79,15 +79,7 @@ class Task:
         temperature = first.temperature
         if attempt:
             temperature = 0.0 if temperature else _SECOND_TEMPERATURE
-        return Sampler(
-            temperature=temperature,
-            top_k=first.top_k,
-            top_p=first.top_p,
-            min_p=first.min_p,
-            repeat_penalty=first.repeat_penalty,
-            repeat_last_n=first.repeat_last_n,
-            seed=seed,
-        )
+        return replace(first, temperature=temperature, seed=seed)
 
 
 def size(text: str) -> int:
