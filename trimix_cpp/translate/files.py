@@ -19,14 +19,10 @@ def read(path: Path) -> bytes:
     """The bytes of a file, or of standard input for `-`.
 
     Raises:
-        TrimixError: standard input is closed, or the file is larger than memory should hold.
+        TrimixError: the file is larger than memory should hold.
         OSError: it cannot be read.
     """
-    if path != STREAM:
-        return read_bytes(path)
-    if sys.stdin is None:
-        raise TrimixError("standard input is closed; name a file")
-    return sys.stdin.buffer.read()
+    return sys.stdin.buffer.read() if path == STREAM else read_bytes(path)
 
 
 def is_file(path: Path) -> bool:
@@ -127,8 +123,6 @@ def write(output: Path, data: bytes) -> None:
         with replacing(output) as temporary:
             temporary.write_bytes(data)
         return
-    if sys.stdout is None:
-        raise TrimixError("standard output is closed; name a file with -o")
     if sys.stdout.isatty():
         data = safe(data.decode("utf-8"), keep="\n\t").encode("utf-8")
     sys.stdout.buffer.write(data)
