@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..showing import Table, notice, show, show_json, size_text
+from .options import Real
 
 if TYPE_CHECKING:
     from ..store import KnownTrio
@@ -20,7 +21,7 @@ _NAMED = 3
 @click.option(
     "--size",
     metavar="B",
-    type=click.FloatRange(0, min_open=True),
+    type=Real(0, 1e9, min_open=True),
     help="Only those whose large model has at most so many billions of parameters, where known.",
 )
 @click.option("--installed", is_flag=True, help="Only those that can be used now.")
