@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import trimix_cpp
@@ -188,3 +189,59 @@ def test_a_spec_and_files_load_too(
     with trimix_cpp.load(large_base=tiny_files["large"], n_ctx=512, n_threads=1) as alone:
         assert alone.trio.roles == ("large_base",)
         assert alone.generate("the", max_tokens=4).token_ids
+
+
+def test_scores_are_log_softmax_of_the_fused_rows_and_greedy_is_what_generate_says(
+    demo: TriMix,
+) -> None:
+    # Without the space at its end, which is one token with the word that follows.
+    context = PROMPT.rstrip()
+    said = demo.generate(context, max_tokens=12, stops="\n")
+    for weights in ("preset", "1,0", "0,1", "0.3,0.9"):
+        one = demo.score(context, said.text, weights=weights)
+        whole = demo.tokenize(context + said.text)
+        rows = demo.logits(context + said.text, weights=weights).astype(np.float64)
+        assert rows.shape == (len(whole), demo.n_tokens)
+        rows -= rows.max(1, keepdims=True)
+        n = len(one.token_ids)
+        assert [*one.token_ids] == whole[-n:]
+        norm = np.log(np.exp(rows[-n - 1 : -1]).sum(1))
+        expected = rows[np.arange(len(whole) - n - 1, len(whole) - 1), whole[-n:]] - norm
+        np.testing.assert_allclose(one.logprobs, expected, atol=0.05)  # batches round
+        assert float(one) == one.logprob == sum(one.logprobs) < 0
+        likeliest = rows[-n - 1 : -1].argmax(1)
+        assert one.greedy == (likeliest.tolist() == whole[-n:])
+    assert demo.score(context, said.text).greedy
+    assert not demo.score(context, "zzzz").greedy
+    assert demo.score(context, "").token_ids == ()
+
+
+def test_the_rows_of_one_role_are_llama_cpps_own(tiny_spec: TrioSpec, tiny_trio: Trio) -> None:
+    tokens = tiny_trio.tokenize("the other")
+    with trimix_cpp.load(tiny_spec, weights="1,0", n_ctx=512, n_threads=1) as trio:
+        rows = trio.logits("the other")
+        again = trio.logits("the other")
+        pair = trio.logits("the other", weights="0.5,0.5")
+        cpt = trio.logits("the other", weights="0,1")
+    context = tiny_trio.context("large")
+    for at, token in enumerate(tokens):
+        own = tiny_trio.alignment.id_in_role("large", token)
+        context.step(own, at, 0)
+        np.testing.assert_allclose(context.logits()[0][: tiny_trio.n_tokens], rows[at], atol=1e-4)
+    assert np.array_equal(rows, again)
+    np.testing.assert_allclose(pair, 0.5 * rows + 0.5 * cpt, atol=1e-5)
+
+
+def test_what_is_only_looked_at_needs_fixed_weights_and_something_before_it(
+    demo: TriMix,
+) -> None:
+    with pytest.raises(UsageError, match="fixed"):
+        demo.score(PROMPT, "a", weights="ppl")
+    with pytest.raises(UsageError, match="fixed"):
+        demo.logits(PROMPT, weights="ent")
+    with pytest.raises(UsageError, match="context"):
+        demo.score("", "a")
+    with pytest.raises(trimix_cpp.ContextFullError):
+        demo.logits("ئا " * 2000)
+    with pytest.raises(trimix_cpp.ContextFullError):
+        demo.score("ئا " * 2000, "a")

@@ -64,7 +64,7 @@ def _timings(text: Text) -> dict[str, float]:
 
 
 class Chat(Closing):
-    """A conversation with the trio; a context manager, or `close` gives its place back.
+    """A conversation with the trio; a context manager.
 
     Attributes:
         conversation: what it wraps, for those who need more.
@@ -112,7 +112,7 @@ class Chat(Closing):
         self.conversation.load(Path(path))
 
     def close(self) -> None:
-        """Give the place back; harmless when done twice."""
+        """End a reply that is under way; harmless when done twice."""
         self.conversation.close()
 
     def _whole(self, pieces: Iterator[str]) -> Completion:

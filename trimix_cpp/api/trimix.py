@@ -23,7 +23,8 @@ from ..runtime import (
     named_models,
 )
 from ..translate import CUT, Segment, Translator, lay_out, reasons_of, results_of, units_of
-from .results import Completion, Translation
+from .looking import FusedRows, look, score
+from .results import Completion, Score, Translation
 from .texts import Chat, Stream
 from .translation import languages, translation_task
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ..decoding import Control
-    from ..fusion import Weights
+    from ..fusion import Rows, Weights
     from ..prompts import ChatTemplate
     from ..store import TrioSpec
     from ..translate import Layout, Outcome, Result, Unit
@@ -97,7 +98,8 @@ def load(
     - weights, task, method, strength, plausibility: what decides the weights.
     - n_ctx: tokens a text may have; 0: what the models were trained for; None: at most 4096.
     - n_batch, n_ubatch, n_threads, flash_attn, mlock: as llama.cpp's.
-    - n_parallel: texts at once, chats that are open among them; each needs a context.
+    - n_parallel: texts at once; each needs a context. What was said in a chat stays evaluated
+      while another text does not need its place.
     - n_gpu_layers, type_k, type_v: one value, or role -> value.
     - exact: the same numbers whatever the size of a batch; slower.
     - draft, draft_model: tokens that cpt, or that model, drafts ahead: "auto" or a number.
@@ -202,7 +204,7 @@ class TriMix(Closing):
         return Stream(self.decoder, self._settings(options).text(self.tokenize(prompt)))
 
     def chat(self, *, system: str | None = None, **options: Unpack[TextOptions]) -> Chat:
-        """A conversation, in the form that the models were trained on; close it after use.
+        """A conversation, in the form that the models were trained on.
 
         If nothing else is said control tokens are `large`'s here: the small models hardly know
         them, and replies would not end.
@@ -265,6 +267,42 @@ class TriMix(Closing):
             outcomes = dict(translator.run(units_of(layouts)))
         results = results_of(layouts, outcomes)
         return [_translation(layout, results.get(i), outcomes) for i, layout in enumerate(layouts)]
+
+    def score(
+        self, context: str, continuation: str, *, weights: str | Weights | None = None
+    ) -> Score:
+        """How likely a continuation is, and whether greedy decoding would say it.
+
+        Both are tokenized as one text, names of control tokens read as these tokens.
+
+        Raises:
+            UsageError: no token stands before the continuation, or the weights are no fixed ones.
+            ContextFullError: both do not fit.
+        """
+        whole = self.tokenize(context + continuation)
+        return score(self.decoder, self.tokenize(context), whole, self._fixed(weights))
+
+    def logits(self, text: str, *, weights: str | Weights | None = None) -> Rows:
+        """The fused logits of every position of a text: float32 [n, n_tokens], the caller's own.
+
+        Row i predicts what follows token i of `tokenize(text)`. A row of Qwen2.5's vocabulary has
+        600 KB. Rows of one role alone come by its weights, such as "1,0" for large.
+
+        Raises:
+            UsageError: the weights are no fixed ones.
+            ContextFullError: the text does not fit.
+        """
+        fixed = self._fixed(weights)
+        seen = FusedRows(fixed)
+        look(self.decoder, self.tokenize(text), fixed, seen)
+        return seen.rows
+
+    def _fixed(self, weights: str | Weights | None) -> Weights:
+        """The weights of a text that is only looked at."""
+        weighting = self._settings({} if weights is None else {"weights": weights}).weighting
+        if weighting.chooser:
+            raise UsageError("the weights must be fixed here, such as 0.1,0.9")
+        return weighting.weights
 
     def _flags(self, options: TextOptions) -> DecodingFlags:
         """What it was told, with the options of one text over it."""
