@@ -23,7 +23,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trimix_cpp.commands import NAMES, group, main
+from trimix_cpp.commands import group, main, raise_where_possible
 
 from ..support.examples import examples
 from ..support.tiny import write_tiny_model
@@ -130,6 +130,7 @@ def run(arguments: list[str]) -> Run:
     sys.stdin = io.TextIOWrapper(io.BytesIO(said), encoding="utf-8")
     sys.stdout = io.TextIOWrapper(out, encoding="utf-8", write_through=True)
     sys.stderr = io.TextIOWrapper(err, encoding="utf-8", write_through=True)
+    hook, sys.unraisablehook = sys.unraisablehook, raise_where_possible
     handler = signal.signal(signal.SIGALRM, _interrupt)
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     try:
@@ -137,6 +138,7 @@ def run(arguments: list[str]) -> Run:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
+        sys.unraisablehook = hook
         (sys.stdin, sys.stdout, sys.stderr), streams = before, (sys.stdout, sys.stderr)
         logger.handlers, logger.level = handlers, level
         with contextlib.suppress(ValueError):
@@ -165,12 +167,26 @@ def value(param: click.Parameter) -> st.SearchStrategy[str]:
     return st.sampled_from([*TEXTS, *PATHS]) | st.text(max_size=20).filter(lambda t: "\0" not in t)
 
 
+def commands_of(of: click.Group, before: tuple[str, ...] = ()) -> dict[str, click.Command]:
+    """Every command by its words, those of groups within groups too."""
+    found: dict[str, click.Command] = {}
+    with click.Context(of) as context:
+        for name in of.list_commands(context):
+            command = of.get_command(context, name)
+            assert command is not None
+            if isinstance(command, click.Group):
+                found |= commands_of(command, (*before, name))
+            else:
+                found[" ".join((*before, name))] = command
+    return found
+
+
+COMMANDS = commands_of(group)
+
+
 def parameters(name: str) -> list[click.Parameter]:
     """The arguments and options of a command."""
-    with click.Context(group) as context:
-        command = group.get_command(context, name)
-    assert command is not None
-    return command.params
+    return COMMANDS[name].params
 
 
 @st.composite
@@ -191,7 +207,7 @@ def command_lines(draw: st.DrawFn, name: str) -> list[str]:
             words += [[draw(value(param))] for _ in range(count)]
         elif param.required or draw(st.integers(0, 5)) == 0:
             words.append(draw(option(param)))
-    return [name, *(word for part in draw(st.permutations(words)) for word in part)]
+    return [*name.split(), *(word for part in draw(st.permutations(words)) for word in part)]
 
 
 @st.composite
@@ -199,7 +215,7 @@ def changed_lines(draw: st.DrawFn, name: str) -> list[str]:
     """A command line that works, with one or two more options; the last of a kind counts."""
     options = [param for param in parameters(name) if isinstance(param, click.Option)]
     more = [draw(option(draw(st.sampled_from(options)))) for _ in range(draw(st.integers(1, 2)))]
-    return [name, *BEGINNINGS.get(name, []), *(word for part in more for word in part)]
+    return [*name.split(), *BEGINNINGS.get(name, []), *(word for part in more for word in part)]
 
 
 def check(arguments: list[str], folder: Path) -> None:
@@ -239,20 +255,20 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="no alarm there; link
 
 
 @posix
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_whatever_is_said_an_error_is_a_line(name: str, folder: Path) -> None:
     tried(command_lines(name), folder, 4 if name == "demo" else 25)  # it works without options
 
 
 @posix
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_whatever_is_changed_in_what_works_an_error_is_a_line(name: str, folder: Path) -> None:
     tried(changed_lines(name), folder, 8)
 
 
 def test_every_number_has_bounds() -> None:
     """What C counts in 32 bits must not be given more; nan is beyond no bound."""
-    for name in NAMES:
+    for name in COMMANDS:
         for param in parameters(name):
             kind = param.type
             if not isinstance(kind, click.types.IntParamType | click.types.FloatParamType):

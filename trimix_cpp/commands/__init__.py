@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
@@ -50,6 +51,7 @@ NAMES = (
 INTERRUPTED = 130
 # Characters of a line on stderr; what is longer loses its middle.
 LONGEST = 1000
+_SOON = 0.01  # seconds
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +162,7 @@ def _fail(message: str, code: int) -> int:
 def run() -> None:
     """The `trimix-cpp` program, once `__main__` has begun it."""
     code = INTERRUPTED
-    sys.unraisablehook = _unraisable
+    sys.unraisablehook = raise_where_possible
     try:
         if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, signal.SIG_DFL, None):
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -172,9 +174,11 @@ def run() -> None:
     sys.exit(code)
 
 
-def _unraisable(what: sys.UnraisableHookArgs) -> None:
-    """Raise Ctrl-C where it can be raised, if it came where nothing can be: in a finalizer."""
+def raise_where_possible(what: sys.UnraisableHookArgs) -> None:
+    """Raise Ctrl-C a moment later, if it came where nothing can be raised: in a finalizer."""
     if what.exc_type is KeyboardInterrupt:
-        _thread.interrupt_main()
+        later = threading.Timer(_SOON, _thread.interrupt_main)
+        later.daemon = True
+        later.start()
     else:
         sys.__unraisablehook__(what)
