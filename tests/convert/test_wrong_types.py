@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,34 +118,30 @@ class OneLine(Exception):
         assert len(str(error)) < 1000
 
 
-@pytest.mark.parametrize("family", ["qwen2", "llama2", "llama3", "gemma3"])
-def test_a_checkpoint(checkpoint: Make, tmp_path: Path, family: str) -> None:
-    source, _ = checkpoint() if family == "qwen2" else checkpoint(family=family)
+def holds_of(source: Path, spoilt: Path, run: Callable[[Path], object]) -> None:
+    """`run` on copies of the folder `source` in which something is wrong."""
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def holds(data: st.DataObject) -> None:
-        folder = tmp_path / "spoilt"
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(source, folder)
-        spoil(folder, data)
-        refused_in_one_line(lambda: convert(folder, tmp_path / "m.gguf", "f16", force=True))
+        shutil.rmtree(spoilt, ignore_errors=True)
+        shutil.copytree(source, spoilt)
+        spoil(spoilt, data)
+        refused_in_one_line(lambda: run(spoilt))
 
     holds()
+
+
+@pytest.mark.parametrize("family", ["qwen2", "llama2", "llama3", "gemma2", "gemma3"])
+def test_a_checkpoint(checkpoint: Make, tmp_path: Path, family: str) -> None:
+    source, _ = checkpoint() if family == "qwen2" else checkpoint(family=family)
+    target = tmp_path / "m.gguf"
+    holds_of(source, tmp_path / "spoilt", lambda src: convert(src, target, "f16", force=True))
 
 
 def test_an_adapter(checkpoint: Make, tmp_path: Path) -> None:
     base, tensors = checkpoint()
-    source = tmp_path / "adapter"
+    source, target = tmp_path / "adapter", tmp_path / "l.gguf"
     write_adapter(source, matrices(tensors, "q_proj"))
-
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(st.data())
-    def holds(data: st.DataObject) -> None:
-        folder = tmp_path / "spoilt"
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(source, folder)
-        spoil(folder, data)
-        refused_in_one_line(lambda: convert_lora(folder, tmp_path / "l.gguf", base, force=True))
-
-    holds()
+    run = partial(convert_lora, dst=target, base=base, force=True)
+    holds_of(source, tmp_path / "spoilt", run)

@@ -58,7 +58,7 @@ def pair(name: str, a: tuple[int, ...], b: tuple[int, ...]) -> dict[str, tuple[i
 
 BAD: dict[str, tuple[dict[str, tuple[int, ...]], dict[str, Any], str]] = {
     "a model": (GOOD, {"general__type": "model"}, "is a model, not a LoRA adapter"),
-    "another kind": (GOOD, {"adapter__type": "ia\n3"}, "of the type 'ia?3', not a LoRA"),
+    "another kind": (GOOD, {"adapter__type": "ia\n3"}, "of the type 'ia 3', not a LoRA"),
     "another family": (
         GOOD,
         {"family": "llama"},

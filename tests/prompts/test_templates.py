@@ -162,8 +162,11 @@ def test_templates_have_what_transformers_gives_them(source: str, text: str) -> 
         ("{{ 1 // 0 }}", "zero"),
         ("{{ '\\ud800' }}", "half a character, U+D800"),
         ("a{{ 'b' ~ '\\udfff' }}", "half a character, U+DFFF"),
-        ("{{ raise_exception('a\x1b]0;OWNED\x07\x1b[2Jc\u202e') }}", "fails: a?]0;OWNED??[2Jc?"),
-        ("{{ raise_exception('\\ud800') }}", "fails: ?"),
+        (
+            "{{ raise_exception('a\x1b]0;OWNED\x07\x1b[2Jc\u202e') }}",
+            r"fails: a\x1b]0;OWNED\x07\x1b[2Jc\u202e",
+        ),
+        ("{{ raise_exception('\\ud800') }}", r"fails: \ud800"),
         ("{% include 'x' %}", "loader"),
         ("{{ ''.__class__.__mro__ }}", "unsafe"),
         ("{{ messages.append(1) }}", "unsafe"),

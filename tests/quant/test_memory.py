@@ -278,3 +278,27 @@ def test_gemma_and_bad_configs() -> None:
     assert "output.weight" not in shape.tensors
     with pytest.raises(TrimixError, match="does not tell 'hidden_size'"):
         shape_of_config({}, "x")
+
+
+@pytest.mark.parametrize("value", [0, -1, True, "7", [7], {}, 1.5, 10**400, 2**31, float("nan")])
+@pytest.mark.parametrize("key", [key for key, value in CONFIG.items() if type(value) is int])
+def test_sizes_of_wrong_types_are_none(key: str, value: object) -> None:
+    with pytest.raises(TrimixError, match=f"does not tell '{key}'"):
+        shape_of_config({**CONFIG, key: value}, "x")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"architectures": 7}, {"architectures": [[]]}, {"architectures": {"0": "x"}},
+        {"architectures": None, "model_type": 3}, {"text_config": [1]}, {"text_config": "x"},
+        {"head_dim": None}, {"tie_word_embeddings": [0]},
+    ],
+)  # fmt: skip
+def test_odd_values_beside_the_sizes_do_no_harm(change: dict[str, object]) -> None:
+    assert shape_of_config({**CONFIG, **change}, "x").n_embd == 1536
+
+
+def test_layers_have_a_bound() -> None:
+    with pytest.raises(TrimixError, match="does not tell 'num_hidden_layers'"):
+        shape_of_config({**CONFIG, "num_hidden_layers": 10**9}, "x")

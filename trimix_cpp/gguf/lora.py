@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import ModelFileError
+from ..showing import one_line
 from .header import Header, TensorInfo
-from .parser import printable
 from .reader import read_adapter_header
 from .types import I32, NVFP4
 
@@ -47,7 +47,7 @@ def _unfit(adapter: Header, what: str) -> ModelFileError:
 
 
 def _shown(text: object) -> str:
-    return printable(str(text))[:80]
+    return one_line(str(text))[:80]
 
 
 def _check_kind(adapter: Header, model: Header) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelFileError
+from ..showing import one_line
 from .header import ARRAY, SCALARS, STRING, Array, Header, TensorInfo
 from .types import BY_NUMBER
 
@@ -125,13 +126,8 @@ def parse_file(path: Path) -> Header:
 def broken_file(path: Path, what: str) -> ModelFileError:
     """The error about a file in which `what` is wrong."""
     return ModelFileError(
-        f"{path}: broken GGUF file ({printable(what)}); download or convert the file again"
+        f"{path}: broken GGUF file ({one_line(what)}); download or convert the file again"
     )
-
-
-def printable(text: str) -> str:
-    """Text from the file, without what could break the line or steer a terminal."""
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _parse(cursor: _Cursor) -> Header:

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import ModelFileError
+from ..showing import one_line
 from .checks import MalformedError, UnsupportedError, check_adapter, check_header
 from .header import Header
-from .parser import broken_file, parse_file, printable
+from .parser import broken_file, parse_file
 
 
 def read_header(path: str | Path) -> Header:
@@ -35,7 +36,7 @@ def _checked(header: Header, check: Callable[[Header], None]) -> Header:
     except MalformedError as problem:
         raise broken_file(header.path, str(problem)) from None
     except UnsupportedError as problem:
-        raise ModelFileError(f"{header.path}: {printable(str(problem))}") from None
+        raise ModelFileError(f"{header.path}: {one_line(str(problem))}") from None
     return header
 
 

@@ -29,6 +29,8 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from ..showing import one_line
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -99,8 +101,7 @@ def _message(error: BaseException) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     # What a template says is a stranger's text: it must not steer a terminal.
-    text = "".join(char if char.isprintable() else "?" for char in " ".join(str(error).split()))
-    text = text[:300] or type(error).__name__
+    text = one_line(" ".join(str(error).split()))[:300] or type(error).__name__
     line = getattr(error, "lineno", None)
     return f"line {line}: {text}" if line else text
 
