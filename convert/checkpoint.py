@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,13 +132,13 @@ class Checkpoint:
     @property
     def architecture(self) -> str:
         """The class name that `config.json` gives, e.g. Qwen2ForCausalLM."""
-        names = self.config.get("architectures")
-        if not isinstance(names, list) or not names or not isinstance(names[0], str):
+        name = class_of(self.config.values)
+        if name is None:
             raise TrimixError(
                 f"{self.config.path} names no architecture: it should hold a line like "
                 '"architectures": ["Qwen2ForCausalLM"]'
             )
-        return _WITH_HEADS.get(names[0], one_line(names[0])[:100])
+        return one_line(name)[:100]
 
 
 # The classes without an output head, from which tied models may be saved as well.
@@ -150,6 +150,16 @@ _WITH_HEADS = {
     "Gemma3TextModel": "Gemma3ForCausalLM",
     "Gemma3Model": "Gemma3ForConditionalGeneration",
 }
+
+
+def class_of(config: Mapping[str, Any]) -> str | None:
+    """The class for language modelling that a `config.json` names; None where it names none."""
+    names = config.get("architectures")
+    if not isinstance(names, list) or not names or not isinstance(names[0], str):
+        return None
+    return _WITH_HEADS.get(names[0], names[0])
+
+
 # quantization_config's names of how weights were quantized -> what people call it.
 _METHODS = {
     "gptq": "GPTQ", "awq": "AWQ", "bitsandbytes": "bitsandbytes", "fp8": "FP8", "hqq": "HQQ",

@@ -1,4 +1,7 @@
-"""The only room that calls llama.cpp: models, contexts, quantization, importance matrices."""
+"""The only room that calls llama.cpp: models, contexts, quantization, importance matrices.
+
+`alignment`, `convert` and every room above them may import it.
+"""
 
 import lazy_loader
 

@@ -352,17 +352,17 @@ def _shapes(configs: Configurations) -> dict[Key, ModelShape]:
 def _check_architectures(agenda: Agenda, listings: Listings, configs: Configurations) -> None:
     """Raises TrimixError where a checkpoint is of a kind that cannot be converted."""
     from ..convert import ARCHITECTURES
+    from ..convert.checkpoint import class_of
 
     for step in agenda.steps:
-        for key, listing in listings.items():
-            if step.kind == "checkpoint" and step.listing == listing:
-                names = configs[key].get("architectures")
-                name = names[0] if isinstance(names, list) and names else names
-                if not isinstance(name, str) or name not in ARCHITECTURES:
-                    raise TrimixError(
-                        f"{listing.name}: its architecture {str(names)[:80]} cannot be converted "
-                        f"(supported: {', '.join(sorted(ARCHITECTURES))})"
-                    )
+        keys = [key for key, listing in listings.items() if listing == step.listing]
+        for key in keys if step.kind == "checkpoint" else ():
+            if class_of(configs[key]) not in ARCHITECTURES:
+                names = str(configs[key].get("architectures"))[:80]
+                raise TrimixError(
+                    f"{step.listing.name}: its architecture {names} cannot be converted "
+                    f"(supported: {', '.join(sorted(ARCHITECTURES))})"
+                )
 
 
 def _is_whole(root: Path, model: ModelRecord) -> bool:

@@ -1,6 +1,6 @@
 """What a type makes of a model: named choices, sizes, memory.
 
-It reads headers and loads nothing.
+It reads headers and loads nothing. `llama` and every room above it may import it.
 """
 
 import lazy_loader
