@@ -291,7 +291,7 @@ def test_sizes_of_wrong_types_are_none(key: str, value: object) -> None:
     "change",
     [
         {"architectures": 7}, {"architectures": [[]]}, {"architectures": {"0": "x"}},
-        {"architectures": None, "model_type": 3}, {"text_config": [1]}, {"text_config": "x"},
+        {"architectures": None, "model_type": 3},
         {"head_dim": None}, {"tie_word_embeddings": [0]},
     ],
 )  # fmt: skip
