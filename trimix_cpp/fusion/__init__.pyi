@@ -1,3 +1,4 @@
+from .answers import AnswersChooser as AnswersChooser
 from .arrays import Doubles as Doubles
 from .arrays import Ids as Ids
 from .arrays import Mask as Mask
