@@ -6,6 +6,7 @@ from .output import show as show
 from .output import show_json as show_json
 from .plots import HeatMap as HeatMap
 from .plots import check_plot as check_plot
+from .plots import draw_heat_map as draw_heat_map
 from .plots import draw_heat_maps as draw_heat_maps
 from .plots import save_figure as save_figure
 from .progress import Bar as Bar

@@ -78,7 +78,7 @@ def draw_heat_maps(path: Path, panels: Sequence[HeatMap]) -> None:
     # A Figure of its own, not pyplot's: no window, and nothing global is touched.
     figure = Figure(figsize=(5.6 * len(panels), 4.8), layout="constrained")
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        _draw(axes, panel)
+        draw_heat_map(axes, panel)
     save_figure(figure, path, 150)
 
 
@@ -88,7 +88,8 @@ def save_figure(figure: Figure, path: Path, dpi: int) -> None:
         figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=dpi)
 
 
-def _draw(axes: Axes, panel: HeatMap) -> None:
+def draw_heat_map(axes: Axes, panel: HeatMap) -> None:
+    """Draw one panel on axes of a figure."""
     import numpy as np
     from matplotlib.colors import LogNorm, Normalize
     from matplotlib.patches import Rectangle

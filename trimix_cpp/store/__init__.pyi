@@ -1,4 +1,5 @@
 from . import contents as contents
+from .hashes import fingerprint as fingerprint
 from .manifest import MOST_BYTES as MOST_BYTES
 from .manifest import FileRecord as FileRecord
 from .manifest import Manifest as Manifest

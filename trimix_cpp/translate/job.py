@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -15,7 +13,7 @@ from typing import Any
 from .. import __version__
 from ..quant import Options
 from ..showing import Bar
-from ..store import TrioSpec, sha256
+from ..store import TrioSpec, fingerprint
 from .engine import Translator
 from .journal import Journal
 from .segments import Result
@@ -47,7 +45,7 @@ def settings_of(
     return {
         "version": __version__,
         "llama-cpp-python": version("llama-cpp-python"),
-        "models": {role: _fingerprint(spec, role) for role in used},
+        "models": {role: fingerprint(spec.roles[role]) for role in used},
         "from": task.source.code,
         "to": task.target.code,
         "shots": _digest(repr(task.shots)) if task.shots else None,
@@ -65,17 +63,6 @@ def settings_of(
         "cache_type_v": {role: options.cache_types(role)[1] for role in used},
         "flash_attn": options.flash_attn,
     }
-
-
-def _fingerprint(spec: TrioSpec, role: str) -> str:
-    """The hash of a role's file, of all its parts if it is split, and of its adapter."""
-    model = spec.roles[role]
-    parts = [model.path]
-    if split := re.fullmatch(r"(.*-)00001(-of-\d{5}\.gguf)", model.path.name):
-        parts = sorted(model.path.parent.glob(f"{glob.escape(split[1])}[0-9]*{split[2]}"))
-    hashes = [sha256(part) for part in parts]
-    text = hashes[0] if len(hashes) == 1 else _digest(" ".join(hashes))
-    return text if model.lora is None else f"{text}+{sha256(model.lora)}*{model.lora_scale:g}"
 
 
 def _digest(text: str) -> str:
