@@ -207,7 +207,7 @@ BAD: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "UTF-16": ("math", write(MATH, "[]\n".encode("utf-16")), "line 1 is not UTF-8"),
     "latin-1": ("math", write(MATH, b'[\n{"id": "\xe4"}]'), "line 2 is not UTF-8"),
     "surrogate": ("math", write(MATH, b'[{"id": "\\ud800"}]'), "half of a character"),
-    "deep": ("math", write(MATH, b"[" * 100_000), "is not JSON"),
+    "deep": ("math", write(MATH, b"[" * 100_000), "nested too deeply"),
     "no id": ("math", change("math", lambda r: r[1].pop("id") and r), "item 2 has no 'id'"),
     "same id": ("math", change("math", lambda r: r[1].update(id=r[0]["id"])), "of another one"),
     "no question": (

@@ -8,7 +8,10 @@ import sys
 
 
 def trimix(
-    *arguments: str, stdin: bytes | str = b"", env: dict[str, str] | None = None
+    *arguments: str,
+    stdin: bytes | str = b"",
+    env: dict[str, str] | None = None,
+    timeout: float = 300,
 ) -> subprocess.CompletedProcess[str]:
     """Run `trimix-cpp` with `arguments`; its output decoded as UTF-8."""
     done = subprocess.run(
@@ -16,7 +19,7 @@ def trimix(
         input=stdin.encode() if isinstance(stdin, str) else stdin,
         capture_output=True,
         env={**os.environ, **(env or {})},
-        timeout=300,
+        timeout=timeout,
     )
     return subprocess.CompletedProcess(
         done.args, done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8")

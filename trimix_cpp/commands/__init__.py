@@ -40,6 +40,7 @@ NAMES = (
     "impact",
     "plan",
     "bench",
+    "eval",
     "pull",
     "list",
     "scan",

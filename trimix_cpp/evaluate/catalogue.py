@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import TrimixError, UsageError
-from ..prompts import Language
+from ..prompts import Language, known_languages
 from ..prompts.paper import Instructions
+from ..showing import Table
 from . import flores, milic, pairs
 from .files import MissingDataError
-from .tasks import Source
+from .tasks import Source, Task
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,80 @@ class DataFolders:
         hint = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(known)}"
         return UsageError(f"unknown task {name!r}; {hint}")
 
+    def here(self, split: str) -> bool:
+        """Whether a split of a task in this language is in the folders."""
+        return any(replace(self, split=split)._is_here(name) for name in self.names())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row of the listing for each task of the language."""
+        rows = []
+        for name in self.names():
+            task = self.task(name)
+            row: dict[str, Any] = {
+                "language": self.language.code, "task": name, "exemplars": task.shots,
+                "metric": task.metric, "column": task.column, "items": None,
+                "where": task.published,
+            }  # fmt: skip
+            for split in dict.fromkeys((self.split, *milic.SPLITS)):
+                try:
+                    source = replace(self, split=split).open(name)
+                except MissingDataError:
+                    continue
+                except TrimixError as error:
+                    row["where"] = str(error)
+                    break
+                more = "" if split == self.split else f" (--split {split})"
+                row |= {"items": len(source.records), "where": source.path + more}
+                break
+            rows.append(row)
+        return rows
+
+    def task(self, name: str) -> Task:
+        """The task of this name, without its data."""
+        if name == "belebele":
+            return flores.BELEBELE
+        if name == "sib200":
+            return flores.SIB200
+        if name.startswith("pairs."):
+            return pairs.pairs_task(name, self.language)
+        return milic.milic_task(name, self.language)
+
     def _is_here(self, name: str) -> bool:
         try:
             self.open(name)
         except MissingDataError:  # a file that is there and broken is another matter
             return False
         return True
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What there is, as a table and as a document."""
+
+    table: Table
+    document: list[dict[str, Any]]
+
+
+def languages_here(folders: Sequence[Path]) -> list[Language]:
+    """MiLiC-Eval's languages, and those of which there is a file in one of the folders."""
+    known = dict.fromkeys(known_languages().values())
+    own = [one for one in known if one.code in milic.CODES]
+    return own + [
+        one
+        for one in known
+        if one not in own and any(DataFolders(folders, one).here(split) for split in milic.SPLITS)
+    ]
+
+
+def listing(data: Sequence[DataFolders]) -> Listing:
+    """The tasks of some languages: exemplars, metric, items where they are here, else a source."""
+    rows = [row for own in data for row in own.rows()]
+    head = ["language", "task", "exemplars", "metric", "column", "items", ""]
+    cells = [
+        [
+            row["language"], row["task"], str(row["exemplars"]), row["metric"], row["column"],
+            "-" if row["items"] is None else f"{row['items']:,}", row["where"],
+        ]
+        for row in rows
+    ]  # fmt: skip
+    return Listing(Table(head, cells), rows)

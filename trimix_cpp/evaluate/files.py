@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TrimixError
+from ..files import decode_utf8, parse_json, read_text
 
 _MOST_BYTES = 1 << 30
 
@@ -31,25 +32,23 @@ def first_file(folders: Sequence[Path], names: Iterable[str]) -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
-def read_text(path: Path) -> str:
-    """The text of a file, `.gz` unpacked, a byte order mark left out.
+def read_data(path: Path) -> str:
+    """The text of a file, `.gz` unpacked.
 
     Raises:
-        TrimixError: it cannot be read, or is not UTF-8.
+        TrimixError: it cannot be read, is damaged, or is not UTF-8.
     """
+    if path.suffix != ".gz":
+        return read_text(path)
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
+        with gzip.open(path, "rb") as file:
             data = file.read(_MOST_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or "is damaged"
         raise TrimixError(f"{path}: {reason}") from None
     if len(data) > _MOST_BYTES:
-        raise TrimixError(f"{path}: has more than a gigabyte; that is no data set of these tasks")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise TrimixError(f"{path}: line {line} is not UTF-8; save it as UTF-8") from None
+        raise TrimixError(f"{path}: unpacks to more than a GiB, which is too much")
+    return decode_utf8(data, str(path))
 
 
 def read_json_list(path: Path) -> list[dict[str, Any]]:
@@ -58,7 +57,7 @@ def read_json_list(path: Path) -> list[dict[str, Any]]:
     Raises:
         TrimixError: it is neither, or empty.
     """
-    text = read_text(path)
+    text = read_data(path)
     if path.suffix == ".jsonl":
         lines = [(i, line) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
         values = [_json(line, f"{path}: line {i}") for i, line in lines]
@@ -72,15 +71,12 @@ def read_json_list(path: Path) -> list[dict[str, Any]]:
 
 
 def _json(text: str, where: str) -> Any:
-    try:
-        value = json.loads(text)
-        # A lone surrogate cannot be tokenized, nor written anywhere.
+    value = parse_json(text, where)
+    try:  # a lone surrogate cannot be tokenized, nor written anywhere
         json.dumps(value, ensure_ascii=False).encode("utf-8")
-        return value
     except UnicodeEncodeError:
         raise TrimixError(f"{where}: has half of a character (a lone \\ud800 escape)") from None
-    except (ValueError, RecursionError):
-        raise TrimixError(f"{where}: is not JSON") from None
+    return value
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
@@ -91,7 +87,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     Raises:
         TrimixError: a column is missing, a row has another number of them, or there is no row.
     """
-    lines = [line.removesuffix("\r") for line in read_text(path).split("\n")]
+    lines = [line.removesuffix("\r") for line in read_data(path).split("\n")]
     head = lines[0].split("\t")
     missing = [name for name in columns if name not in head]
     if missing:

@@ -103,6 +103,18 @@ def _pivot(instructions: Instructions) -> Language:
     return language("zho" if instructions == "zh" else "eng")
 
 
+def milic_task(name: str, target: Language) -> Task:
+    """The task of this name, one of `task_names`."""
+    stem, _, direction = name.partition(".")
+    if not direction:
+        return _TASKS[stem][0]
+    return Task(
+        name=name, kind="text", metric="chrF++",
+        column="LRL-G" if direction.endswith(f"-{target.code}") else "ENG-G",
+        shots=5, max_tokens=200, preset=f"translation.{direction}", published=PUBLISHED,
+    )  # fmt: skip
+
+
 def open_task(
     name: str,
     target: Language,
@@ -127,20 +139,15 @@ def open_task(
     """
     stem, _, direction = name.partition(".")
     code = {**CODES, **_ALSO}[target.code]
+    task = milic_task(name, target)
+    build: Callable[..., Item]
     if direction:
         source, goal = (language(part) for part in direction.split("-"))
-        keys = (_key(source), _key(goal))
-        into_target = goal.code == target.code
-        task = Task(
-            name=name, kind="text", metric="chrF++",
-            column="LRL-G" if into_target else "ENG-G",
-            shots=5, max_tokens=200, preset=f"translation.{direction}", published=PUBLISHED,
-        )  # fmt: skip
         places: tuple[str, ...] = (_TRANSLATIONS[stem],)
-        build: Callable[..., Item] = partial(_translation, source=source, target=goal, keys=keys,
-                               instructions=instructions)  # fmt: skip
+        build = partial(_translation, source=source, target=goal,
+                        keys=(_key(source), _key(goal)), instructions=instructions)  # fmt: skip
     else:
-        task, places, _ = _TASKS[stem]
+        places = _TASKS[stem][1]
         build = partial(_BUILDERS[stem], target=target, instructions=instructions)
     path, records = _records(folders, places, code, split, name)
     _, exemplars = _records(folders, (path.parent.parent.name,), code, f"train_{train}", name)

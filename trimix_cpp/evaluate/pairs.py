@@ -23,6 +23,15 @@ def task_names(target: Language, folders: Sequence[Path]) -> list[str]:
     return [f"pairs.{target.code}-eng", f"pairs.eng-{target.code}"]
 
 
+def pairs_task(name: str, target: Language) -> Task:
+    """The task of a direction, `pairs.<from>-<to>`."""
+    direction = name.partition(".")[2]
+    return Task(
+        name, "text", "chrF++", "LRL-G" if direction.endswith(f"-{target.code}") else "ENG-G",
+        shots=5, max_tokens=200, preset=f"translation.{direction}",
+    )  # fmt: skip
+
+
 def _short(side: Language) -> str:
     return next((code for code in side.aliases if len(code) == 2), side.code)
 
@@ -42,11 +51,8 @@ def open_pairs(name: str, target: Language, folders: Sequence[Path], split: str)
     Raises:
         TrimixError: a file is missing or not as it must be.
     """
+    task = pairs_task(name, target)
     source, goal = (language(part) for part in name.partition(".")[2].split("-"))
-    task = Task(
-        name, "text", "chrF++", "LRL-G" if goal.code == target.code else "ENG-G",
-        shots=5, max_tokens=200, preset=f"translation.{source.code}-{goal.code}",
-    )  # fmt: skip
     found = [_find(target, folders, part) for part in (split, "train")]
     if found[0] is None:
         raise missing(folders, f"en-{_short(target)}/{split}.tsv", name, "")

@@ -120,14 +120,27 @@ class Source:
         items = [self.item(self.records[i], passage) for i in drawn]
         return items, self._exemplars(shots if self.train else 0, passage)
 
+    def draws(self, n: int, seed: int) -> list[list[Item]]:
+        """`n` draws of as many exemplars as a prompt has; one where there are no more."""
+        size, passage = len(self.exemplars()), self.task.choosing[1]
+        if size >= len(self.train):
+            return [self._exemplars(self.task.shots, passage)] if self.train else []
+        rng = random.Random(seed)
+        drawn = [rng.sample(range(len(self.train)), size) for _ in range(n)]
+        return [[self.item(self.train[i], passage) for i in own] for own in drawn]
+
     def _exemplars(self, shots: int, passage: int | None) -> list[Item]:
-        items = [self.item(record, passage) for record in self.train]
         if self.task.kind != "label":
-            return items[:shots]
-        labels = items[0].choices if items else ()
-        chosen = [own for label in labels for own in [i for i in items if i.gold == label][:shots]]
-        random.Random(_SHUFFLE_SEED).shuffle(chosen)
-        return chosen
+            return [self.item(record, passage) for record in self.train[:shots]]
+        chosen: dict[str, list[Item]] = {}
+        for record in self.train:
+            item = self.item(record, passage)
+            own = chosen.setdefault(item.gold, [])
+            if len(own) < shots:
+                own.append(item)
+        mixed = [item for label in sorted(chosen) for item in chosen[label]]
+        random.Random(_SHUFFLE_SEED).shuffle(mixed)
+        return mixed
 
 
 def text_of(record: Record, key: str, where: str) -> str:

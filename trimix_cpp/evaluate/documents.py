@@ -1,0 +1,130 @@
+"""The JSON document of a run, and those of earlier runs beside it: one table of many languages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import TrimixError
+from ..files import read_json
+from ..fusion import Grid
+from ..gguf import read_header
+from ..store import TrioSpec, fingerprint
+from .results import by_task, details, overview, records
+from .run import Outcome
+
+_FORMAT = "trimix-cpp eval 1"
+# Each must be there for a table to be made of a record.
+_KEYS = ("language", "task", "method", "label", "single", "score", "low", "high", "n_items")
+
+
+def document(
+    outcome: Outcome, spec: TrioSpec, language: str, settings: dict[str, Any], grid: Grid
+) -> dict[str, Any]:
+    """What a run found out.
+
+    Args:
+        outcome: of the run.
+        spec: the trio.
+        language: ISO 639-3.
+        settings: what else decided it, JSON values.
+        grid: the pairs of the upper bound.
+    """
+    made: dict[str, Any] = {
+        "format": _FORMAT,
+        "language": language,
+        "trio": spec.name,
+        "models": {role: _model(spec, role) for role in spec.roles},
+        "settings": settings,
+        "results": records(outcome.results, language),
+    }
+    if outcome.grids:
+        made["grid"] = {
+            "alphas": list(grid.alphas),
+            "betas": list(grid.betas),
+            "scores": {task: values.round(4).tolist() for task, values in outcome.grids.items()},
+        }
+    return made
+
+
+def _model(spec: TrioSpec, role: str) -> dict[str, Any]:
+    own = spec.roles[role]
+    header = read_header(own.path)
+    return {
+        "file": own.path.name,
+        "sha256": fingerprint(own),
+        "parameters": sum(math.prod(tensor.shape) for tensor in header.tensors),
+    }
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """The document of an earlier run (`--json`).
+
+    Raises:
+        TrimixError: it is none.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict) or found.get("format") != _FORMAT:
+        raise TrimixError(f"{path}: is no document of `trimix-cpp eval --json`")
+    results = found.get("results")
+    sound = isinstance(results, list) and all(
+        isinstance(record, dict) and all(key in record for key in _KEYS) for record in results
+    )
+    if not sound or not isinstance(found.get("models"), dict):
+        raise TrimixError(f"{path}: was changed by hand, or is of another version")
+    return found
+
+
+def tables(documents: Sequence[dict[str, Any]], *, detailed: bool = True) -> list[Any]:
+    """The overview of all documents, then a table of each one's tasks, then its details."""
+    found = [record for own in documents for record in own["results"]]
+    languages = list(dict.fromkeys(record["language"] for record in found))
+    shown = [overview(found), *(by_task(found, language) for language in languages)]
+    if detailed:
+        shown += [details(found, language) for language in languages]
+    return shown
+
+
+def markdown(documents: Sequence[dict[str, Any]]) -> str:
+    """The tables as a page, without anything that differs between two runs of the same."""
+    parts = [table.markdown() for table in tables(documents)]
+    return f"<!-- {_FORMAT} -->\n\n" + "\n\n".join(parts) + "\n"
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a page was made by `markdown`, and may be replaced."""
+    with open(path, "rb") as file:
+        return file.read(64).startswith(f"<!-- {_FORMAT} -->".encode())
+
+
+def average_grid(documents: Sequence[dict[str, Any]]) -> tuple[Grid, Any] | None:
+    """The mean score of each pair over all tasks that have one, [n_alpha, n_beta] (Figure 4)."""
+    grids = [own["grid"] for own in documents if "grid" in own]
+    if not grids:
+        return None
+    first = grids[0]
+    alike = [g for g in grids if (g["alphas"], g["betas"]) == (first["alphas"], first["betas"])]
+    scores = [values for own in alike for values in own["scores"].values()]
+    grid = Grid(tuple(first["alphas"]), tuple(first["betas"]))
+    return grid, np.mean(np.array(scores), axis=0)
+
+
+def sizes(documents: Sequence[dict[str, Any]]) -> list[tuple[float, float, float]]:
+    """(cpt's parameters, large's, mean score of TriMix by PPL) of each pair of sizes (Figure 3).
+
+    Scores are averaged over the languages.
+    """
+    found: dict[tuple[float, float], list[float]] = {}
+    for own in documents:
+        models = own["models"]
+        if not {"cpt", "large"} <= models.keys():
+            continue
+        pair = tuple(float(models[role]["parameters"]) for role in ("cpt", "large"))
+        for record in own["results"]:
+            if record["task"] == "average" and record["method"] == "trimix-ppl":
+                found.setdefault((pair[0], pair[1]), []).append(record["score"])
+    return sorted((*pair, float(np.mean(values))) for pair, values in found.items())
