@@ -1,144 +1,264 @@
-"""Measure checkpoints and their fusion in PyTorch, while the trio is being trained.
+"""Measure checkpoints and their fusion in PyTorch, on a GPU or a CPU, while the trio is trained.
 
-    python tools/demo_trio/compare.py DATA BASE CPT LARGE
+    python tools/demo_trio/compare.py DATA TOKENIZER BASE CPT LARGE
 
-Bits per byte of the Uyghur side over the whole grid of alpha and beta, and chrF++ of greedy
-translations, on a part of the development split. The figures of the model card come from
-evaluate.py and the GGUF files instead.
+On lines of the development split's first half, each after exemplars that no model has seen: chrF++
+of greedy translations under the whole grid of alpha and beta; what the likelihood of prompts (PPL),
+of the exemplars' answers alone (PPL-ANSWERS) and the entropy of the first token (ENT) choose. The
+figures of the model card come from evaluate.py and the GGUF files instead.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import math
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from data import PROMPT, TURN_END, Pair, dev_pairs, encode
+from data import PROMPT, TURN_END, Pair, dev_pairs, encode, held_out_pairs
+from model import SHAPES, Past, Trunk, load_weights
 from sacrebleu.metrics import CHRF
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import Qwen2ForCausalLM
-from transformers.utils import logging
 
-GRID = [0.1, 0.3, 0.5, 0.7, 0.9, 1.0]
-SINGLES = {"base": (0.0, 0.0), "cpt": (0.0, 1.0), "large": (1.0, 0.0), "proxy tuning": (1.0, 1.0)}
+STEPS = [0.1, 0.3, 0.5, 0.7, 0.9, 1.0]
+GRID = [(a, b) for a, b in itertools.product(STEPS, repeat=2)]
+SINGLES = {"base": (0.0, 0.0), "cpt": (0.0, 1.0), "large": (1.0, 0.0)}
+PAIRS = [*SINGLES.values(), *GRID]
 LONGEST = 60  # tokens of an answer
+SAMPLES = 50  # prompts that a task's pair is chosen by
 
 Weights = tuple[float, float]
 
 
-def fuse(logits: list[Tensor], weights: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class Line:
+    """A prompt's ids, its reference's, and which ids are answers of exemplars."""
+
+    prompt: list[int]
+    answer: list[int]
+    shown: list[bool]
+    reference: str
+
+
+def exemplars(pool: Sequence[Pair], line: int, shots: int) -> list[Pair]:
+    """Some of the pool, others for each line."""
+    return random.Random(line).sample(pool, shots)
+
+
+def make_line(tokenizer: Tokenizer, pair: Pair, shots: Sequence[Pair]) -> Line:
+    """The paper's prompt; an exemplar's answer is its text and the line break after it."""
+    text, spans = "", []
+    for shot in shots:
+        text += PROMPT.format("Uyghur", shot.english, "Uyghur")
+        spans.append((len(text), len(text) + len(shot.answer) + 1))
+        text += shot.answer + "\n\n"
+    text += PROMPT.format("Uyghur", pair.english, "Uyghur")
+    found = tokenizer.encode(text, add_special_tokens=False)
+    shown = [any(a < end and start < b for a, b in spans) for start, end in found.offsets]
+    return Line(found.ids, encode(tokenizer, pair.answer), shown, pair.answer)
+
+
+def fuse(logits: Sequence[Tensor], weights: Tensor) -> Tensor:
     """Eq. 5. logits: base, cpt, large, each (n, vocab); weights: (n, 2), alpha and beta."""
     base, cpt, large = logits
     alpha, beta = weights[:, :1], weights[:, 1:]
     return alpha * large + beta * cpt + (1 - alpha - beta) * base
 
 
+class Models:
+    """base, cpt and large, in float32."""
+
+    def __init__(self, trunks: Sequence[Trunk], device: str) -> None:
+        self.trunks = [trunk.to(device).eval() for trunk in trunks]
+        for trunk in self.trunks:
+            trunk.numbers = torch.float32
+        self.device = device
+
+    @torch.no_grad()
+    def logits(self, ids: Sequence[int]) -> list[Tensor]:
+        """Each model's logits (len(ids), vocab)."""
+        tokens = torch.tensor([ids], device=self.device)
+        return [self.rows(t, t(tokens, torch.zeros_like(tokens)))[0] for t in self.trunks]
+
+    @staticmethod
+    def rows(trunk: Trunk, hidden: Tensor) -> Tensor:
+        """The output layer, tied to the input's."""
+        return hidden @ trunk.embed_tokens.weight.T
+
+    @torch.no_grad()
+    def translate(
+        self, tokenizer: Tokenizer, prompts: Sequence[list[int]], pairs: Sequence[Weights]
+    ) -> list[list[str]]:
+        """Greedy answers of every prompt under every pair of weights: [pair][prompt]."""
+        stops = torch.tensor([*encode(tokenizer, "\n"), tokenizer.token_to_id(TURN_END)])
+        stops = stops.to(self.device)
+        width, times = max(map(len, prompts)), len(pairs)
+        ids = [[0] * (width - len(p)) + p for p in prompts]
+        document = [[-1] * (width - len(p)) + [0] * len(p) for p in prompts]
+        fed = torch.tensor(ids, device=self.device)
+        seen = torch.tensor(document, device=self.device)
+        pasts = [[Past(LONGEST) for _ in trunk.layers] for trunk in self.trunks]
+        table = torch.tensor(pairs, device=self.device).repeat(len(prompts), 1)
+        chosen: list[Tensor] = []
+        over = torch.zeros(len(table), dtype=torch.bool, device=self.device)
+        for step in range(LONGEST):
+            logits = [
+                self.rows(trunk, trunk(fed, seen, past)[:, -1])
+                for trunk, past in zip(self.trunks, pasts, strict=True)
+            ]
+            if step == 0:
+                logits = [rows.repeat_interleave(times, dim=0) for rows in logits]
+                seen = seen.repeat_interleave(times, dim=0)
+                for past in itertools.chain(*pasts):
+                    past.repeat(times)
+            best = fuse(logits, table).argmax(-1)
+            over |= torch.isin(best, stops)
+            if bool(over.all()):
+                break
+            chosen.append(torch.where(over, -1, best))
+            fed = best[:, None]
+            seen = torch.cat([seen, torch.zeros_like(fed)], dim=1)
+        rows = torch.stack(chosen, 1).tolist() if chosen else [[] for _ in table]
+        texts = [tokenizer.decode([i for i in row if i >= 0]).strip() for row in rows]
+        return [texts[i::times] for i in range(times)]
+
+
 @torch.no_grad()
-def answer_logits(
-    models: list[Qwen2ForCausalLM], tokenizer: Tokenizer, pairs: list[Pair]
-) -> tuple[list[Tensor], Tensor]:
-    """Each model's logits (n, vocab) for the answers' tokens, and those tokens (n,)."""
-    found: list[list[Tensor]] = [[] for _ in models]
-    tokens: list[int] = []
-    for pair in pairs:
-        head = encode(tokenizer, PROMPT.format(pair.english))
-        tail = encode(tokenizer, pair.uyghur)
-        ids = torch.tensor([head + tail])
-        for rows, model in zip(found, models, strict=True):
-            rows.append(model(ids).logits[0, len(head) - 1 : -1])
-        tokens += tail
-    return [torch.cat(rows) for rows in found], torch.tensor(tokens)
-
-
-def bits(logits: list[Tensor], tokens: Tensor, pair: Weights) -> float:
-    """Bits that the fused distribution spends on all tokens."""
-    weights = torch.tensor([pair]).expand(len(tokens), 2)
-    chance = torch.log_softmax(fuse(logits, weights), dim=-1)
-    return -float(chance.gather(1, tokens[:, None]).sum()) / math.log(2)
+def likelihoods(logits: Sequence[Tensor], targets: Tensor) -> np.ndarray:
+    """-ln P of targets (n,) under each pair of `PAIRS`: float64 [pairs, n]."""
+    found = []
+    for pair in PAIRS:
+        weights = torch.tensor([pair], device=targets.device).expand(len(targets), 2)
+        chance = torch.log_softmax(fuse(logits, weights), dim=-1)
+        found.append(-chance.gather(1, targets[:, None])[:, 0])
+    return torch.stack(found).double().cpu().numpy()
 
 
 @torch.no_grad()
-def translate(
-    models: list[Qwen2ForCausalLM],
-    tokenizer: Tokenizer,
-    pairs: list[Pair],
-    weights: list[Weights],
-) -> list[str]:
-    """Greedy answers, one for each pair and its (alpha, beta), all stepped together."""
-    prompts = [encode(tokenizer, PROMPT.format(pair.english)) for pair in pairs]
-    width = max(map(len, prompts))
-    ids = torch.tensor([[0] * (width - len(p)) + p for p in prompts])
-    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
-    stops = torch.tensor([*encode(tokenizer, "\n"), 0, tokenizer.token_to_id(TURN_END)])
-    stops[1] = tokenizer.token_to_id("<|endoftext|>")
-    table = torch.tensor(weights)
-    caches: list[object] = [None] * len(models)
-    answers: list[list[int]] = [[] for _ in pairs]
-    done = torch.zeros(len(pairs), dtype=torch.bool)
-    fed = ids
-    for _ in range(LONGEST):
-        logits = []
-        place = (mask.cumsum(1) - 1).clamp_min(0)[:, -fed.shape[1] :]
-        for i, model in enumerate(models):
-            out = model(
-                fed,
-                attention_mask=mask,
-                position_ids=place,
-                past_key_values=caches[i],
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            caches[i] = out.past_key_values
-            logits.append(out.logits[:, -1])
-        best = fuse(logits, table).argmax(-1)
-        done |= torch.isin(best, stops)
-        if bool(done.all()):
-            break
-        for answer, token, over in zip(answers, best.tolist(), done.tolist(), strict=True):
-            if not over:
-                answer.append(token)
-        fed = best[:, None]
-        mask = torch.cat([mask, torch.ones(len(pairs), 1, dtype=mask.dtype)], dim=1)
-    return [tokenizer.decode(answer).strip() for answer in answers]
+def entropies(logits: Sequence[Tensor]) -> np.ndarray:
+    """Entropy in nats of one position's distribution under each pair of `PAIRS`."""
+    weights = torch.tensor(PAIRS, device=logits[0].device)
+    chance = torch.log_softmax(fuse([r[None] for r in logits], weights), dim=-1)
+    return -(chance.exp() * chance).sum(-1).cpu().numpy()
+
+
+@dataclass
+class Scores:
+    """Per line, float64 [pairs, lines]: what is chosen by, and what the references cost."""
+
+    ppl: np.ndarray
+    answers: np.ndarray
+    ent: np.ndarray
+    bits: np.ndarray
+
+    def task(self, values: np.ndarray) -> int:
+        """The pair of the grid that the first `SAMPLES` lines choose together."""
+        return len(SINGLES) + int(values[len(SINGLES) :, :SAMPLES].mean(axis=1).argmin())
+
+    def inputs(self, values: np.ndarray) -> np.ndarray:
+        """The pair of the grid that every line chooses for itself."""
+        return len(SINGLES) + values[len(SINGLES) :].argmin(axis=0)
+
+
+def score(models: Models, lines: Sequence[Line]) -> Scores:
+    """Likelihoods of prompts, exemplars' answers and references, and first tokens' entropies."""
+    ppl, answers, ent, bits = [], [], [], []
+    for line in lines:
+        ids = line.prompt + line.answer
+        logits = models.logits(ids[:-1])
+        targets = torch.tensor(ids[1:], device=models.device)
+        nll = likelihoods(logits, targets)
+        own = len(line.prompt) - 1
+        shown = np.array(line.shown[1:])
+        ppl.append(nll[:, :own].mean(axis=1))
+        answers.append(nll[:, :own][:, shown].mean(axis=1) if shown.any() else ppl[-1])
+        ent.append(entropies([rows[own] for rows in logits]))
+        bits.append(nll[:, own:].sum(axis=1) / np.log(2) / len(line.reference.encode()))
+    return Scores(*(np.stack(values, axis=1) for values in (ppl, answers, ent, bits)))
+
+
+def chrf(answers: Sequence[str], lines: Sequence[Line]) -> float:
+    """chrF++ of the translations."""
+    metric = CHRF(word_order=2)
+    return float(metric.corpus_score(list(answers), [[ln.reference for ln in lines]]).score)
+
+
+def compare(
+    models: Models, tokenizer: Tokenizer, lines: Sequence[Line], together: int = 25
+) -> dict[str, object]:
+    """All figures of a trio."""
+    scores = score(models, lines)
+    texts: list[list[str]] = [[] for _ in PAIRS]
+    ordered = sorted(range(len(lines)), key=lambda i: len(lines[i].prompt))
+    for start in range(0, len(ordered), together):
+        part = [lines[i].prompt for i in ordered[start : start + together]]
+        for own, new in zip(texts, models.translate(tokenizer, part, PAIRS), strict=True):
+            own.extend(new)
+    place = {line: at for at, line in enumerate(ordered)}
+    texts = [[own[place[i]] for i in range(len(lines))] for own in texts]
+    values = [chrf(own, lines) for own in texts]
+    sizes = np.array([len(line.reference.encode()) for line in lines])
+    bits = (scores.bits * sizes).sum(axis=1) / sizes.sum()
+    best = len(SINGLES) + int(np.argmax(values[len(SINGLES) :]))
+    found: dict[str, object] = {
+        name: {"chrf": values[i], "bits": bits[i]} for i, name in enumerate(SINGLES)
+    }
+    found["best"] = {"pair": PAIRS[best], "chrf": values[best], "bits": bits[best]}
+    found["proxy"] = {"chrf": values[PAIRS.index((1.0, 1.0))]}
+    for name in ("ppl", "answers", "ent"):
+        table = getattr(scores, name)
+        at, each = scores.task(table), scores.inputs(table)
+        own = [texts[pair][line] for line, pair in enumerate(each)]
+        mean = np.array(PAIRS)[each].mean(axis=0).round(2).tolist()
+        found[name] = {"pair": PAIRS[at], "chrf": values[at], "bits": bits[at]}
+        found[f"{name} per input"] = {"pair": mean, "chrf": chrf(own, lines)}
+    found["grid"] = {
+        f"{a:g},{b:g}": [round(v, 2), round(float(w), 4)]
+        for (a, b), v, w in zip(PAIRS, values, bits, strict=True)
+    }
+    return found
+
+
+def first_half(
+    data: Path, tokenizer: Tokenizer, count: int, shots: int, pool: Sequence[Pair] = ()
+) -> list[Line]:
+    """Lines of the development split's first half, which is every other pair."""
+    pool = pool or held_out_pairs(data)
+    pairs = dev_pairs(data)[::2][:count]
+    return [
+        make_line(tokenizer, pair, exemplars(pool, 2 * i, shots)) for i, pair in enumerate(pairs)
+    ]
+
+
+def load(folder: Path) -> Trunk:
+    """A checkpoint's model; its shape is told by its width."""
+    width = json.loads((folder / "config.json").read_text(encoding="utf-8"))["hidden_size"]
+    trunk = Trunk(next(shape for shape in SHAPES.values() if shape.hidden == width))
+    load_weights(trunk, folder)
+    return trunk
 
 
 def main() -> None:
-    """Print the singles' and the grid's figures."""
+    """Print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("data", type=Path)
-    parser.add_argument("base", type=Path)
-    parser.add_argument("cpt", type=Path)
-    parser.add_argument("large", type=Path)
-    parser.add_argument("--lines", type=int, default=150, help="dev pairs for bits per byte")
-    parser.add_argument("--chrf-lines", type=int, default=60, help="dev pairs for chrF++")
+    for name in ("data", "tokenizer", "base", "cpt", "large"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--lines", type=int, default=150, help="of the first half")
+    parser.add_argument("--shots", type=int, default=5, help="exemplars of a prompt")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    logging.disable_progress_bar()
-    tokenizer = Tokenizer.from_file(str(args.large / "tokenizer.json"))
-    models = [Qwen2ForCausalLM.from_pretrained(p) for p in (args.base, args.cpt, args.large)]
-    grid = [*SINGLES.values(), *itertools.product(GRID, GRID)]
-    pairs = dev_pairs(args.data)[: args.lines]
-    size = sum(len(pair.uyghur.encode()) for pair in pairs)
-    logits, tokens = answer_logits(models, tokenizer, pairs)
-    costs = {w: bits(logits, tokens, w) / size for w in grid}
-    some = pairs[: args.chrf_lines]
-    metric = CHRF(word_order=2)
-    names = {weights: name for name, weights in SINGLES.items()}
-    for weights in sorted(set(grid), key=costs.__getitem__):
-        answers = translate(models, tokenizer, some, [weights] * len(some)) if some else []
-        score = metric.corpus_score(answers, [[p.uyghur for p in some]]).score if some else 0.0
-        print(f"{weights}: {costs[weights]:.4f} bpb  {score:.2f}  {names.get(weights, '')}")
-    if some:
-        for weights in (SINGLES["large"], min(costs, key=costs.__getitem__)):
-            print(weights)
-            for pair, answer in zip(
-                some[:8], translate(models, tokenizer, some[:8], [weights] * 8), strict=True
-            ):
-                print(f"  {pair.english} | {answer} | {pair.uyghur}")
+    tokenizer = Tokenizer.from_file(str(args.tokenizer / "tokenizer.json"))
+    models = Models([load(path) for path in (args.base, args.cpt, args.large)], args.device)
+    lines = first_half(args.data, tokenizer, args.lines, args.shots)
+    print(json.dumps(compare(models, tokenizer, lines), indent=1))
 
 
 if __name__ == "__main__":

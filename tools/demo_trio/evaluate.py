@@ -1,262 +1,415 @@
-"""Measure the demo trio from its GGUF files: the table of its model card.
+"""Measure the demo trio from its GGUF files: the figures of its model card.
 
-    python tools/demo_trio/evaluate.py DATA/en-ug/dev.tsv.gz
+    python tools/demo_trio/evaluate.py DATA [--large-base large-base.gguf] [--json figures.json]
 
-For base, cpt, large, Proxy Tuning (alpha 1, beta 1) and TriMix it prints
+Every pair of the development split is translated after five exemplars that no model has seen; there
+are eight sets of five, which take turns. Half of the split is every other pair. Everything is chosen
+on the 1st half: the best pair of the grid by chrF++, and what 50 of its prompts choose without
+references: PPL by their perplexity, PPL-ANSWERS by that of their exemplars' answers, ENT by the
+first token's entropy. "Per input" each prompt chooses its own.
 
-* bits per byte of the Uyghur side, given the prompt (its tokens' -log2 P over its UTF-8 bytes);
-* chrF++ of greedy translations (sacrebleu; it prints the signature).
-
-TriMix's pair of weights is chosen among 36 on the first half of the split: bits per byte on all
-of it, chrF++ of every pair on `--grid-lines` of its lines, of the best six on `--final-lines`.
-The second half, where nothing was chosen, stands beside it. Half of a split is every other pair.
+Bits per byte: what the Uyghur side costs, given the prompt (-log2 P over its UTF-8 bytes). chrF++:
+sacrebleu's, of greedy translations; p is its paired bootstrap against the best single model. With
+`--large-base` the ablations of the paper's Table 7 are among the methods.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
 import itertools
 import json
+import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+from data import Pair, dev_pairs, held_out_pairs
+from numpy.typing import NDArray
 from sacrebleu.metrics import CHRF
+from sacrebleu.significance import PairedTest
 
 from trimix_cpp.decoding.answers import generate
 from trimix_cpp.decoding.decoder import Decoder
 from trimix_cpp.decoding.text import Text
-from trimix_cpp.decoding.trio import Feed, Options, Trio
-from trimix_cpp.fusion.weights import Weights
+from trimix_cpp.decoding.trio import Trio
+from trimix_cpp.fusion.choosers import divergence, grid_entropies
+from trimix_cpp.fusion.grid import DEFAULT_VALUES, Grid, GridScore
+from trimix_cpp.fusion.weights import Plausibility, Weights, method_weights
 from trimix_cpp.prompts.languages import language
 from trimix_cpp.prompts.paper import translation_prompt
+from trimix_cpp.quant.options import Options
 from trimix_cpp.store.spec import spec_from_files
 
-GRID = [(a, b) for a, b in itertools.product((0.1, 0.3, 0.5, 0.7, 0.9, 1.0), repeat=2)]
-METHODS = {"base": (0.0, 0.0), "cpt": (0.0, 1.0), "large": (1.0, 0.0), "Proxy Tuning": (1.0, 1.0)}
+ROLES = ("large", "cpt", "base")
+SETS, SAMPLES = 8, 50  # sets of exemplars; prompts that a task's pair is chosen by, as in the paper
 LONGEST = 100  # tokens of an answer; the longest reference has 85
-PLACES = 32  # sequences stepped together
-FINALISTS = 6
+PLACES, FINALISTS = 24, 6
+GRID = list(itertools.product(DEFAULT_VALUES, repeat=2))
+SINGLES = {"base": (0.0, 0.0), "cpt": (0.0, 1.0), "large": (1.0, 0.0)}
+# The single models stand beside the pairs in what is scored.
+WIDE = Grid((0.0, *DEFAULT_VALUES), (0.0, *DEFAULT_VALUES))
+CRITERIA = {"PPL": "prompt", "PPL-ANSWERS": "answers", "ENT": "entropy"}
+ABLATIONS = {"no-task": "without the task", "no-language": "without the language",
+             "no-scaling": "without the scale"}  # fmt: skip
 
-Pair = tuple[float, float]
+Numbers = tuple[float, float]
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A pair of the split, as tokens.
+
+    Attributes:
+        shown: which of the tokens of `beginning`, its exemplars, are answers.
+    """
+
+    beginning: list[int]
+    shown: NDArray[np.bool_]
+    prompt: list[int]
+    reference: list[int]
+    uyghur: str
+
+    @property
+    def size(self) -> int:
+        """UTF-8 bytes of the reference."""
+        return len(self.uyghur.encode())
+
+
+def make_lines(trio: Trio, pairs: Sequence[Pair], pool: Sequence[Pair], shots: int) -> list[Line]:
+    """The paper's prompts. An exemplar's answer is its text and the line break that ends it."""
+    codes = language("eng"), language("uig")
+    sets = [random.Random(number).sample(pool, shots) for number in range(SETS)]
+    beginnings = []
+    for exemplars in sets:
+        text, shown = "", list[bool]()
+        for exemplar in exemplars:
+            for part, is_answer in (
+                (translation_prompt(exemplar.english, *codes), False),
+                (f"{exemplar.answer}\n", True),
+                ("\n", False),
+            ):
+                text += part
+                count = len(trio.tokenize(text)) - len(shown)
+                shown += [is_answer] * count
+        beginnings.append((trio.tokenize(text), np.array(shown[: len(trio.tokenize(text))], bool)))
+    lines = []
+    for number, pair in enumerate(pairs):
+        exemplars, (beginning, shown) = (each[number // 2 % SETS] for each in (sets, beginnings))
+        shots_text = [(each.english, each.answer) for each in exemplars]
+        prompt = trio.tokenize(translation_prompt(pair.english, *codes, shots_text))
+        assert prompt[: len(beginning)] == beginning
+        lines.append(
+            Line(beginning, shown, prompt, trio.tokenize(pair.answer), pair.answer)
+        )
+    return lines
+
+
+class Watcher:
+    """An `Observer` that scores parts of a text on the grid, and looks at one of its positions.
+
+    Args:
+        parts: name -> which of the tokens count, each bool [n].
+        looks_at: the position whose distribution is kept.
+    """
+
+    roles = ROLES
+
+    def __init__(self, parts: Mapping[str, NDArray[np.bool_]], looks_at: int, start: int) -> None:
+        self.parts, self.looks_at, self.start = parts, looks_at, start
+        self.scores = {name: GridScore(WIDE) for name in parts}
+        self.entropy: Doubles = np.empty(0)
+        self.divergence: list[float] = []
+
+    def first(self, n_prompt: int) -> int:
+        """See `Observer`."""
+        return self.start
+
+    def add(self, at: int, rows: Mapping[str, np.ndarray], targets: np.ndarray) -> None:
+        """See `Observer`."""
+        for name, counted in self.parts.items():
+            mine = np.flatnonzero(counted[at + 1 : at + 1 + len(targets)])
+            if len(mine):
+                own = {role: np.ascontiguousarray(rows[role][mine]) for role in ROLES}
+                self.scores[name].add(own, targets[mine])
+        if at <= self.looks_at < at + len(targets):
+            last = {role: np.array(rows[role][self.looks_at - at]) for role in ROLES}
+            self.entropy = grid_entropies(last, WIDE)
+            self.divergence = [divergence(last[role], last["base"]) for role in ("large", "cpt")]
+
+    def end(self, last: Mapping[str, np.ndarray]) -> Weights | None:
+        """See `Observer`; the reference's last token predicts nothing that counts."""
+        return None
 
 
 @dataclass
 class Scores:
-    """What one pair of weights reaches, line by line: bits of the answers, and translations."""
-
-    bits: np.ndarray
-    answers: dict[int, str] = field(default_factory=dict)
-
-
-def read_pairs(path: Path) -> list[tuple[str, str]]:
-    """(English, Uyghur) of a gzipped TSV file with the columns id, en, ug, source."""
-    with gzip.open(path, "rt", encoding="utf-8", newline="\n") as file:
-        rows = [line.rstrip("\n").split("\t") for line in file][1:]
-    return [(row[1], row[2]) for row in rows]
-
-
-def prompt_for(english: str) -> str:
-    """The paper's prompt, without exemplars."""
-    return translation_prompt(english, language("eng"), language("uig"))
-
-
-def prompts_and_answers(trio: Trio, pairs: Sequence[tuple[str, str]]) -> list[tuple[list, list]]:
-    """Token ids of each prompt and of each answer, tokenized apart."""
-    return [(trio.tokenize(prompt_for(en)), trio.tokenize(ug)) for en, ug in pairs]
-
-
-def answer_rows(trio: Trio, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[list[int], dict]]:
-    """For each pair the answer's ids and role -> logits of shape [answer's tokens, vocabulary]."""
-    slot = trio.take()
-    for head, tail in prompts_and_answers(trio, pairs):
-        tokens = np.asarray(head + tail[:-1], np.int32)
-        parts: dict[str, list[np.ndarray]] = {role: [] for role in trio.roles}
-        start = 0
-        while start < len(tokens):
-            # A step takes at most n_batch tokens and gives at most one row a place.
-            unasked = max(0, len(head) - 1 - start)
-            part = tokens[start : start + min(trio.n_batch, unasked + trio.n_parallel)]
-            wanted = max(0, len(part) - unasked)
-            own = {role: trio.alignment.to_role(role, part) for role in trio.roles}
-            feeds = {r: [Feed(slot, tokens, start, max(1, wanted))] for r, tokens in own.items()}
-            for role, logits in trio.decode(feeds).items():
-                parts[role].append(trio.alignment.rows(role, logits)[:wanted].copy())
-            start += len(part)
-        yield tail, {role: np.concatenate(rows) for role, rows in parts.items()}
-        trio.empty(slot)
-    trio.give(slot)
-
-
-def bits_of(rows: dict[str, np.ndarray], tokens: list[int], pair: Pair) -> float:
-    """-log2 P of the tokens under the fused distribution, summed."""
-    coefficients = Weights(*pair).coefficients
-    fused = sum(rows[role] * np.float32(c) for role, c in coefficients.items())
-    assert isinstance(fused, np.ndarray)
-    top = fused.max(axis=1)
-    total = np.log(np.exp(fused - top[:, None]).sum(axis=1, dtype=np.float64)) + top
-    return float((total - fused[np.arange(len(tokens)), tokens]).sum() / np.log(2))
-
-
-def measure_bits(trio: Trio, pairs: Sequence[tuple[str, str]]) -> dict[Pair, Scores]:
-    """Bits of every answer under every method and every pair of the grid."""
-    wanted = dict.fromkeys([*METHODS.values(), *GRID])
-    found = {pair: Scores(np.zeros(len(pairs))) for pair in wanted}
-    for line, (tokens, rows) in enumerate(answer_rows(trio, pairs)):
-        for pair, scores in found.items():
-            scores.bits[line] = bits_of(rows, tokens, pair)
-    return found
-
-
-def translate(
-    trio: Trio, pairs: Sequence[tuple[str, str]], jobs: list[tuple[Pair, int]]
-) -> Iterator[tuple[Pair, int, str]]:
-    """Greedy translation of line `i` under `pair` for each job, as it is done."""
-    texts = (
-        Text(
-            trio.tokenize(prompt_for(pairs[line][0])),
-            Weights(*pair),
-            max_tokens=LONGEST,
-            stops=("\n",),
-            tag=(pair, line),
-        )
-        for pair, line in jobs
-    )
-    for done in generate(Decoder(trio), texts):
-        yield *done.tag, done.text.strip()
-
-
-class Measured:
-    """Scores of a set of lines: bits per byte and chrF++."""
-
-    def __init__(self, pairs: Sequence[tuple[str, str]], found: dict[Pair, Scores]) -> None:
-        self.pairs, self.found = pairs, found
-        self.metric = CHRF(word_order=2)
-        self.bytes = np.array([len(uyghur.encode()) for _, uyghur in pairs])
-
-    def bits_per_byte(self, pair: Pair, lines: Sequence[int]) -> float:
-        """Of the answers on these lines."""
-        at = list(lines)
-        return float(self.found[pair].bits[at].sum() / self.bytes[at].sum())
-
-    def chrf(self, pair: Pair, lines: Sequence[int]) -> float:
-        """Of the translations on these lines; the metric gets no chance to tokenize the text."""
-        answers = [self.found[pair].answers[line] for line in lines]
-        references = [[self.pairs[line][1] for line in lines]]
-        return float(self.metric.corpus_score(answers, references).score)
-
-
-def measure_answers(trio: Trio, measured: Measured, wanted: dict[Pair, Sequence[int]]) -> None:
-    """Translate the wanted lines that are not translated yet."""
-    found = measured.found
-    jobs = [
-        (pair, line)
-        for pair, lines in wanted.items()
-        for line in lines
-        if line not in found[pair].answers
-    ]
-    for done, (pair, line, text) in enumerate(translate(trio, measured.pairs, jobs), 1):
-        found[pair].answers[line] = text
-        if done % 200 == 0:
-            print(f"{done} of {len(jobs)} translations", file=sys.stderr, flush=True)
-
-
-def ranked(measured: Measured, pairs: Sequence[Pair], lines: Sequence[int]) -> list[Pair]:
-    """Pairs by chrF++ on these lines, the best first."""
-    return sorted(pairs, key=lambda pair: -measured.chrf(pair, lines))
-
-
-def choose(
-    trio: Trio, measured: Measured, half: Sequence[int], few: int, more: int
-) -> dict[str, Pair]:
-    """The best pairs of the grid on this half: by bits, by chrF++, and balanced.
-
-    Balanced is the finalist with the fewest bits among those that translate no worse than large.
+    """Of every line, on `WIDE`: nats a token of the prompt and of its exemplars' answers, entropy
+    of the first token in nats, bits of the reference; each [lines, 7, 7]. KL to base: [lines, 2].
     """
-    measure_answers(trio, measured, dict.fromkeys(GRID, half[:few]))
-    finalists = ranked(measured, GRID, half[:few])[:FINALISTS]
-    large = METHODS["large"]
-    measure_answers(trio, measured, dict.fromkeys([large, *finalists], half[:more]))
-    finalists = ranked(measured, finalists, half[:more])
-    least = measured.chrf(large, half[:more])
 
-    def cost(pair: Pair) -> float:
-        return measured.bits_per_byte(pair, half)
-
-    sound = [pair for pair in finalists if measured.chrf(pair, half[:more]) >= least]
-    balanced = min(sound or finalists[:1], key=cost)
-    return {"best bits": min(GRID, key=cost), "best chrF++": finalists[0], "balanced": balanced}
+    prompt: Doubles
+    answers: Doubles
+    entropy: Doubles
+    bits: Doubles
+    divergence: Doubles
 
 
-def report(measured: Measured, rows: dict[str, Pair], parts: dict[str, Sequence[int]]) -> str:
-    """A Markdown table: a line a method; bits per byte and chrF++ for each part of the split."""
-    head = "".join(f" bits per byte, {name} | chrF++, {name} |" for name in parts)
-    table = [f"| | alpha, beta |{head}", "|---|---|" + "---:|---:|" * len(parts)]
-    for name, pair in rows.items():
-        cells = "".join(
-            f" {measured.bits_per_byte(pair, lines):.4f} | {measured.chrf(pair, lines):.2f} |"
-            for lines in parts.values()
-        )
-        table.append(f"| {name} | {pair[0]:g}, {pair[1]:g} |{cells}")
+def watch(decoder: Decoder, tokens: Sequence[int], watcher: Watcher) -> Watcher:
+    """Evaluate `tokens` under the eyes of `watcher`."""
+    text = Text(list(tokens), Weights(0, 1), max_tokens=0, observers=(watcher,))
+    for done in decoder.run([text]):
+        done.raise_error()
+    return watcher
+
+
+def score(trio: Trio, lines: Sequence[Line]) -> Scores:
+    """One evaluation of every set of exemplars, of every prompt after it, and of its reference."""
+    found: dict[int, list[Doubles]] = {}
+    for number, (beginning, own) in enumerate(by_beginning(lines)):
+        with Decoder(trio) as decoder:
+            shown = np.array(lines[own[0]].shown)
+            ones = np.ones(len(beginning), bool)
+            before = None
+            if beginning:
+                before = watch(decoder, beginning, Watcher({"all": ones, "shown": shown}, -1, 0))
+                held = decoder.pin(beginning[:-1], ROLES)
+            for i in own:
+                prompt, reference = lines[i].prompt, lines[i].reference
+                at = np.arange(len(prompt) + len(reference))
+                parts = {"prompt": at < len(prompt), "reference": at >= len(prompt)}
+                start = max(0, len(beginning) - 1)
+                parts["prompt"][: start + 1] = False
+                seen = watch(decoder, prompt + reference, Watcher(parts, len(prompt) - 1, start))
+                of = seen.scores
+                summed, count = of["prompt"].nll, of["prompt"].n_tokens
+                answers = np.full(WIDE.shape, np.nan)
+                if before:
+                    summed = summed + before.scores["all"].nll
+                    count += before.scores["all"].n_tokens
+                    answers = before.scores["shown"].mean
+                bits = of["reference"].nll / np.log(2)
+                found[i] = [summed / count, answers, seen.entropy, bits, np.array(seen.divergence)]
+            if beginning:
+                decoder.unpin(held)
+        tell(f"scored {number + 1} sets of prompts")
+    columns = zip(*(found[i] for i in range(len(lines))), strict=True)
+    return Scores(*(np.stack(column) for column in columns))
+
+
+def by_beginning(lines: Sequence[Line]) -> Iterator[tuple[list[int], list[int]]]:
+    """The beginnings, and the lines that have them."""
+    found: dict[tuple[int, ...], list[int]] = {}
+    for i, line in enumerate(lines):
+        found.setdefault(tuple(line.beginning), []).append(i)
+    for beginning, own in found.items():
+        yield list(beginning), own
+
+
+@dataclass
+class Answers:
+    """Translations as they are wanted, each made once.
+
+    Attributes:
+        known: (weights, line) -> text.
+    """
+
+    trio: Trio
+    lines: Sequence[Line]
+    known: dict[tuple[Weights, int], str] = field(default_factory=dict)
+
+    def make(self, jobs: Iterable[tuple[Weights, int]], mask: Plausibility | None = None) -> None:
+        """Translate what is not translated yet; with `mask`, of contrastive decoding."""
+        wanted = [job for job in dict.fromkeys(jobs) if job not in self.known]
+        for beginning, own in by_beginning(self.lines):
+            mine = set(own)
+            texts = (
+                Text(
+                    self.lines[i].prompt, weights, max_tokens=LONGEST, stops=("\n",),
+                    plausibility=mask, tag=(weights, i),
+                )
+                for weights, i in wanted
+                if i in mine
+            )  # fmt: skip
+            with Decoder(self.trio) as decoder:
+                for text in generate(decoder, texts, beginning):
+                    self.known[text.tag] = text.text.strip()  # type: ignore[index]
+            tell(f"{sum(job in self.known for job in wanted)} of {len(wanted)} translations")
+
+    def of(self, chosen: Sequence[Weights], at: Sequence[int]) -> list[str]:
+        """Those of the lines `at`; `chosen` has the weights of every line."""
+        return [self.known[chosen[i], i] for i in at]
+
+
+def chrf(answers: Sequence[str], lines: Sequence[Line]) -> float:
+    """chrF++, letters as they are."""
+    references = [[line.uyghur for line in lines]]
+    return float(CHRF(word_order=2).corpus_score(list(answers), references).score)
+
+
+@dataclass
+class Method:
+    """A way to translate: the weights of every line."""
+
+    name: str
+    chosen: list[Weights]
+    mask: Plausibility | None = None
+
+    @property
+    def shown(self) -> str:
+        """The pair, or mean and deviation over the lines."""
+        if len(different := set(self.chosen)) == 1:
+            return ", ".join(f"{number:g}" for number in different.pop().numbers)
+        pairs = np.array([(each.alpha, each.beta) for each in self.chosen])
+        (a, b), (da, db) = pairs.mean(axis=0), pairs.std(axis=0)
+        return f"{a:.2f} ± {da:.2f}, {b:.2f} ± {db:.2f}"
+
+
+def choose(scores: Scores, first: Sequence[int], n_lines: int) -> list[Method]:
+    """Each criterion, by a sample of the 1st half for the task, and per input."""
+    sample = sorted(random.Random(0).sample(list(first), min(SAMPLES, len(first))))
+    grid, methods = Grid(), list[Method]()
+    for name, kind in CRITERIA.items():
+        values = getattr(scores, kind)[:, 1:, 1:]  # without the single models
+        if np.isnan(values).any():
+            continue
+        task = grid.weights(*grid.best(values[sample].mean(axis=0)))
+        methods.append(Method(f"{name}, task", [task] * n_lines))
+        methods.append(Method(f"{name}, per input", [grid.weights(*grid.best(v)) for v in values]))
+    return methods
+
+
+def best_pair(answers: Answers, first: Sequence[int], few: int) -> Weights:
+    """The grid's best on the 1st half: all pairs on some lines of it, then the best six on all."""
+    pairs = [Weights(*pair) for pair in GRID]
+    for count, keep in ((min(few, len(first)), FINALISTS), (len(first), 1)):
+        at = list(first[:count])
+        answers.make((pair, i) for i in at for pair in pairs)
+        values = {p: chrf([answers.known[p, i] for i in at], [answers.lines[i] for i in at])
+                  for p in pairs}  # fmt: skip
+        print(f"\nThe grid's pairs by chrF++ on {count} lines of the 1st half: " + "; ".join(
+            f"{p.alpha:g}, {p.beta:g}: {v:.2f}"
+            for p, v in sorted(values.items(), key=lambda item: -item[1])), flush=True)  # fmt: skip
+        pairs = sorted(pairs, key=lambda p: -values[p])[:keep]
+    return pairs[0]
+
+
+def bits_per_byte(method: Method, scores: Scores, lines: Sequence[Line], at: Sequence[int]) -> float:
+    """Of the references on these lines; NaN for weights that were not scored."""
+    total = 0.0
+    for i in at:
+        alpha, beta = method.chosen[i].alpha, method.chosen[i].beta
+        is_known = alpha in WIDE.alphas and beta in WIDE.betas and method.chosen[i].gamma is None
+        if not is_known or method.mask:
+            return float("nan")
+        total += scores.bits[i, WIDE.alphas.index(alpha), WIDE.betas.index(beta)]
+    return total / sum(lines[i].size for i in at)
+
+
+def report(
+    methods: Sequence[Method], answers: Answers, scores: Scores, halves: Sequence[Sequence[int]]
+) -> list[dict[str, object]]:
+    """A row a method: bits per byte and chrF++ of both halves and of all, and p."""
+    lines, everything = answers.lines, sorted(itertools.chain(*halves))
+    parts = {"1st half": halves[0], "2nd half": halves[1], "all": everything}
+    rows: list[dict[str, object]] = []
+    for method in methods:
+        row: dict[str, object] = {"method": method.name, "weights": method.shown}
+        for name, at in parts.items():
+            row[f"bits, {name}"] = bits_per_byte(method, scores, lines, at)
+            own = answers.of(method.chosen, at)
+            row[f"chrF++, {name}"] = chrf(own, [lines[i] for i in at])
+        rows.append(row)
+    by_name = {method.name: method for method in methods}
+    single = max(SINGLES, key=lambda name: rows[list(by_name).index(name)]["chrF++, all"])
+    others = [method for method in methods if method.name != single]
+    systems = [(m.name, answers.of(m.chosen, everything)) for m in (by_name[single], *others)]
+    test = PairedTest(
+        systems, {"chrF2++": CHRF(word_order=2)}, [[lines[i].uyghur for i in everything]],
+        test_type="bs", n_samples=1000,
+    )  # fmt: skip
+    _, *results = test()[1]["chrF2++"]
+    p = {method.name: result.p_value for method, result in zip(others, results, strict=True)}
+    for row in rows:
+        row["p"] = p.get(str(row["method"]))
+    return rows
+
+
+def markdown(rows: Sequence[Mapping[str, object]]) -> str:
+    """The rows as a table."""
+    heads = [name for name in rows[0] if name not in ("method", "weights", "p")]
+    table = [f"| | alpha, beta, gamma | {' | '.join(heads)} | p |"]
+    table.append("|---|---|" + "---:|" * (len(heads) + 1))
+    for row in rows:
+        cells = [f"{row[h]:.4f}" if "bits" in h else f"{row[h]:.2f}" for h in heads]
+        p = "" if row["p"] is None else f"{row['p']:.3f}"
+        shown = ["–" if cell == "nan" else cell for cell in cells]
+        table.append(f"| {row['method']} | {row['weights']} | {' | '.join(shown)} | {p} |")
     return "\n".join(table)
 
 
-def grid_table(measured: Measured, lines: Sequence[int]) -> str:
-    """The whole grid on the lines where the pair is chosen."""
-    cells = [
-        f"{a:g}, {b:g}: {measured.bits_per_byte((a, b), lines):.4f}, "
-        f"{measured.chrf((a, b), lines):.2f}"
-        for a, b in GRID
+def ablations(best: Weights, n_lines: int) -> list[Method]:
+    """The best pair without each of Eq. 1's vectors."""
+    return [
+        Method(name, [method_weights(method, best)[0]] * n_lines)
+        for method, name in ABLATIONS.items()
     ]
-    return "\n".join(cells)
+
+
+def tell(text: str) -> None:
+    """A line of progress on stderr."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    parser.add_argument("pairs", type=Path, help="en-ug/dev.tsv.gz")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", type=Path, help="folder with en-ug/")
     demo = Path(str(files("trimix_cpp") / "demo"))
-    for role in ("base", "cpt", "large"):
+    for role in ROLES:
         parser.add_argument(f"--{role}", type=Path, default=demo / f"{role}.gguf")
+    parser.add_argument("--large-base", type=Path, help="for the ablations; it does not ship")
+    parser.add_argument("--shots", type=int, default=5, help="exemplars (default: 5)")
     parser.add_argument("--lines", type=int, help="only the first N pairs (default: all)")
-    parser.add_argument("--grid-lines", type=int, default=250, help="for chrF++ of the grid")
-    parser.add_argument("--final-lines", type=int, default=700, help="for chrF++ of the best six")
+    parser.add_argument("--grid-lines", type=int, default=100, help="for the grid's first round")
     parser.add_argument("--threads", type=int, default=0, help="0: the physical cores")
-    parser.add_argument("--exact", action="store_true", help="the engine's exact mode")
-    parser.add_argument("--json", type=Path, help="also write bits and translations here")
+    parser.add_argument("--json", type=Path, help="also write the rows here")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Bits over the grid, chrF++ of the grid on some lines, then the table."""
+    """Score, choose, translate; then the tables."""
     args = arguments()
-    pairs = read_pairs(args.pairs)[: args.lines]
-    first, second = range(0, len(pairs), 2), range(1, len(pairs), 2)
-    parts: dict[str, Sequence[int]] = {"1st half": first, "2nd half": second}
-    parts["all"] = range(len(pairs))
-    spec = spec_from_files({r: getattr(args, r) for r in ("base", "cpt", "large")})
-    options = Options(n_ctx=512, n_parallel=PLACES, n_threads=args.threads, exact=args.exact)
-    with Trio(spec, ("large", "cpt", "base"), options) as trio:
-        measured = Measured(pairs, measure_bits(trio, pairs))
-        best = choose(trio, measured, first, args.grid_lines, args.final_lines)
-        rows = {**METHODS, **{f"TriMix, {kind}": pair for kind, pair in best.items()}}
-        measure_answers(trio, measured, dict.fromkeys(rows.values(), parts["all"]))
-    print(report(measured, rows, parts))
-    print(f"\n{len(pairs)} pairs; chrF++ is {measured.metric.get_signature()}")
-    print(f"\nalpha, beta: bits per byte and chrF++ on {args.grid_lines} lines of the 1st half")
-    print(grid_table(measured, first[: args.grid_lines]))
-    if args.json:
-        content = [
-            {"weights": pair, "bits": scores.bits.tolist(), "answers": scores.answers}
-            for pair, scores in measured.found.items()
+    roles = {role: getattr(args, role) for role in ROLES}
+    if args.large_base:
+        roles["large_base"] = args.large_base
+    options = Options(n_ctx=512, n_parallel=PLACES, n_outputs=64, n_threads=args.threads)
+    with Trio(spec_from_files(roles), ROLES, options) as trio:
+        pairs = dev_pairs(args.data)[: args.lines]
+        lines = make_lines(trio, pairs, held_out_pairs(args.data), args.shots)
+        n_lines, halves = len(lines), (range(0, len(lines), 2), range(1, len(lines), 2))
+        scores, answers = score(trio, lines), Answers(trio, lines)
+        best = best_pair(answers, halves[0], args.grid_lines)
+        contrast, mask = method_weights("contrastive", best)
+        methods = [
+            *(Method(name, [Weights(*pair)] * n_lines) for name, pair in SINGLES.items()),
+            Method("Proxy Tuning", [Weights(1.0, 1.0)] * n_lines),
+            Method("contrastive decoding", [contrast] * n_lines, mask),
+            Method("TriMix, best pair", [best] * n_lines),
+            *choose(scores, halves[0], n_lines),
+            *(ablations(best, n_lines) if args.large_base else []),
         ]
-        args.json.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        for method in methods:
+            answers.make(((method.chosen[i], i) for i in range(n_lines)), method.mask)
+        rows = report(methods, answers, scores, halves)
+    print(f"\n{markdown(rows)}\n\n{n_lines} pairs, {args.shots} exemplars; KL to base of the first "
+          f"token, in nats: large {scores.divergence[:, 0].mean():.3f}, "
+          f"cpt {scores.divergence[:, 1].mean():.3f}")  # fmt: skip
+    if args.json:
+        args.json.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

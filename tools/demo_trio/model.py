@@ -1,4 +1,4 @@
-"""Qwen2 in plain PyTorch, small and quick to train on a CPU.
+"""Qwen2 in plain PyTorch, small and quick to train on a CPU, and on a GPU.
 
 Parameter names, shapes and arithmetic are those of Hugging Face's Qwen2ForCausalLM with tied
 embeddings, so `save` writes a checkpoint that transformers and the converter read as it is.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,30 @@ class Norm(nn.Module):
         return (y * self.weight).to(x.dtype)
 
 
+class Past:
+    """Keys and values of one layer's earlier tokens, with room for more."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.used = room, 0
+        self.keys = self.values = torch.empty(0)
+
+    def extend(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """All keys and values, the new ones the last; (batch, kv heads, length, head_dim)."""
+        start, self.used = self.used, self.used + key.shape[2]
+        if not start:
+            batch, heads, length, head_dim = key.shape
+            size = batch, heads, length + self.room, head_dim
+            self.keys, self.values = key.new_zeros(size), value.new_zeros(size)
+        self.keys[:, :, start : self.used] = key
+        self.values[:, :, start : self.used] = value
+        return self.keys[:, :, : self.used], self.values[:, :, : self.used]
+
+    def repeat(self, times: int) -> None:
+        """Every sequence of the batch `times` times in a row."""
+        self.keys = self.keys.repeat_interleave(times, dim=0)
+        self.values = self.values.repeat_interleave(times, dim=0)
+
+
 class Attention(nn.Module):
     """Grouped-query attention with rotary positions and biases on q, k and v."""
 
@@ -71,8 +96,10 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(shape.hidden, kv)
         self.o_proj = nn.Linear(shape.hidden, shape.hidden, bias=False)
 
-    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
-        """x: (batch, length, hidden); mask: (batch, 1, length, length), added to scores."""
+    def forward(
+        self, x: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor, past: Past | None = None
+    ) -> Tensor:
+        """x: (batch, length, hidden); mask: (batch, 1, length, past + length), added to scores."""
         batch, length, _ = x.shape
         head_dim = self.shape.head_dim
         query, key, value = (
@@ -80,7 +107,10 @@ class Attention(nn.Module):
             for proj in (self.q_proj, self.k_proj, self.v_proj)
         )
         repeats = self.shape.heads // self.shape.kv_heads
-        key = rotate(key, turn).repeat_interleave(repeats, dim=1)
+        key = rotate(key, turn)
+        if past is not None:
+            key, value = past.extend(key, value)
+        key = key.repeat_interleave(repeats, dim=1)
         value = value.repeat_interleave(repeats, dim=1)
         mixed = functional.scaled_dot_product_attention(rotate(query, turn), key, value, mask)
         return self.o_proj(mixed.transpose(1, 2).reshape(batch, length, -1))
@@ -111,9 +141,11 @@ class Layer(nn.Module):
         self.post_attention_layernorm = Norm(shape.hidden)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor, past: Past | None = None
+    ) -> Tensor:
         """(batch, length, hidden) to the same."""
-        x = x + self.dropout(self.self_attn(self.input_layernorm(x), turn, mask))
+        x = x + self.dropout(self.self_attn(self.input_layernorm(x), turn, mask, past))
         return x + self.dropout(self.mlp(self.post_attention_layernorm(x)))
 
 
@@ -123,6 +155,7 @@ class Trunk(nn.Module):
     def __init__(self, shape: Shape, dropout: float = 0.0) -> None:
         super().__init__()
         self.shape = shape
+        self.numbers = torch.bfloat16  # what the arithmetic is done in
         self.embed_tokens = nn.Embedding(shape.vocab, shape.hidden)
         self.layers = nn.ModuleList(Layer(shape, dropout) for _ in range(shape.layers))
         self.norm = Norm(shape.hidden)
@@ -137,29 +170,38 @@ class Trunk(nn.Module):
             elif parameter.dim() == 2:
                 nn.init.normal_(parameter, std=0.02 if "embed" in name else self.shape.hidden**-0.5)
 
-    def forward(self, tokens: Tensor, document: Tensor) -> Tensor:
-        """tokens, document: (batch, length) int64; returns (batch, length, hidden)."""
-        x = self.dropout(self.embed_tokens(tokens).to(torch.bfloat16))
-        turn = rotation(tokens.shape[1], self.shape.head_dim)
-        mask = attention_mask(document).to(x.dtype)
-        for layer in self.layers:
-            x = layer(x, turn, mask)
+    def forward(
+        self, tokens: Tensor, document: Tensor, pasts: Sequence[Past] | None = None
+    ) -> Tensor:
+        """tokens: (batch, length); document: (batch, past + length); both int64.
+
+        Returns (batch, length, hidden). `pasts`, one a layer, hold what came before and take
+        what is new.
+        """
+        x = self.dropout(self.embed_tokens(tokens).to(self.numbers))
+        length = tokens.shape[1]
+        cosine, sine = rotation(document.shape[1], self.shape.head_dim, x.device)
+        turn = cosine[-length:], sine[-length:]
+        mask = attention_mask(document, length).to(x.dtype)
+        for layer, past in zip(self.layers, pasts or [None] * len(self.layers), strict=True):
+            x = layer(x, turn, mask, past)
         return self.norm(x)
 
 
-def attention_mask(document: Tensor) -> Tensor:
-    """(batch, 1, length, length): 0 where a token may look, else a large negative number."""
+def attention_mask(document: Tensor, new: int) -> Tensor:
+    """(batch, 1, new, length): 0 where one of the `new` last tokens may look, else very low."""
     length = document.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool).tril()
-    same = document[:, :, None] == document[:, None, :]
+    causal = torch.ones(new, length, dtype=torch.bool, device=document.device).tril(length - new)
+    same = document[:, -new:, None] == document[:, None, :]
     allowed = (causal & same)[:, None]
-    return torch.zeros(allowed.shape).masked_fill(~allowed, -30000.0)
+    return torch.zeros(allowed.shape, device=document.device).masked_fill(~allowed, -30000.0)
 
 
-def rotation(length: int, head_dim: int) -> tuple[Tensor, Tensor]:
+def rotation(length: int, head_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Cosines and sines of the rotary positions, each (length, head_dim), float32."""
-    frequency = ROPE_THETA ** (-torch.arange(0, head_dim, 2).float() / head_dim)
-    angle = torch.arange(length).float()[:, None] * frequency
+    steps = torch.arange(0, head_dim, 2, device=device).float()
+    frequency = ROPE_THETA ** (-steps / head_dim)
+    angle = torch.arange(length, device=device).float()[:, None] * frequency
     angle = torch.cat([angle, angle], dim=-1)
     return angle.cos(), angle.sin()
 
@@ -182,15 +224,15 @@ class TiedLoss(torch.autograd.Function):
         """x: (n, hidden); weight: (vocab, hidden); target: (n,). Gradients are made here."""
         table = weight.to(torch.bfloat16)
         grad_x = torch.empty_like(x)
-        grad_weight = torch.zeros(weight.shape)
-        total = torch.zeros(())
+        grad_weight = torch.zeros_like(weight)
+        total = torch.zeros((), device=x.device)
         for start in range(0, len(x), TiedLoss.CHUNK):
             part = slice(start, start + TiedLoss.CHUNK)
             logits = (x[part] @ table.T).float()
             chance = torch.softmax(logits, dim=-1)
             wanted = target[part, None]
             total -= chance.gather(1, wanted).clamp_min(1e-30).log().sum()
-            chance.scatter_add_(1, wanted, torch.full(wanted.shape, -1.0))
+            chance.scatter_add_(1, wanted, torch.full_like(wanted, -1.0, dtype=chance.dtype))
             slope = (chance / len(x)).to(torch.bfloat16)
             grad_x[part] = slope @ table
             grad_weight += slope.T @ x[part]
@@ -206,7 +248,7 @@ class TiedLoss(torch.autograd.Function):
 
 def to_disk(trunk: Trunk) -> dict[str, Tensor]:
     """The state dict under Hugging Face's names, float32."""
-    return {f"model.{k}": v.detach().float().contiguous() for k, v in trunk.state_dict().items()}
+    return {f"model.{k}": v.detach().float().cpu().contiguous() for k, v in trunk.state_dict().items()}
 
 
 def save(trunk: Trunk, tokenizer: Path, out: Path, end: int, template: str | None) -> None:

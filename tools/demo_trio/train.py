@@ -1,11 +1,12 @@
 """Train one role of the demo trio and save it as a Hugging Face checkpoint.
 
-    python tools/demo_trio/train.py base  DATA TOKENIZER OUT
-    python tools/demo_trio/train.py cpt   DATA TOKENIZER OUT --start BASE
-    python tools/demo_trio/train.py large DATA TOKENIZER OUT
+    python tools/demo_trio/train.py base       DATA TOKENIZER W/base
+    python tools/demo_trio/train.py cpt        DATA TOKENIZER W/cpt   --start W/base
+    python tools/demo_trio/train.py large-base DATA TOKENIZER W/large-base
+    python tools/demo_trio/train.py large      DATA TOKENIZER W/large --start W/large-base
 
-OUT/last is written at the end, OUT/step-N every `--save-minutes`. Runs are seeded; a run that
-`--minutes` ends early is repeated by giving the number of steps that it printed.
+`RECIPES` is what the shipped models were trained by; every part of it has an option. Runs are
+seeded. The log tells, on train pairs that were held out, the bits per byte of the answers.
 """
 
 from __future__ import annotations
@@ -14,35 +15,33 @@ import argparse
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from data import (
     END_OF_TEXT,
+    LANGUAGES,
     PROMPT,
     TURN_END,
-    Language,
     PairRows,
     Row,
+    Text,
     TextRows,
     batches,
-    dev_pairs,
     encode,
-    encode_all,
-    english_lines,
+    held_out_pairs,
     mixed,
-    task_pairs,
-    uyghur_lines,
 )
 from model import SHAPES, TiedLoss, Trunk, load_weights, save
 from muon import Muon
 from tokenizers import Tokenizer
 from torch import Tensor
 
-ENGLISH_IN_CPT = 0.2  # of the tokens, as in the paper
-DEV_LINES = 150
+WATCHED = 150  # held out pairs
+LR, MUON_LR = 3e-3, 0.02  # peak rates of AdamW and Muon, where --rate is 1
 
 # One turn of a chat is one example of PairRows; earlier turns are its exemplars.
 CHAT_TEMPLATE = (
@@ -58,91 +57,119 @@ CHAT_TEMPLATE = (
 )
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How a role is trained.
+
+    Attributes:
+        mix: kind of row -> its share; `english` and `uyghur` are text, a language's code is its
+            pairs with English.
+        pairs: of English and Uyghur that the role may see, the first of the file.
+        steps: of `batch` rows of `length` tokens.
+        rate: the peak learning rates, as a part of `LR` and `MUON_LR`.
+        related: of the rows of several examples, those whose examples are from one program.
+    """
+
+    mix: Mapping[str, float]
+    pairs: int = 20_000
+    steps: int = 800
+    batch: int = 16
+    length: int = 512
+    rate: float = 1.0
+    dropout: float = 0.1
+    decay: float = 0.1
+    related: float = 0.5
+    seed: int = 1
+
+
+BASE_MIX = {"english": 0.6, "ug": 0.4}
+RECIPES = {
+    "base": Recipe(BASE_MIX, pairs=10_000, steps=1000),
+    "cpt": Recipe({"uyghur": 0.5, "english": 0.2, "ug": 0.3}, pairs=10_000, rate=0.25),
+    "large-base": Recipe(BASE_MIX),
+    "large": Recipe({"english": 0.3, "ug": 0.7}, steps=600, rate=0.5),
+}
+
+
+def shares(text: str) -> dict[str, float]:
+    """`english=0.6,ug=0.4` as a mix."""
+    mix = {kind: float(share) for kind, _, share in (p.partition("=") for p in text.split(","))}
+    if unknown := set(mix) - {"english", "uyghur", *LANGUAGES}:
+        raise argparse.ArgumentTypeError(f"no such text: {', '.join(sorted(unknown))}")
+    return mix
+
+
 def arguments() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description="Train one role of the demo trio.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("role", choices=["base", "cpt", "large"])
+    """The command line; what stands in a recipe is None where it is not given."""
+    parser = argparse.ArgumentParser(description="Train one role of the demo trio.")
+    parser.add_argument("role", choices=list(RECIPES))
     parser.add_argument("data", type=Path, help="folder with en-ug/, mono/ and english/")
     parser.add_argument("tokenizer", type=Path, help="folder that train_tokenizer.py wrote")
-    parser.add_argument("out", type=Path, help="folder for checkpoints")
+    parser.add_argument("out", type=Path, help="folder for the checkpoint")
     parser.add_argument("--start", type=Path, help="checkpoint folder to start from")
-    parser.add_argument("--steps", type=int, default=100_000, help="steps at most")
-    parser.add_argument("--minutes", type=float, default=1e9, help="wall time at most")
-    parser.add_argument("--save-minutes", type=float, default=5.0, help="between checkpoints")
-    parser.add_argument("--pairs", type=int, default=20_000, help="pairs that large may see")
-    parser.add_argument("--english", type=float, default=0.25, help="share of large's rows")
-    parser.add_argument("--batch", type=int, default=8, help="rows a step")
-    parser.add_argument("--length", type=int, default=256, help="tokens a row")
-    parser.add_argument("--lr", type=float, default=3e-3, help="peak rate of AdamW")
-    parser.add_argument("--muon-lr", type=float, default=0.02, help="peak rate of Muon")
-    parser.add_argument("--decay", type=float, default=0.1, help="weight decay")
-    parser.add_argument("--dropout", type=float, default=0.0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--no-compile", action="store_true", help="plain PyTorch")
+    for field in fields(Recipe):
+        kind = {"mix": shares, "pairs": int, "steps": int, "batch": int, "length": int, "seed": int}
+        parser.add_argument(f"--{field.name}", type=kind.get(field.name, float))
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=1, help="on the CPU (default: 1)")
+    parser.add_argument("--no-compile", action="store_true", help="plain PyTorch on the CPU")
     return parser.parse_args()
 
 
-def training_rows(args: argparse.Namespace, tokenizer: Tokenizer) -> Iterator[Row]:
+def training_rows(recipe: Recipe, text: Text) -> Iterator[Row]:
     """The rows that the role learns from."""
-    dice = random.Random(args.seed)
+    dice = random.Random(recipe.seed)
+    tokenizer = text.tokenizer
     (newline,) = encode(tokenizer, "\n")
-    english = Language(
-        encode_all(tokenizer, english_lines(args.data)),
-        encode(tokenizer, "English: "),
-        ENGLISH_IN_CPT if args.role == "cpt" else 1.0,
-    )
-    if args.role != "cpt":
-        text = iter(TextRows([english], newline, args.length, dice))
-    else:
-        lines = encode_all(tokenizer, uyghur_lines(args.data))
-        uyghur = Language(lines, encode(tokenizer, "Uyghur: "), 1 - ENGLISH_IN_CPT)
-        text = iter(TextRows([english, uyghur], newline, args.length, dice))
-    if args.role != "large":
-        return text
-    pairs = iter(PairRows(task_pairs(args.data, args.pairs), tokenizer, args.length, dice))
-    return mixed([(text, args.english), (pairs, 1 - args.english)], dice)
+    sources: list[tuple[Iterator[Row], float]] = []
+    for kind, share in recipe.mix.items():
+        rows: TextRows | PairRows
+        if code_language := LANGUAGES.get(kind):
+            pairs = text.pairs(kind, recipe.pairs if kind == "ug" else 10**9)
+            rows = PairRows(
+                pairs, code_language, tokenizer, recipe.length, dice, recipe.related
+            )
+        else:
+            label = encode(tokenizer, f"{kind.title()}: ")
+            rows = TextRows(getattr(text, kind), label, newline, recipe.length, dice)
+        sources.append((iter(rows), share))
+    return mixed(sources, dice)
 
 
-def step_loss(trunk: Trunk, arrays: tuple[np.ndarray, ...]) -> Tensor:
+def step_loss(trunk: Trunk, arrays: tuple[np.ndarray, ...], device: str) -> Tensor:
     """Mean cross-entropy in nats of the wanted tokens of one batch."""
-    tokens, wanted, document = (torch.from_numpy(array) for array in arrays)
+    tokens, wanted, document = (torch.from_numpy(array).to(device) for array in arrays)
     forward = trunk if trunk.training else trunk.forward  # only training is compiled
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(torch.device(device).type, torch.bfloat16):
         hidden = forward(tokens, document)
     learned = (wanted[:, 1:] == 1) & (document[:, 1:] == document[:, :-1])
     weight = trunk.embed_tokens.weight
     return TiedLoss.apply(hidden[:, :-1][learned], weight, tokens[:, 1:][learned])
 
 
-def dev_rows(args: argparse.Namespace, tokenizer: Tokenizer) -> tuple[list[Row], int]:
-    """Prompt and answer of the first dev pairs, one a row, and the answers' UTF-8 bytes."""
-    pairs = [pair for pair in dev_pairs(args.data)[:DEV_LINES] if len(pair.uyghur) < 150]
+def watched_rows(data: Path, tokenizer: Tokenizer) -> tuple[list[Row], int]:
+    """Prompt and answer of held out pairs, one a row, and the answers' UTF-8 bytes."""
+    pairs = held_out_pairs(data)[:WATCHED]
     rows = []
-    for english, uyghur, _ in pairs:
-        prompt, answer = PROMPT.format(english), uyghur
-        if args.role == "base":
-            prompt, answer = "English: ", english
-        head, tail = encode(tokenizer, prompt), encode(tokenizer, answer)
+    for pair in pairs:
+        head = encode(tokenizer, PROMPT.format("Uyghur", pair.english, "Uyghur"))
+        tail = encode(tokenizer, pair.answer)
         padding = max(0, 160 - len(head) - len(tail))
         tokens = np.array((head + tail + [0] * padding)[:160])
         wanted = np.array(([0] * len(head) + [1] * len(tail) + [0] * padding)[:160])
         rows.append(Row(tokens, wanted, np.zeros(160, dtype=np.int64)))
-    answers = [pair.english if args.role == "base" else pair.uyghur for pair in pairs]
-    return rows, sum(len(answer.encode()) for answer in answers)
+    return rows, sum(len(pair.answer.encode()) for pair in pairs)
 
 
 @torch.no_grad()
-def dev_bits(trunk: Trunk, rows: list[Row], size: int) -> float:
-    """Bits per UTF-8 byte of the dev answers, given their prompts."""
+def watched_bits(trunk: Trunk, rows: list[Row], size: int, device: str) -> float:
+    """Bits per UTF-8 byte of the held out answers, given their prompts."""
     trunk.eval()
     bits = 0.0
     for start in range(0, len(rows), 50):
         arrays = tuple(np.stack(group) for group in zip(*rows[start : start + 50], strict=True))
-        bits += float(step_loss(trunk, arrays)) / math.log(2) * int(arrays[1].sum())
+        loss = float(step_loss(trunk, arrays, device))
+        bits += loss / math.log(2) * int(arrays[1].sum())
     trunk.train()
     return bits / size
 
@@ -152,17 +179,17 @@ def rate(progress: float) -> float:
     return min(1.0, progress / 0.02, (1.02 - progress) / 0.45)
 
 
-def optimizers(trunk: Trunk, args: argparse.Namespace) -> list[torch.optim.Optimizer]:
+def optimizers(trunk: Trunk, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """Muon for the layers' matrices; AdamW for embeddings, norms and biases."""
     matrices = [p for p in trunk.layers.parameters() if p.dim() == 2]
     vectors = [p for p in trunk.parameters() if p.dim() == 1]
     table = [trunk.embed_tokens.weight]
     groups = [
-        {"params": table, "weight_decay": args.decay},
+        {"params": table, "weight_decay": recipe.decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    adam = torch.optim.AdamW(groups, lr=args.lr, betas=(0.9, 0.95), fused=True)
-    muon = Muon(matrices, lr=args.muon_lr, momentum=0.95, weight_decay=args.decay)
+    adam = torch.optim.AdamW(groups, lr=LR * recipe.rate, betas=(0.9, 0.95), fused=True)
+    muon = Muon(matrices, lr=MUON_LR * recipe.rate, momentum=0.95, weight_decay=recipe.decay)
     found: list[torch.optim.Optimizer] = [adam, muon]
     for optimizer in found:
         for group in optimizer.param_groups:
@@ -170,56 +197,63 @@ def optimizers(trunk: Trunk, args: argparse.Namespace) -> list[torch.optim.Optim
     return found
 
 
-def train(trunk: Trunk, args: argparse.Namespace, tokenizer: Tokenizer) -> None:
-    """The whole run: steps, a log line every two minutes, checkpoints."""
-    end = tokenizer.token_to_id(TURN_END if args.role == "large" else END_OF_TEXT)
-    template = CHAT_TEMPLATE if args.role == "large" else None
-    rows, size = dev_rows(args, tokenizer)
-    source = batches(training_rows(args, tokenizer), args.batch)
-    both = optimizers(trunk, args)
-    begun = logged = saved = time.monotonic()
-    mean, step, progress = 0.0, 0, 0.0
-    while progress < 1.0:
-        loss = step_loss(trunk, next(source))
+def train(trunk: Trunk, recipe: Recipe, text: Text, device: str, log: str = "") -> None:
+    """The whole run: all steps, and a log line every tenth of it."""
+    rows, size = watched_rows(text.data, text.tokenizer)
+    source = batches(training_rows(recipe, text), recipe.batch)
+    both = optimizers(trunk, recipe)
+    begun, mean = time.monotonic(), torch.zeros((), device=device)
+    for step in range(recipe.steps):
+        loss = step_loss(trunk, next(source), device)
         loss.backward()
         for optimizer in both:
             for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * rate(progress)
+                group["lr"] = group["peak"] * rate(step / recipe.steps)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        step += 1
-        mean = loss.item() if step == 1 else 0.98 * mean + 0.02 * loss.item()
-        now = time.monotonic()
-        progress = max(step / args.steps, (now - begun) / 60 / args.minutes)
-        if now - logged > 120 or progress >= 1.0 or step in (20, 50):
-            seen = step * args.batch * args.length
+        mean = loss.detach() if step == 0 else mean.lerp(loss.detach(), 0.02)
+        done = step + 1
+        if done == recipe.steps or done % max(1, recipe.steps // 10) == 0:
+            seen, seconds = done * recipe.batch * recipe.length, time.monotonic() - begun
             print(
-                f"{(now - begun) / 60:6.2f} min  step {step}  {seen / 1e6:.2f} M tokens"
-                f"  {seen / (now - begun):.0f} tok/s  loss {mean:.3f}"
-                f"  dev {dev_bits(trunk, rows, size):.4f} bits a byte",
+                f"{log}{seconds / 60:6.2f} min  step {done}  {seen / 1e6:.2f} M tokens"
+                f"  {seen / seconds:.0f} tok/s  loss {float(mean):.3f}"
+                f"  held out {watched_bits(trunk, rows, size, device):.4f} bits a byte",
                 flush=True,
             )
-            logged = now
-        if now - saved > 60 * args.save_minutes:
-            save(trunk, args.tokenizer, args.out / f"step-{step}", end, template)
-            saved = now
-    save(trunk, args.tokenizer, args.out / "last", end, template)
+
+
+def new_trunk(role: str, recipe: Recipe, device: str, start: Path | None) -> Trunk:
+    """The role's model, with new weights or those of a checkpoint."""
+    torch.manual_seed(recipe.seed)
+    trunk = Trunk(SHAPES["large" if role.startswith("large") else "small"], recipe.dropout)
+    if start:
+        load_weights(trunk, start)
+    return trunk.to(device)
+
+
+def save_role(trunk: Trunk, role: str, tokenizer: Path, out: Path) -> None:
+    """Write the checkpoint; large has a chat template and ends with a turn."""
+    chat = role == "large"
+    ids = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
+    end = ids.token_to_id(TURN_END if chat else END_OF_TEXT)
+    save(trunk, tokenizer, out, end, CHAT_TEMPLATE if chat else None)
 
 
 def main() -> None:
     """Build the role's model and train it."""
     args = arguments()
-    torch.manual_seed(args.seed)
+    given = {f.name: value for f in fields(Recipe) if (value := getattr(args, f.name)) is not None}
+    recipe = replace(RECIPES[args.role], **given)
     torch.set_num_threads(args.threads)
     tokenizer = Tokenizer.from_file(str(args.tokenizer / "tokenizer.json"))
-    shape = SHAPES["large" if args.role == "large" else "small"]
-    trunk = Trunk(shape, args.dropout)
-    if args.start:
-        load_weights(trunk, args.start)
+    trunk = new_trunk(args.role, recipe, args.device, args.start)
     print(f"{args.role}: {sum(p.numel() for p in trunk.parameters()) / 1e6:.1f} M parameters")
-    if not args.no_compile:
+    print(recipe)
+    if args.device == "cpu" and not args.no_compile:
         trunk.compile(dynamic=False)
-    train(trunk, args, tokenizer)
+    train(trunk, recipe, Text(args.data, tokenizer), args.device)
+    save_role(trunk, args.role, args.tokenizer, args.out)
 
 
 if __name__ == "__main__":

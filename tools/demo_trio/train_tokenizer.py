@@ -13,7 +13,7 @@ import json
 import random
 from pathlib import Path
 
-from data import END_OF_TEXT, PROMPT, TURN_END, TURN_START, dev_pairs, read_lines, uyghur_lines
+from data import END_OF_TEXT, PROMPT, TURN_END, TURN_START, dev_pairs, read_lines
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from trimix_cpp.convert.pretokenizer import QWEN2_REGEX
@@ -27,7 +27,7 @@ def sample(data: Path, seed: int) -> list[str]:
 
     There is 1.5 times as much English as Uyghur in bytes; a Uyghur letter has two.
     """
-    uyghur = uyghur_lines(data)
+    uyghur = read_lines(data / "mono" / "ug.txt.gz")
     budget = 1.5 * sum(len(line.encode()) for line in uyghur)
     strings = read_lines(data / "english" / "ui-strings.txt.gz")
     prose = read_lines(data / "english" / "desktop-help.txt.gz")
@@ -43,7 +43,7 @@ def sample(data: Path, seed: int) -> list[str]:
                 break
             english.append(line)
             left -= len(line.encode())
-    return uyghur + english + PROMPT.splitlines() * PROMPT_COPIES
+    return uyghur + english + PROMPT.format("Uyghur", "{}", "Uyghur").splitlines() * PROMPT_COPIES
 
 
 def train(lines: list[str], size: int) -> Tokenizer:
@@ -110,8 +110,11 @@ def main() -> None:
     tokenizer = train(sample(args.data, args.seed), args.size)
     save(tokenizer, args.out)
     print(f"{tokenizer.get_vocab_size()} entries")
-    for name in ("english", "uyghur"):
-        lines = [getattr(pair, name) for pair in dev_pairs(args.data)]
+    dev = dev_pairs(args.data)
+    for name, lines in (
+        ("English", [pair.english for pair in dev]),
+        ("Uyghur", [pair.answer for pair in dev]),
+    ):
         tokens = sum(len(encoding.ids) for encoding in tokenizer.encode_batch(lines))
         size = sum(len(line.encode()) for line in lines)
         print(f"{name}: {size / tokens:.2f} bytes a token on the development split")
