@@ -2,9 +2,9 @@
 
     python tools/demo_trio/evaluate.py DATA [--large-base large-base.gguf] [--json figures.json]
 
-Every pair of the development split is translated after five exemplars that no model has seen; there
-are eight sets of five, which take turns. Half of the split is every other pair. Everything is chosen
-on the 1st half: the best pair of the grid by chrF++, and what 50 of its prompts choose without
+Every pair of the development split is translated after five exemplars that no model has seen;
+eight sets of five take turns. Half of the split is every other pair. Everything is chosen on the
+1st half: the best pair of the grid by chrF++, and what 50 of its prompts choose without
 references: PPL by their perplexity, PPL-ANSWERS by that of their exemplars' answers, ENT by the
 first token's entropy. "Per input" each prompt chooses its own.
 
@@ -102,9 +102,7 @@ def make_lines(trio: Trio, pairs: Sequence[Pair], pool: Sequence[Pair], shots: i
         shots_text = [(each.english, each.answer) for each in exemplars]
         prompt = trio.tokenize(translation_prompt(pair.english, *codes, shots_text))
         assert prompt[: len(beginning)] == beginning
-        lines.append(
-            Line(beginning, shown, prompt, trio.tokenize(pair.answer), pair.answer)
-        )
+        lines.append(Line(beginning, shown, prompt, trio.tokenize(pair.answer), pair.answer))
     return lines
 
 
@@ -147,8 +145,14 @@ class Watcher:
 
 @dataclass
 class Scores:
-    """Of every line, on `WIDE`: nats a token of the prompt and of its exemplars' answers, entropy
-    of the first token in nats, bits of the reference; each [lines, 7, 7]. KL to base: [lines, 2].
+    """What the models make of every line.
+
+    Attributes:
+        prompt, answers: nats a token of the prompt, and of its exemplars' answers, under the pairs
+            of `WIDE`: [lines, 7, 7], as the next two.
+        entropy: of the first generated token, in nats.
+        bits: of the reference.
+        divergence: KL(large || base) and KL(cpt || base) of the first token, in nats: [lines, 2].
     """
 
     prompt: Doubles
@@ -297,7 +301,9 @@ def best_pair(answers: Answers, first: Sequence[int], few: int) -> Weights:
     return pairs[0]
 
 
-def bits_per_byte(method: Method, scores: Scores, lines: Sequence[Line], at: Sequence[int]) -> float:
+def bits_per_byte(
+    method: Method, scores: Scores, lines: Sequence[Line], at: Sequence[int]
+) -> float:
     """Of the references on these lines; NaN for weights that were not scored."""
     total = 0.0
     for i in at:

@@ -248,7 +248,9 @@ class TiedLoss(torch.autograd.Function):
 
 def to_disk(trunk: Trunk) -> dict[str, Tensor]:
     """The state dict under Hugging Face's names, float32."""
-    return {f"model.{k}": v.detach().float().cpu().contiguous() for k, v in trunk.state_dict().items()}
+    return {
+        f"model.{k}": v.detach().float().cpu().contiguous() for k, v in trunk.state_dict().items()
+    }
 
 
 def save(trunk: Trunk, tokenizer: Path, out: Path, end: int, template: str | None) -> None:

@@ -126,9 +126,7 @@ def training_rows(recipe: Recipe, text: Text) -> Iterator[Row]:
         rows: TextRows | PairRows
         if code_language := LANGUAGES.get(kind):
             pairs = text.pairs(kind, recipe.pairs if kind == "ug" else 10**9)
-            rows = PairRows(
-                pairs, code_language, tokenizer, recipe.length, dice, recipe.related
-            )
+            rows = PairRows(pairs, code_language, tokenizer, recipe.length, dice, recipe.related)
         else:
             label = encode(tokenizer, f"{kind.title()}: ")
             rows = TextRows(getattr(text, kind), label, newline, recipe.length, dice)
