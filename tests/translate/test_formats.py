@@ -14,7 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trimix_cpp.errors import TrimixError, UsageError
-from trimix_cpp.translate.documents import FORMATS, Document, decode, format_of, open_document
+from trimix_cpp.translate.documents import Document, decode, format_of, open_document
+from trimix_cpp.translate.formats import FORMATS
 from trimix_cpp.translate.segments import FormatOptions, Result
 
 UYGHUR = "ھۆججەتنى ئاچ."

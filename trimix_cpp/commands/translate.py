@@ -15,14 +15,12 @@ from ..errors import StoppedError, UsageError
 from ..files import read_text, write_json
 from ..runtime import LIMITS, DecodingFlags
 from ..showing import count, notice, show_json
-from ..translate import CUT
+from ..translate import CUT, FORMATS
 from .options import decoding_options, whole
 
 if TYPE_CHECKING:
     from ..runtime import Settings
     from ..translate import FormatOptions, Journal, Layout, Outcome, Report, Task, Translator, Unit
-
-_FORMATS = ("text", "tsv", "csv", "jsonl", "po", "srt", "vtt", "markdown")
 
 
 @click.command("translate", short_help="Translate a file, resumably.")
@@ -39,7 +37,7 @@ _FORMATS = ("text", "tsv", "csv", "jsonl", "po", "srt", "vtt", "markdown")
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(_FORMATS),
+    type=click.Choice(tuple(FORMATS)),
     help="Of IN and OUT.  [default: by the name's extension; text for -]",
 )
 @click.option("--paragraphs", is_flag=True, help="text: blank lines, not line breaks, part it.")
@@ -135,8 +133,9 @@ def _output(source: Path, output: Path | None, flags: dict[str, Any]) -> Path:
     output = output or STREAM
     if STREAM in (source, output):
         known = flags["format_"] or format_of(str(source))
-        if known not in ("text", "jsonl"):
-            raise UsageError(f"- is for text and jsonl; {known} needs files")
+        if not FORMATS[known].stream:
+            fit = " and ".join(name for name, format in FORMATS.items() if format.stream)
+            raise UsageError(f"- is for {fit}; {known} needs files")
     if flags["report_path"] == STREAM == output:
         raise UsageError("translation and report cannot both go to standard output")
     return output
@@ -174,7 +173,7 @@ def _translate(
         files.read(source), str(source), flags["format_"], _format_options(flags)
     )
     settings, task = _settings(decoding, flags)
-    layouts = lay_out(document.segments, cut=flags["cut"], labels=document.format == "po")
+    layouts = lay_out(document.segments, cut=flags["cut"], labels=document.format.labels)
     n_units = len(units_of(layouts))
     with _journal(journal_path, settings, task, decoding, flags) as (journal, task):
         outcomes = known_outcomes(units_of(layouts), journal)

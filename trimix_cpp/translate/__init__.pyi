@@ -3,6 +3,7 @@ from .documents import format_of as format_of
 from .documents import open_document as open_document
 from .engine import Translator as Translator
 from .files import STREAM as STREAM
+from .formats import FORMATS as FORMATS
 from .job import finish as finish
 from .job import known_outcomes as known_outcomes
 from .job import results_of as results_of

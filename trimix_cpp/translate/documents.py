@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import PurePath
 
 from ..errors import TrimixError, UsageError
 from ..prompts import language
+from .formats import FORMATS, Format
 from .segments import Body, FormatOptions, Result, Segment
 
-_Opener = Callable[[str, str, FormatOptions], Body]
-
-# Format: its file name extensions, and the options that it knows.
-_FORMATS: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
-    "text": ((".txt", ".text"), frozenset({"paragraphs"})),
-    "tsv": ((".tsv", ".tab"), frozenset({"column", "into", "header"})),
-    "csv": ((".csv",), frozenset({"column", "into", "header"})),
-    "jsonl": ((".jsonl", ".ndjson"), frozenset({"field", "into"})),
-    "po": ((".po", ".pot"), frozenset({"fuzzy"})),
-    "srt": ((".srt",), frozenset()),
-    "vtt": ((".vtt",), frozenset()),
-    "markdown": ((".md", ".markdown", ".mdx"), frozenset()),
-}
-FORMATS = tuple(_FORMATS)
 # Code pages that files are in which are not UTF-8, by script; by language where its own differs.
 _CODE_PAGES = {
     "Latn": "WINDOWS-1252", "Cyrl": "WINDOWS-1251", "Arab": "WINDOWS-1256", "Hebr": "WINDOWS-1255",
@@ -40,11 +27,11 @@ class Document:
     """A file opened for translation.
 
     Attributes:
-        format: one of `FORMATS`.
+        format: one of `formats.FORMATS`.
         segments: what is to be translated, in the order of the file.
     """
 
-    def __init__(self, format: str, body: Body, bom: bool) -> None:
+    def __init__(self, format: Format, body: Body, bom: bool) -> None:
         self.format = format
         self._body = body
         self._bom = bom
@@ -69,19 +56,19 @@ def open_document(
 ) -> Document:
     """The document that `data`, the bytes of the file `name`, holds.
 
-    `format` is one of `FORMATS`; None: by the extension of `name`; "-" is text.
+    `format` is the name of one of `FORMATS`; None: by the extension of `name`; "-" is text.
 
     Raises:
         UsageError: the format cannot be told, or does not know an option that is given.
         TrimixError: the file is not UTF-8, or not of its format; the line says where.
     """
     options = options or FormatOptions()
-    chosen = format or format_of(name)
-    if chosen not in _FORMATS:
-        raise UsageError(f"unknown format {chosen!r}; known are {', '.join(FORMATS)}")
+    chosen = FORMATS.get(format or format_of(name))
+    if chosen is None:
+        raise UsageError(f"unknown format {format!r}; known are {', '.join(FORMATS)}")
     _refuse_unknown(options, chosen)
     text, bom = decode(data, name, options.source)
-    return Document(chosen, _opener(chosen)(text, name, options), bom)
+    return Document(chosen, chosen.open(text, name, options), bom)
 
 
 def format_of(name: str) -> str:
@@ -93,10 +80,10 @@ def format_of(name: str) -> str:
     if name == "-":
         return "text"
     extension = PurePath(name).suffix.lower()
-    for format, (extensions, _) in _FORMATS.items():
-        if extension in extensions:
-            return format
-    known = " ".join(extension for extensions, _ in _FORMATS.values() for extension in extensions)
+    for format in FORMATS.values():
+        if extension in format.extensions:
+            return format.name
+    known = " ".join(extension for format in FORMATS.values() for extension in format.extensions)
     raise UsageError(
         f"{name}: the format cannot be told from the name (known: {known}); "
         f"say it with --format {'|'.join(FORMATS)}"
@@ -149,39 +136,12 @@ def _line(data: bytes, at: int) -> int:
     return data.count(b"\n", 0, at) + 1
 
 
-def _refuse_unknown(options: FormatOptions, format: str) -> None:
-    known = _FORMATS[format][1] | {"target", "source"}
+def _refuse_unknown(options: FormatOptions, format: Format) -> None:
+    known = format.options | {"target", "source"}
     default = FormatOptions()
     for field in fields(options):
         value = getattr(options, field.name)
         if isinstance(value, str) and re.search("[\ud800-\udfff]", value):
             raise UsageError(f"--{field.name} {value!r}: is no UTF-8")
         if value != getattr(default, field.name) and field.name not in known:
-            raise UsageError(f"--{field.name} has no meaning for the format {format}")
-
-
-def _opener(format: str) -> _Opener:
-    # Imported when needed: each format brings its own libraries.
-    if format == "text":
-        from .plain import PlainText
-
-        return PlainText
-    if format in ("tsv", "csv"):
-        from .tables import CsvTable, open_tsv
-
-        return open_tsv if format == "tsv" else CsvTable
-    if format == "jsonl":
-        from .jsonl import JsonLines
-
-        return JsonLines
-    if format == "po":
-        from .po import PoFile
-
-        return PoFile
-    if format in ("srt", "vtt"):
-        from .subtitles import SubRip, WebVtt
-
-        return SubRip if format == "srt" else WebVtt
-    from .markdown import Markdown
-
-    return Markdown
+            raise UsageError(f"--{field.name} has no meaning for the format {format.name}")

@@ -1,0 +1,61 @@
+"""The formats of files that are translated: a module each, and a row here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .segments import Body, FormatOptions
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format.
+
+    Attributes:
+        name: as `--format` has it.
+        extensions: of files' names.
+        options: fields of `FormatOptions` that have a meaning for it.
+        module, opener: what makes a `Body` of (text, name, options); imported when it is needed,
+            for each format brings its own libraries.
+        labels: its texts are strings of programs, which may have keyboard accelerators.
+        stream: it may come from standard input and go to standard output.
+    """
+
+    name: str
+    extensions: tuple[str, ...]
+    options: frozenset[str]
+    module: str
+    opener: str
+    labels: bool = False
+    stream: bool = False
+
+    def open(self, text: str, name: str, options: FormatOptions) -> Body:
+        """The parsed file; raises TrimixError where it is not of this format."""
+        module = import_module(f".{self.module}", __package__)
+        opener: Callable[[str, str, FormatOptions], Body] = getattr(module, self.opener)
+        return opener(text, name, options)
+
+
+_TABLE = frozenset({"column", "into", "header"})
+FORMATS = {
+    format.name: format
+    for format in (
+        Format(
+            "text", (".txt", ".text"), frozenset({"paragraphs"}), "plain", "PlainText", stream=True
+        ),
+        Format("tsv", (".tsv", ".tab"), _TABLE, "tables", "open_tsv"),
+        Format("csv", (".csv",), _TABLE, "tables", "CsvTable"),
+        Format(
+            "jsonl", (".jsonl", ".ndjson"), frozenset({"field", "into"}), "jsonl", "JsonLines",
+            stream=True,
+        ),
+        Format("po", (".po", ".pot"), frozenset({"fuzzy"}), "po", "PoFile", labels=True),
+        Format("srt", (".srt",), frozenset(), "subtitles", "SubRip"),
+        Format("vtt", (".vtt",), frozenset(), "subtitles", "WebVtt"),
+        Format("markdown", (".md", ".markdown", ".mdx"), frozenset(), "markdown", "Markdown"),
+    )
+}  # fmt: skip
