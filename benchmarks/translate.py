@@ -36,7 +36,7 @@ from trimix_cpp.store.spec import RoleSpec, TrioSpec
 from trimix_cpp.store.trios import find_trio
 from trimix_cpp.translate.capacity import Machine
 from trimix_cpp.translate.engine import Translator
-from trimix_cpp.translate.task import Task
+from trimix_cpp.translate.recipe import Recipe
 from trimix_cpp.translate.units import Unit
 
 ROLES = ("large", "cpt", "base")
@@ -58,7 +58,7 @@ def measure(
     spec: TrioSpec, shots: int, mode: str, flying: int, texts: list[str], args: argparse.Namespace
 ) -> dict[str, Any]:
     """Translate the texts; segments a second, models loaded and beginning evaluated before."""
-    task = Task(
+    task = Recipe(
         language("eng"), language("uig"), Weights(0.3, 0.9),
         shots=SHOTS[:shots], max_tokens=args.answer, retry=False,
     )  # fmt: skip

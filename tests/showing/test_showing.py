@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import sys
 import unicodedata
 
@@ -169,3 +170,17 @@ def test_without_a_terminal_a_line_now_and_then(
 def test_a_notice_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     notice("a\nb\x9b31m")
     assert capsys.readouterr().err == "trimix-cpp: a b\\x9b31m\n"
+
+
+@pytest.mark.parametrize("in_flight", [0, 16])
+def test_the_time_that_is_left_counts_what_is_under_way(
+    in_flight: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("trimix_cpp.showing.progress.time.monotonic", lambda: clock[0])
+    with Bar("translating", "texts", in_flight=in_flight) as bar:
+        clock[0] = 31.0
+        bar(2, 100)  # 16 are under way, so about 10 are done
+    said = capsys.readouterr().err
+    left = re.findall(r"about (\d+) min", said)
+    assert left == (["5"] if in_flight else ["25"])

@@ -29,20 +29,20 @@ def options(parallel: int, n_ctx: int, n_outputs: int = 1) -> Options:
     return Options(n_ctx=n_ctx, n_parallel=parallel, n_threads=1, n_outputs=n_outputs, exact=True)
 
 
-def run(spec: TrioSpec, task: object, how: Options, texts: list[str]) -> dict[str, Outcome]:
+def run(spec: TrioSpec, recipe: object, how: Options, texts: list[str]) -> dict[str, Outcome]:
     with Trio(spec, ROLES, how) as trio:
-        done = list(Translator(trio, task).run(Unit(text) for text in texts))  # type: ignore[arg-type]
+        done = list(Translator(trio, recipe).run(Unit(text) for text in texts))  # type: ignore[arg-type]
         assert len(done) == len(texts)
         return {unit.text: outcome for unit, outcome in done}
 
 
-def alone(spec: TrioSpec, task: object) -> dict[str, str]:
+def alone(spec: TrioSpec, recipe: object) -> dict[str, str]:
     """The reference: one prompt after the other, each whole."""
     texts = {}
     with Trio(spec, ROLES, options(1, 256)) as trio:
         for text in TEXTS:
             decoder = Decoder(trio, keep=False)
-            prompt = trio.tokenize(task.prompt(text, len(task.shots)))  # type: ignore[attr-defined]
+            prompt = trio.tokenize(recipe.prompt(text, len(recipe.shots)))  # type: ignore[attr-defined]
             one = Text(prompt, Weights(0.9, 0.3), max_tokens=12, stops=("\n",))
             texts[text] = "".join(decoder.stream(one)).strip()
     return texts
@@ -53,9 +53,9 @@ def main() -> None:
     spec = TrioSpec("exact", {r: RoleSpec(Path(f)) for r, f in zip(ROLES, files, strict=True)})
     if case == "alone":  # with the shared beginning, and each prompt whole
         pairs = [
-            ({text: o.text for text, o in run(spec, task, options(4, 256), TEXTS).items()},
-             alone(spec, task))
-            for task in (ZERO_SHOT, ONE_SHOT)
+            ({text: o.text for text, o in run(spec, recipe, options(4, 256), TEXTS).items()},
+             alone(spec, recipe))
+            for recipe in (ZERO_SHOT, ONE_SHOT)
         ]  # fmt: skip
     elif case == "together":  # places, contexts, the order of the file
         ways = [(options(2, 256), TEXTS), (options(5, 512), TEXTS[::-1]), (options(7, 320), TEXTS)]

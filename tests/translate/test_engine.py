@@ -22,8 +22,8 @@ from trimix_cpp.prompts.languages import language
 from trimix_cpp.store.spec import TrioSpec
 from trimix_cpp.translate.capacity import Machine
 from trimix_cpp.translate.engine import Translator
+from trimix_cpp.translate.recipe import MIN_ANSWER, Recipe, read_shots, size
 from trimix_cpp.translate.segments import Segment
-from trimix_cpp.translate.task import MIN_ANSWER, Task, read_shots, size
 from trimix_cpp.translate.units import Layout, Outcome, Unit, lay_out
 
 from ..conftest import QUICK, ROLES
@@ -31,16 +31,16 @@ from ..conftest import QUICK, ROLES
 ENG, UIG, BOD = language("eng"), language("uig"), language("bod")
 SHOTS = (("Close", "تاقا"), ("Save the file", "ھۆججەتنى ساقلا"), ("Print…", "باس…"))
 TEXTS = ["Open file", "Close the window", "Select all", "New folder", "Cannot open %s", "Print"]
-TASK = Task(ENG, UIG, Weights(0.9, 0.3), max_tokens=24)
+TASK = Recipe(ENG, UIG, Weights(0.9, 0.3), max_tokens=24)
 
 
 def options(parallel: int, n_ctx: int = 256) -> Options:
     return dataclasses.replace(QUICK, n_parallel=parallel, n_ctx=n_ctx)
 
 
-def translate(spec: TrioSpec, task: Task, texts: list[str], **how: int) -> dict[str, Outcome]:
+def translate(spec: TrioSpec, recipe: Recipe, texts: list[str], **how: int) -> dict[str, Outcome]:
     with Trio(spec, ROLES, options(how.get("parallel", 4), how.get("n_ctx", 256))) as trio:
-        done = list(Translator(trio, task).run(Unit(text) for text in texts))
+        done = list(Translator(trio, recipe).run(Unit(text) for text in texts))
     assert len(done) == len(texts)
     return {unit.text: outcome for unit, outcome in done}
 
@@ -48,8 +48,8 @@ def translate(spec: TrioSpec, task: Task, texts: list[str], **how: int) -> dict[
 def test_tibetan_and_uyghur_come_out_whole(demo_spec: TrioSpec) -> None:
     texts = ["ཡིག་ཆ་ཁ་ཕྱེ།", "བོད་ཡིག", "ཀྲུང་གོ་མི་དམངས།"]
     for target in (UIG, ENG):
-        task = Task(BOD, target, Weights(0.9, 0.3), max_tokens=12, sampler=Sampler(1.0, seed=1))
-        for outcome in translate(demo_spec, task, texts, parallel=3).values():
+        recipe = Recipe(BOD, target, Weights(0.9, 0.3), max_tokens=12, sampler=Sampler(1.0, seed=1))
+        for outcome in translate(demo_spec, recipe, texts, parallel=3).values():
             assert outcome.text is not None
             assert "\ufffd" not in outcome.text
             assert "\n" not in outcome.text
@@ -76,17 +76,17 @@ def test_the_last_unit_gets_its_second_attempt_too(demo_spec: TrioSpec) -> None:
 
 
 def test_exemplars_are_dropped_from_the_front_then_the_text_is_refused(demo_spec: TrioSpec) -> None:
-    task = dataclasses.replace(TASK, shots=SHOTS, max_tokens=16)
+    recipe = dataclasses.replace(TASK, shots=SHOTS, max_tokens=16)
     long = "Open the file and close it again " * 12
     with Trio(demo_spec, ROLES, options(1, 512)) as trio:
 
         def needed(text: str, shots: int) -> int:
-            return len(trio.tokenize(task.prompt(text, shots))) + 16
+            return len(trio.tokenize(recipe.prompt(text, shots))) + 16
 
         n_ctx = needed(long, 1)
         assert needed("Open", 3) <= n_ctx < needed(long, 2)
         endless = "word " * n_ctx
-    found = translate(demo_spec, task, ["Open", long, endless], n_ctx=n_ctx)
+    found = translate(demo_spec, recipe, ["Open", long, endless], n_ctx=n_ctx)
     assert found["Open"].shots == 3
     assert found[long].shots == 1
     assert found[endless].text is None
@@ -101,8 +101,8 @@ def test_a_context_that_holds_no_prompt_is_told(demo_spec: TrioSpec, n_ctx: int)
 
 
 def test_an_answer_at_its_limit_is_flagged(demo_spec: TrioSpec) -> None:
-    task = dataclasses.replace(TASK, max_tokens=2)
-    (outcome,) = translate(demo_spec, task, ["Use the system default fonts."]).values()
+    recipe = dataclasses.replace(TASK, max_tokens=2)
+    (outcome,) = translate(demo_spec, recipe, ["Use the system default fonts."]).values()
     assert outcome.tokens == 2
     assert "ran into the token limit" in outcome.reasons
 
@@ -110,8 +110,8 @@ def test_an_answer_at_its_limit_is_flagged(demo_spec: TrioSpec) -> None:
 def test_weights_are_chosen_for_each_text(demo_spec: TrioSpec) -> None:
     from trimix_cpp.fusion.choosers import PplChooser
 
-    task = dataclasses.replace(TASK, shots=SHOTS, chooser=PplChooser, max_tokens=4)
-    found = translate(demo_spec, task, TEXTS)
+    recipe = dataclasses.replace(TASK, shots=SHOTS, chooser=PplChooser, max_tokens=4)
+    found = translate(demo_spec, recipe, TEXTS)
     assert len({outcome.weights for outcome in found.values()}) > 1
 
 
@@ -148,9 +148,9 @@ def test_the_context_holds_the_longest_prompt_and_its_answer(
     units = [Unit(text.strip()) for text in texts]
     with Trio(demo_spec, ROLES, options(1, 512)) as trio:
         for shots in ((), SHOTS):
-            task = dataclasses.replace(TASK, shots=shots)
-            needed = max(len(trio.tokenize(task.prompt(u.text, len(shots)))) + 24 for u in units)
-            given = machine.context_length(task, units)
+            recipe = dataclasses.replace(TASK, shots=shots)
+            needed = max(len(trio.tokenize(recipe.prompt(u.text, len(shots)))) + 24 for u in units)
+            given = machine.context_length(recipe, units)
             assert needed <= given <= needed + 80
     roomy = dataclasses.replace(TASK, max_tokens=5000)
     assert machine.context_length(roomy, units) == 512, "what the models were trained for"
@@ -194,9 +194,9 @@ def test_shots_that_are_no_pairs_name_the_line(text: str, words: str) -> None:
 
 
 def test_long_texts_may_have_long_answers() -> None:
-    task = Task(ENG, UIG, Weights(1, 0))
-    assert task.answer_limit("a") == MIN_ANSWER
-    assert task.answer_limit("a" * 400) == 1000
+    recipe = Recipe(ENG, UIG, Weights(1, 0))
+    assert recipe.answer_limit("a") == MIN_ANSWER
+    assert recipe.answer_limit("a" * 400) == 1000
     assert size("你好a") == 7
 
 

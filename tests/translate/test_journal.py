@@ -20,7 +20,7 @@ from trimix_cpp.prompts.languages import language
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
 from trimix_cpp.translate.job import settings_of
 from trimix_cpp.translate.journal import Journal, _line, _summed
-from trimix_cpp.translate.task import Task
+from trimix_cpp.translate.recipe import Recipe
 from trimix_cpp.translate.units import Outcome, Unit
 
 from ..support.examples import examples
@@ -268,11 +268,11 @@ def test_the_settings_know_every_file_of_the_models(tmp_path: Path) -> None:
         "cpt": RoleSpec(tmp_path / "cpt.gguf", tmp_path / "lora.gguf"),
     }
     spec = TrioSpec("mine", roles)
-    task = Task(language("eng"), language("uig"), Weights(0.1, 0.9))
+    recipe = Recipe(language("eng"), language("uig"), Weights(0.1, 0.9))
 
     def now(**options: object) -> dict[str, object]:
         how = Options(**options)  # type: ignore[arg-type]
-        return settings_of(task, spec, ("large", "cpt"), how, "preset")
+        return settings_of(recipe, spec, ("large", "cpt"), how, "preset")
 
     before = now()
     assert now(n_threads=7, n_parallel=9, n_batch=3) == before

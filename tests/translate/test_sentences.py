@@ -1,4 +1,4 @@
-"""Pieces make the text again; they end where sentences do, and never inside a character."""
+"""Parts make the text again; they end where sentences do, and never inside a character."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from trimix_cpp.characters import starts
 from trimix_cpp.translate.placeholders import find
-from trimix_cpp.translate.sentences import Piece, join, split
+from trimix_cpp.translate.sentences import Part, join, split
 
 from ..support.growth import assert_linear
 
@@ -36,12 +36,12 @@ limits = st.integers(1, 60)
 
 
 @given(texts, limits)
-def test_the_pieces_are_the_text(text: str, limit: int) -> None:
-    pieces = split(text, limit)
-    assert join(pieces) == text
-    assert join(pieces, [piece.text for piece in pieces]) == text
-    assert all(piece.text == piece.text.strip() for piece in pieces)
-    assert not any(char in piece.text for piece in pieces for char in "\r\n")
+def test_the_parts_are_the_text(text: str, limit: int) -> None:
+    parts = split(text, limit)
+    assert join(parts) == text
+    assert join(parts, [part.text for part in parts]) == text
+    assert all(part.text == part.text.strip() for part in parts)
+    assert not any(char in part.text for part in parts for char in "\r\n")
 
 
 @given(texts, limits)
@@ -49,26 +49,26 @@ def test_no_character_and_no_placeholder_is_cut(text: str, limit: int) -> None:
     whole = starts(text)
     taken = [(f.start, f.end) for f in find(text) if f.kind not in ("break", "tab")]
     at = 0
-    for piece in split(text, limit):
+    for part in split(text, limit):
         # White space and marks on their own make odd clusters; text that is sent does not.
-        if piece.text and (at == 0 or not text[at - 1].isspace()):
+        if part.text and (at == 0 or not text[at - 1].isspace()):
             assert at in whole
-        at += len(piece.text)
+        at += len(part.text)
         assert not any(start < at < end for start, end in taken) or "\n" in text or "\r" in text
-        at += len(piece.separator)
+        at += len(part.separator)
 
 
 @given(texts, limits)
 def test_only_what_cannot_be_cut_is_longer_than_the_limit(text: str, limit: int) -> None:
-    for piece in split(text, limit):
-        if len(piece.text) > limit:
-            kept = [(f.start, f.end) for f in find(piece.text)]
-            whole = starts(piece.text)
+    for part in split(text, limit):
+        if len(part.text) > limit:
+            kept = [(f.start, f.end) for f in find(part.text)]
+            whole = starts(part.text)
             assert not any(
-                0 < len(piece.text[:at].strip()) <= limit
+                0 < len(part.text[:at].strip()) <= limit
                 and at in whole
                 and not any(start < at < end for start, end in kept)
-                for at in range(1, len(piece.text))
+                for at in range(1, len(part.text))
             )
 
 
@@ -102,12 +102,12 @@ def test_only_what_cannot_be_cut_is_longer_than_the_limit(text: str, limit: int)
     ],
 )
 def test_cuts(text: str, limit: int, expected: list[str]) -> None:
-    assert [piece.text for piece in split(text, limit)] == expected
+    assert [part.text for part in split(text, limit)] == expected
 
 
 @pytest.mark.parametrize("text", SAMPLES)
 def test_what_fits_is_not_cut(text: str) -> None:
-    assert split(text, 200) == [Piece(text, "")]
+    assert split(text, 200) == [Part(text, "")]
 
 
 def test_lines_lists_and_enclosing_markup() -> None:
@@ -115,25 +115,25 @@ def test_lines_lists_and_enclosing_markup() -> None:
         "  - <i>Open the file.</i>  \r\n\r\n{\\an8}<font color='red'><b>No</b></font>\n<b>a</b> b"
     )
     assert split(text, 100) == [
-        Piece("", "  - <i>"),
-        Piece("Open the file.", "</i>  \r\n"),
-        Piece("", "\r\n"),
-        Piece("", "{\\an8}<font color='red'><b>"),
-        Piece("No", "</b></font>\n"),
-        Piece("<b>a</b> b", ""),
+        Part("", "  - <i>"),
+        Part("Open the file.", "</i>  \r\n"),
+        Part("", "\r\n"),
+        Part("", "{\\an8}<font color='red'><b>"),
+        Part("No", "</b></font>\n"),
+        Part("<b>a</b> b", ""),
     ]
     assert [p.text for p in split("<b>a</b> or <b>b</b>", 100)] == ["<b>a</b> or <b>b</b>"]
 
 
 def test_sentences_that_ran_together_get_a_space() -> None:
-    pieces = split(CHINESE, 6)
-    assert join(pieces, ["ئاچ.", "ياخشىمۇ؟", "«ياخشى»", "ساقلا!"]) == "ئاچ. ياخشىمۇ؟ «ياخشى» ساقلا!"
-    assert join(pieces, ["开。"] * 4) == "开。" * 4
+    parts = split(CHINESE, 6)
+    assert join(parts, ["ئاچ.", "ياخشىمۇ؟", "«ياخشى»", "ساقلا!"]) == "ئاچ. ياخشىمۇ؟ «ياخشى» ساقلا!"
+    assert join(parts, ["开。"] * 4) == "开。" * 4
 
 
 def test_a_size_of_tokens() -> None:
-    pieces = split("a b c. d e f. g h i.", 6, lambda text: len(text.split()))
-    assert [piece.text for piece in pieces] == ["a b c. d e f.", "g h i."]
+    parts = split("a b c. d e f. g h i.", 6, lambda text: len(text.split()))
+    assert [part.text for part in parts] == ["a b c. d e f.", "g h i."]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_size_of_tokens() -> None:
 @pytest.mark.parametrize("head", ["", "x" * 400])
 def test_long_texts_are_cut_in_time_in_proportion(unit: str, head: str) -> None:
     def work(text: str) -> None:
-        pieces = split(text + "y", 200)
-        assert join(pieces) == text + "y"
+        parts = split(text + "y", 200)
+        assert join(parts) == text + "y"
 
     assert_linear(work, unit, 4_000, head)

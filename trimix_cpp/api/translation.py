@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..errors import UsageError
 from ..prompts import Language, language
 from ..runtime import DecodingFlags, Settings
-from ..translate import Task
+from ..translate import Recipe
 
 
 def languages(source: str, target: str) -> tuple[Language, Language]:
@@ -32,7 +32,7 @@ def translation_task(
     shots: Sequence[tuple[str, str]] = (),
     retry: bool = True,
     score_shots: bool = False,
-) -> tuple[Settings, Task]:
+) -> tuple[Settings, Recipe]:
     """What is asked of the models, and `settings` with the weights of the pair of languages.
 
     Without weights in `flags` the preset translation.SOURCE-TARGET holds if the trio has it.
@@ -46,7 +46,7 @@ def translation_task(
     sampler = settings.sampler
     if flags.sampling.seed in (None, -1) and sampler.temperature == 0:
         sampler = replace(sampler, seed=0)  # only second attempts draw: the same in every run
-    return settings, Task(
+    return settings, Recipe(
         source,
         target,
         weighting.weights,

@@ -20,7 +20,16 @@ from .options import decoding_options, whole
 
 if TYPE_CHECKING:
     from ..runtime import Settings
-    from ..translate import FormatOptions, Journal, Layout, Outcome, Report, Task, Translator, Unit
+    from ..translate import (
+        FormatOptions,
+        Journal,
+        Layout,
+        Outcome,
+        Recipe,
+        Summary,
+        Translator,
+        Unit,
+    )
 
 
 @click.command("translate", short_help="Translate a file, resumably.")
@@ -163,19 +172,19 @@ def _translate(
         files,
         known_outcomes,
         lay_out,
-        make_report,
         open_document,
         results_of,
+        summarize,
         units_of,
     )
 
     document = open_document(
         files.read(source), str(source), flags["format_"], _format_options(flags)
     )
-    settings, task = _settings(decoding, flags)
+    settings, recipe = _settings(decoding, flags)
     layouts = lay_out(document.segments, cut=flags["cut"], labels=document.format.labels)
     n_units = len(units_of(layouts))
-    with _journal(journal_path, settings, task, decoding, flags) as (journal, task):
+    with _journal(journal_path, settings, recipe, decoding, flags) as (journal, recipe):
         outcomes = known_outcomes(units_of(layouts), journal)
         resumed = len(outcomes)
         finished = resumed == n_units
@@ -187,16 +196,16 @@ def _translate(
                 files.refuse_existing(output)
             if resumed and not flags["quiet"]:
                 notice(f"going on: {resumed:,} of {count(n_units, 'text')} are in {journal_path}")
-            _finish(layouts, outcomes, journal, settings, task, flags)
+            _finish(layouts, outcomes, journal, settings, recipe, flags)
             data = document.render(results_of(layouts, outcomes))
             if not flags["force"]:  # it may have come up meanwhile
                 files.refuse_existing(output)
             files.write(output, data)
         if journal and not flags["keep_journal"]:
             journal.remove()
-    report = make_report(
+    report = summarize(
         layouts, results_of(layouts, outcomes), outcomes,
-        resumed=resumed, n_shots=len(task.shots), seconds=time.perf_counter() - began,
+        resumed=resumed, n_shots=len(recipe.shots), seconds=time.perf_counter() - began,
     )  # fmt: skip
     _tell(report, flags)
 
@@ -205,22 +214,24 @@ def _translate(
 def _journal(
     path: Path | None,
     settings: Settings,
-    task: Task,
+    recipe: Recipe,
     decoding: DecodingFlags,
     flags: dict[str, Any],
-) -> Iterator[tuple[Journal | None, Task]]:
-    """The journal, if there is to be one, and the task with the seed that it goes on with."""
+) -> Iterator[tuple[Journal | None, Recipe]]:
+    """The journal, if there is to be one, and the recipe with the seed that it goes on with."""
     from ..translate import Journal, settings_of, with_seed
 
     if path is None:
-        yield None, task
+        yield None, recipe
         return
     roles = settings.weighting.roles
-    known = settings_of(task, settings.spec, roles, settings.options, str(decoding.weights.weights))
+    known = settings_of(
+        recipe, settings.spec, roles, settings.options, str(decoding.weights.weights)
+    )
     journal = Journal(
         path,
         known,
-        seed=task.sampler.seed,
+        seed=recipe.sampler.seed,
         keep_seed=decoding.sampling.seed == -1,
         restart=flags["restart"],
     )
@@ -228,7 +239,7 @@ def _journal(
         if journal.damaged:
             lines = "1 line is" if journal.damaged == 1 else f"{journal.damaged:,} lines are"
             notice(f"{path}: {lines} damaged; what was in them is translated again")
-        yield journal, with_seed(task, journal.seed)
+        yield journal, with_seed(recipe, journal.seed)
 
 
 def _finish(
@@ -236,13 +247,13 @@ def _finish(
     outcomes: dict[Unit, Outcome],
     journal: Journal | None,
     settings: Settings,
-    task: Task,
+    recipe: Recipe,
     flags: dict[str, Any],
 ) -> None:
     from ..translate import finish, units_of
 
     def start() -> AbstractContextManager[Translator]:
-        return _started(settings, task, layouts, flags["parallel"])
+        return _started(settings, recipe, layouts, flags["parallel"])
 
     try:
         finish(layouts, outcomes, journal, start, quiet=flags["quiet"])
@@ -266,7 +277,7 @@ def _format_options(flags: dict[str, Any]) -> FormatOptions:
     )
 
 
-def _settings(decoding: DecodingFlags, flags: dict[str, Any]) -> tuple[Settings, Task]:
+def _settings(decoding: DecodingFlags, flags: dict[str, Any]) -> tuple[Settings, Recipe]:
     """What the flags mean: for the models, and for the texts."""
     from ..api import languages, translation_task
 
@@ -298,7 +309,7 @@ def _shots(path: Path | None) -> tuple[tuple[str, str], ...]:
 
 @contextmanager
 def _started(
-    settings: Settings, task: Task, layouts: list[Layout], parallel: int
+    settings: Settings, recipe: Recipe, layouts: list[Layout], parallel: int
 ) -> Iterator[Translator]:
     """The models, loaded with as many places and as long contexts as the texts need."""
     from ..decoding import Trio
@@ -307,7 +318,7 @@ def _started(
     units = units_of(layouts)
     roles = settings.weighting.roles
     machine = Machine(settings.spec, roles, settings.options)
-    n_ctx = machine.context_length(task, units)
+    n_ctx = machine.context_length(recipe, units)
     parallel = parallel or machine.parallel(n_ctx, len(units))
     places = machine.places(parallel)
     options = replace(
@@ -317,10 +328,10 @@ def _started(
         flash_attn=machine.flash_attn(n_ctx, places),
     )
     with Trio(settings.spec, roles, options) as trio:
-        yield Translator(trio, task, settings.speculator)
+        yield Translator(trio, recipe, settings.speculator)
 
 
-def _tell(report: Report, flags: dict[str, Any]) -> None:
+def _tell(report: Summary, flags: dict[str, Any]) -> None:
     from ..translate import files
 
     for line in report.warnings() if flags["quiet"] else report.lines():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .placeholders import Found, find
+from .placeholders import Placeholder, find
 
 # Marks of a keyboard accelerator: GTK's "_", Qt's and Windows' "&", LibreOffice's "~". Only "&" is
 # looked for inside a word ("E&xit"): a "_" there is mostly part of a name.
@@ -53,7 +53,7 @@ def append_accelerator(label: str, accelerator: Accelerator) -> str:
     return f"{bare}({accelerator.token}){label[len(bare) :]}"
 
 
-def accelerators(text: str) -> list[Found]:
+def accelerators(text: str) -> list[Placeholder]:
     """The marks in `text` that stand before a letter, outside of placeholders."""
     taken = iter(find(text))
     item = next(taken, None)
@@ -63,5 +63,5 @@ def accelerators(text: str) -> list[Found]:
         while item is not None and item.end <= at:
             item = next(taken, None)
         if item is None or at < item.start:
-            found.append(Found("accelerator", text[at : at + 2], at, match.end()))
+            found.append(Placeholder("accelerator", text[at : at + 2], at, match.end()))
     return found

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from . import icu
 from .accelerators import accelerator, accelerators
-from .placeholders import Found, find, scan
+from .placeholders import Placeholder, find, scan
 
 _Meaning = tuple[object, ...]
 _Named = tuple[_Meaning, str]  # what a placeholder stands for, and how it is spelled
@@ -71,7 +71,7 @@ def _wrong_accelerator(source: str, translation: str) -> list[str]:
 
 
 def _compared(
-    source: str, translation: str, wanted: list[Found], got: list[Found]
+    source: str, translation: str, wanted: list[Placeholder], got: list[Placeholder]
 ) -> tuple[list[_Named], list[_Named]]:
     """What both texts have, to be compared; numbered where one of them numbers."""
     both = [*wanted, *got]
@@ -85,7 +85,7 @@ def _compared(
 
 
 def _meanings(
-    items: Iterable[Found], numbered: bool, indexed: bool, dated: bool
+    items: Iterable[Placeholder], numbered: bool, indexed: bool, dated: bool
 ) -> Iterable[_Named]:
     """What each stands for. Plain conversions take one argument after the other, stars theirs."""
     arguments = fields = 0
@@ -103,7 +103,7 @@ def _meanings(
             yield _meaning(item), item.token
 
 
-def _meaning(item: Found) -> _Meaning:
+def _meaning(item: Placeholder) -> _Meaning:
     token = item.token
     if item.kind in ("printf", "percent"):
         if match := re.fullmatch(r"%L?(\d+|n)", token):
@@ -130,7 +130,7 @@ def _type(match: re.Match[str]) -> tuple[str, str]:
     return match["size"] or "", _TYPES.get(match["type"], match["type"])
 
 
-def _plain(item: Found) -> re.Match[str] | None:
+def _plain(item: Placeholder) -> re.Match[str] | None:
     """A conversion that takes the next argument; None for all others."""
     if item.kind not in ("printf", "percent") or item.token == "%%":
         return None
@@ -140,31 +140,31 @@ def _plain(item: Found) -> re.Match[str] | None:
     return match if match and not match["at"] else None
 
 
-def _is_date(item: Found) -> bool:
+def _is_date(item: Placeholder) -> bool:
     """A part of a date, `%B`: those have names, and come in any order."""
     return item.kind == "percent" and _plain(item) is not None
 
 
-def _numbered(items: Iterable[Found]) -> bool:
+def _numbered(items: Iterable[Placeholder]) -> bool:
     return any(
         item.kind == "printf" and (match := _PRINTF.fullmatch(item.token)) and match["at"]
         for item in items
     )
 
 
-def _index(item: Found) -> bool:
+def _index(item: Placeholder) -> bool:
     match = _BRACE.fullmatch(item.token) if item.kind == "brace" else None
     return match is not None and match[1].isdecimal()
 
 
-def _order(items: list[Found]) -> list[_Named]:
+def _order(items: list[Placeholder]) -> list[_Named]:
     """The plain conversions as they come; none where a date is among them."""
     if any(_is_date(item) for item in items):
         return []
     return [((*_type(match),), item.token) for item in items if (match := _plain(item))]
 
 
-def _once_in_cases(text: str, items: list[Found], named: list[_Named]) -> list[_Named]:
+def _once_in_cases(text: str, items: list[Placeholder], named: list[_Named]) -> list[_Named]:
     """What stands in the cases of ICU's arguments counts once, for languages differ in cases."""
     inside = [(a, b) for argument in icu.arguments(text) for _, a, b in argument.branches]
     if not inside:

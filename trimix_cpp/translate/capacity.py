@@ -10,7 +10,7 @@ from ..gguf import Header, read_header
 from ..llama import MAX_SEQ, Model, physical_cores, supports_gpu
 from ..quant import Options, cache_bytes, free_memory
 from ..store import TrioSpec
-from .task import Task
+from .recipe import Recipe
 from .units import Unit
 
 # Sequences in flight for each core: on 2 cores a batch of 16 costs about 3 times a single token.
@@ -40,7 +40,7 @@ class Machine:
         self._roles = [role for role in ROLES if role in set(roles) and role in spec.roles]
         self._headers = {role: read_header(spec.roles[role].path) for role in self._roles}
 
-    def context_length(self, task: Task, units: Iterable[Unit]) -> int:
+    def context_length(self, recipe: Recipe, units: Iterable[Unit]) -> int:
         """Tokens a sequence needs: the longest prompt and its answer; what the user said, if so.
 
         At most what the models were trained for.
@@ -53,14 +53,16 @@ class Machine:
             def tokens(text: str) -> int:
                 return len(model.tokenize(text, add_special=True))
 
-            around = tokens(task.prompt("", len(task.shots))) + _SLACK
+            around = tokens(recipe.prompt("", len(recipe.shots))) + _SLACK
             longest = 0
             # No text has more tokens than bytes, so that few need to be tokenized.
-            bounds = [(len(u.asked.encode()) + task.answer_limit(u.asked), u.asked) for u in units]
+            bounds = [
+                (len(u.asked.encode()) + recipe.answer_limit(u.asked), u.asked) for u in units
+            ]
             for bound, text in sorted(bounds, reverse=True):
                 if bound <= longest:
                     break
-                longest = max(longest, tokens(text) + task.answer_limit(text))
+                longest = max(longest, tokens(text) + recipe.answer_limit(text))
         needed = -(-(around + longest) // _STEP) * _STEP
         return min(needed, trained) if trained else needed
 

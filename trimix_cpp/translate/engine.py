@@ -11,7 +11,7 @@ from ..decoding import Decoder, Text, Trio
 from ..errors import TrimixError
 from ..files import Closing
 from .quality import flags
-from .task import Task
+from .recipe import Recipe
 from .units import Outcome, Unit
 
 if TYPE_CHECKING:
@@ -39,16 +39,16 @@ class Translator(Closing):
     trio has a place for it: it takes one of `n_parallel`.
 
     Args:
-        trio: with the roles of the task's weights, or of its chooser.
-        task: what is asked of it.
+        trio: with the roles of the recipe's weights, or of its chooser.
+        recipe: what is asked of it.
         speculator: drafts tokens ahead while a single unit is in flight; None does not.
 
     Raises:
         TrimixError: the context has no room for any prompt.
     """
 
-    def __init__(self, trio: Trio, task: Task, speculator: Speculator | None = None) -> None:
-        self._trio, self._task = trio, task
+    def __init__(self, trio: Trio, recipe: Recipe, speculator: Speculator | None = None) -> None:
+        self._trio, self._recipe = trio, recipe
         self._decoder = Decoder(trio, speculator)
         self._again: deque[_Attempt] = deque()
         self._running: dict[Text, _Attempt] = {}
@@ -60,12 +60,17 @@ class Translator(Closing):
                 f"tokens; give {around + 2 * _LEAST_ROOM} or more"
             )
         self._beginning = self._shared_beginning()
-        scored = task.chooser and task.score_shots
+        scored = recipe.chooser and recipe.score_shots
         self._held = None
         if trio.n_parallel > 1 and len(self._beginning) > 1 and not scored:
             roles = self._text(self._tokens("a", 0), "a", 0).roles
             # Its last token is left to each text, for the row that predicts what follows.
             self._held = self._decoder.pin(self._beginning[:-1], roles)
+
+    @property
+    def in_flight(self) -> int:
+        """How many units are translated at once."""
+        return max(1, self._trio.n_parallel - (self._held is not None))
 
     def close(self) -> None:
         """Free the place of the shared beginning; harmless when done twice."""
@@ -117,29 +122,29 @@ class Translator(Closing):
         return text
 
     def _text(self, tokens: list[int], text: str, attempt: int) -> Text:
-        task = self._task
+        recipe = self._recipe
         return Text(
             tokens,
-            task.weights,
-            sampler=task.sampler_for(text, attempt),
-            control=task.control,
-            max_tokens=task.answer_limit(text),
-            stops=("\n", *task.stops),
-            chooser=task.chooser(self._start(tokens)) if task.chooser else None,
-            plausibility=task.plausibility,
+            recipe.weights,
+            sampler=recipe.sampler_for(text, attempt),
+            control=recipe.control,
+            max_tokens=recipe.answer_limit(text),
+            stops=("\n", *recipe.stops),
+            chooser=recipe.chooser(self._start(tokens)) if recipe.chooser else None,
+            plausibility=recipe.plausibility,
         )
 
     def _start(self, tokens: list[int]) -> int:
         """The position from which on a chooser looks at a prompt: that before the text's own."""
         shared = self._beginning
-        own = not self._task.score_shots and tokens[: len(shared)] == shared
+        own = not self._recipe.score_shots and tokens[: len(shared)] == shared
         return max(len(shared) - 1, 0) if own else 0
 
     def _fit(self, unit: Unit) -> tuple[list[int], int] | None:
         """The prompt, with as many exemplars as leave room for the answer, and how many."""
         # An answer that may be longer than half of the context must not cost the exemplars.
-        wanted = min(self._task.answer_limit(unit.asked), self._trio.n_ctx // 2)
-        for shots in range(len(self._task.shots), -1, -1):
+        wanted = min(self._recipe.answer_limit(unit.asked), self._trio.n_ctx // 2)
+        for shots in range(len(self._recipe.shots), -1, -1):
             tokens = self._tokens(unit.asked, shots)
             if len(tokens) + wanted <= self._trio.n_ctx:
                 return tokens, shots
@@ -148,7 +153,7 @@ class Translator(Closing):
 
     def _tokens(self, text: str, shots: int) -> list[int]:
         # Names of control tokens in somebody's text are text.
-        return self._trio.tokenize(self._task.prompt(text, shots), add_special=True)
+        return self._trio.tokenize(self._recipe.prompt(text, shots), add_special=True)
 
     def _shared_beginning(self) -> list[int]:
         """What the prompts of any text begin with, in tokens.
@@ -156,7 +161,7 @@ class Translator(Closing):
         Found by comparing prompts: the beginning alone might end in another token than it does
         where a text follows.
         """
-        shots = len(self._task.shots)
+        shots = len(self._recipe.shots)
         prompts = [self._tokens(probe, shots) for probe in _PROBES]
         length = 0
         for tokens in zip(*prompts, strict=False):
@@ -180,7 +185,7 @@ class Translator(Closing):
             done.weights,
             shots=attempt.shots,
         )
-        if first is None and broken and self._task.retry:
+        if first is None and broken and self._recipe.retry:
             self._again.append(_Attempt(unit, outcome))
             return
         self._done.append((unit, outcome if first is None else _better(first, outcome)))

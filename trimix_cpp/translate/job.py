@@ -16,8 +16,8 @@ from ..showing import Bar
 from ..store import TrioSpec, fingerprint
 from .engine import Translator
 from .journal import Journal
+from .recipe import Recipe
 from .segments import Result
-from .task import Task
 from .units import Layout, Outcome, Unit
 
 Start = Callable[[], AbstractContextManager[Translator]]
@@ -29,7 +29,7 @@ def units_of(layouts: Iterable[Layout]) -> list[Unit]:
 
 
 def settings_of(
-    task: Task, spec: TrioSpec, roles: Iterable[str], options: Options, weights: str
+    recipe: Recipe, spec: TrioSpec, roles: Iterable[str], options: Options, weights: str
 ) -> dict[str, Any]:
     """What decides a translation besides its text and the seed; JSON values, by readable names.
 
@@ -40,23 +40,23 @@ def settings_of(
         OSError: a model file cannot be read.
     """
     used = [role for role in roles if role in spec.roles]
-    sampler = asdict(task.sampler)
+    sampler = asdict(recipe.sampler)
     del sampler["seed"]
     return {
         "version": __version__,
         "llama-cpp-python": version("llama-cpp-python"),
         "models": {role: fingerprint(spec.roles[role]) for role in used},
-        "from": task.source.code,
-        "to": task.target.code,
-        "shots": _digest(repr(task.shots)) if task.shots else None,
-        "weights": f"{weights}, else {task.weights}" if task.chooser else str(task.weights),
-        "score_shots": task.score_shots if task.chooser else None,
-        "plausibility": task.plausibility and asdict(task.plausibility),
-        "control": task.control,
+        "from": recipe.source.code,
+        "to": recipe.target.code,
+        "shots": _digest(repr(recipe.shots)) if recipe.shots else None,
+        "weights": f"{weights}, else {recipe.weights}" if recipe.chooser else str(recipe.weights),
+        "score_shots": recipe.score_shots if recipe.chooser else None,
+        "plausibility": recipe.plausibility and asdict(recipe.plausibility),
+        "control": recipe.control,
         "sampler": sampler,
-        "predict": task.max_tokens,
-        "stops": list(task.stops),
-        "retry": task.retry,
+        "predict": recipe.max_tokens,
+        "stops": list(recipe.stops),
+        "retry": recipe.retry,
         "ctx_size": options.n_ctx,
         "exact": options.exact,
         "cache_type_k": {role: options.cache_types(role)[0] for role in used},
@@ -96,7 +96,11 @@ def finish(
     if not left:
         return
     total, tokens = len(outcomes) + len(left), 0
-    with start() as translator, Bar("translating", "texts", done=len(outcomes), quiet=quiet) as bar:
+    done = len(outcomes)
+    with (
+        start() as translator,
+        Bar("translating", "texts", done=done, in_flight=translator.in_flight, quiet=quiet) as bar,
+    ):
         began = time.monotonic()
         for unit, outcome in translator.run(left):
             if journal is not None:
@@ -115,6 +119,6 @@ def results_of(layouts: Iterable[Layout], outcomes: Mapping[Unit, Outcome]) -> d
     return {key: result for key, result in results.items() if result is not None}
 
 
-def with_seed(task: Task, seed: int) -> Task:
-    """The task with another seed."""
-    return replace(task, sampler=replace(task.sampler, seed=seed))
+def with_seed(recipe: Recipe, seed: int) -> Recipe:
+    """The recipe with another seed."""
+    return replace(recipe, sampler=replace(recipe.sampler, seed=seed))

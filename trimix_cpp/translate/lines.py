@@ -91,8 +91,8 @@ def rebreak(text: str, count: int, keep: Sequence[tuple[int, int]] = ()) -> list
         if not left:
             break
         cuts.append(min(left, key=lambda place: abs(shown[place] - shown[-1] * k / count)))
-    pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-    return [piece.strip(" ") for piece in pieces]
+    parts = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    return [part.strip(" ") for part in parts]
 
 
 def _spaces(text: str, keep: Sequence[tuple[int, int]]) -> list[int]:

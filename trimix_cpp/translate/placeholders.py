@@ -121,7 +121,7 @@ _OFF = {
 
 
 @dataclass(frozen=True)
-class Found:
+class Placeholder:
     """A placeholder in a text."""
 
     kind: str
@@ -130,7 +130,7 @@ class Found:
     end: int
 
 
-def find(text: str, syntax: frozenset[str] = frozenset()) -> list[Found]:
+def find(text: str, syntax: frozenset[str] = frozenset()) -> list[Placeholder]:
     """The placeholders of `text`, from left to right, accelerators apart.
 
     `syntax` holds gettext's format flags (`Segment.syntax`): "c-format" also finds "% d", and
@@ -147,11 +147,11 @@ def find(text: str, syntax: frozenset[str] = frozenset()) -> list[Found]:
     ]
 
 
-def _leads_to(item: Found, labels: set[str]) -> bool:
+def _leads_to(item: Placeholder, labels: set[str]) -> bool:
     return item.token.startswith("][") and " ".join(item.token[2:-1].split()).casefold() in labels
 
 
-def scan(text: str, syntax: frozenset[str]) -> Iterator[Found]:
+def scan(text: str, syntax: frozenset[str]) -> Iterator[Placeholder]:
     """What the patterns find, with what is no placeholder though it looks like one ("_…")."""
     formats = any(flag.endswith("-format") and not flag.startswith("no-") for flag in syntax)
     pattern = _pattern("markdown" in syntax, not formats)
@@ -161,7 +161,7 @@ def scan(text: str, syntax: frozenset[str]) -> Iterator[Found]:
     at = 0
     while match := pattern.search(text, at):
         if part is not None and part[0] <= match.start():
-            yield Found("icu", text[part[0] : part[1]], *part)
+            yield Placeholder("icu", text[part[0] : part[1]], *part)
             at, part = part[1], next(structure, None)
             continue
         kind, start, end = str(match.lastgroup), match.start(), match.end()
@@ -175,9 +175,9 @@ def scan(text: str, syntax: frozenset[str]) -> Iterator[Found]:
                 continue
         if kind == "tag" and not _is_markup(text[start:end], closed):
             continue
-        yield Found(kind, text[start:end], start, end)
+        yield Placeholder(kind, text[start:end], start, end)
     while part is not None:
-        yield Found("icu", text[part[0] : part[1]], *part)
+        yield Placeholder("icu", text[part[0] : part[1]], *part)
         part = next(structure, None)
 
 

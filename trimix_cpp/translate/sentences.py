@@ -36,7 +36,7 @@ _OPEN_TAG = re.compile(r"<([A-Za-z][\w:-]*)(?:[.\s][^<>]*)?(?<!/)>")
 
 
 @dataclass(frozen=True)
-class Piece:
+class Part:
     """A part of a text.
 
     Attributes:
@@ -48,49 +48,49 @@ class Piece:
     separator: str
 
 
-def split(text: str, limit: int, size: Callable[[str], int] = len) -> list[Piece]:
-    """`text` in pieces of at most `limit` (characters, or what `size` counts: tokens).
+def split(text: str, limit: int, size: Callable[[str], int] = len) -> list[Part]:
+    """`text` in parts of at most `limit` (characters, or what `size` counts: tokens).
 
-    A line is a piece of its own, without the white space around it, the list mark before it
+    A line is a part of its own, without the white space around it, the list mark before it
     ("- ", "1. ") and tags that enclose all of it. One beyond `limit` is cut
-    at sentence ends into as few pieces as they allow; a sentence beyond it at a clause end, else
+    at sentence ends into as few parts as they allow; a sentence beyond it at a clause end, else
     between words, else (no spaces at all) between characters. It is never cut inside a character
     (a grapheme cluster) or a placeholder, be it longer than `limit`.
 
-    `join` of the pieces, or of their translations, is the text again.
+    `join` of the parts, or of their translations, is the text again.
 
     Raises:
         ValueError: `limit` is less than 1.
     """
     if limit < 1:
         raise ValueError(f"limit {limit} is less than 1")
-    pieces: list[Piece] = []
+    parts: list[Part] = []
     for body, end in split_lines(text):
         start, stop = _shelled(body)
         if start:
-            pieces.append(Piece("", body[:start]))
-        pieces += _pieces(body[start:stop], limit, size)
-        last = pieces.pop()
-        pieces.append(Piece(last.text, last.separator + body[stop:] + end))
-    return pieces
+            parts.append(Part("", body[:start]))
+        parts += _parts(body[start:stop], limit, size)
+        last = parts.pop()
+        parts.append(Part(last.text, last.separator + body[stop:] + end))
+    return parts
 
 
-def join(pieces: Sequence[Piece], translations: Sequence[str] | None = None) -> str:
-    """The text of pieces, or of their translations, with the separators of the pieces.
+def join(parts: Sequence[Part], translations: Sequence[str] | None = None) -> str:
+    """The text of parts, or of their translations, with the separators of the parts.
 
     A sentence end that had no space after it (Chinese, Tibetan) gets one in a translation whose
-    pieces would otherwise run together.
+    parts would otherwise run together.
 
     Raises:
-        ValueError: there are not as many translations as pieces.
+        ValueError: there are not as many translations as parts.
     """
     if translations is None:
-        return "".join(piece.text + piece.separator for piece in pieces)
+        return "".join(part.text + part.separator for part in parts)
     out: list[str] = []
-    for i, (piece, translation) in enumerate(zip(pieces, translations, strict=True)):
-        out += [translation, piece.separator]
-        cut = piece.text and not piece.separator and i + 1 < len(pieces)
-        if cut and _runs_on(piece.text) and translation and not _runs_on(translation):
+    for i, (part, translation) in enumerate(zip(parts, translations, strict=True)):
+        out += [translation, part.separator]
+        cut = part.text and not part.separator and i + 1 < len(parts)
+        if cut and _runs_on(part.text) and translation and not _runs_on(translation):
             out.append(" ")
     return "".join(out)
 
@@ -120,20 +120,20 @@ def _shelled(line: str) -> tuple[int, int]:
     return start, stop
 
 
-def _pieces(line: str, limit: int, size: Callable[[str], int]) -> list[Piece]:
+def _parts(line: str, limit: int, size: Callable[[str], int]) -> list[Part]:
     """Like `split`, of a line without white space around it."""
     if not line:
-        return [Piece("", "")]
+        return [Part("", "")]
     if size(line) <= limit:
-        return [Piece(line, "")]
+        return [Part(line, "")]
     whole = set(starts(line))
     for start, end in unbreakable(line):
         whole.difference_update(range(start + 1, end))
-    pieces = []
+    parts = []
     for part in _packed(line, limit, size, whole, 0, _levels()):
         body = part.rstrip()
-        pieces.append(Piece(body, part[len(body) :]))
-    return pieces
+        parts.append(Part(body, part[len(body) :]))
+    return parts
 
 
 _Cuts = Callable[[str], Iterator[int]]

@@ -9,9 +9,9 @@ from ..fusion import Weights
 from .accelerators import accelerator, append_accelerator
 from .checks import lost
 from .placeholders import passes_through
+from .recipe import size
 from .segments import Result, Segment
-from .sentences import Piece, join, split
-from .task import size
+from .sentences import Part, join, split
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Layout:
-    """A segment and how it is put together: its pieces, and the unit of each that has one."""
+    """A segment and how it is put together: its parts, and the unit of each that has one."""
 
     segment: Segment
-    pieces: tuple[Piece, ...]
+    parts: tuple[Part, ...]
     units: tuple[Unit | None, ...]
 
     @property
@@ -89,11 +89,11 @@ class Layout:
         if found and all(outcome.text is None for outcome in found):
             return None
         texts = []
-        for piece, unit in zip(self.pieces, self.units, strict=True):
+        for part, unit in zip(self.parts, self.units, strict=True):
             translated = outcomes[unit].text if unit else None
-            texts.append(piece.text if translated is None else translated)
+            texts.append(part.text if translated is None else translated)
         reasons = (*self.segment.notes, *reasons_of(found))
-        return Result(join(self.pieces, texts), bool(reasons), reasons)
+        return Result(join(self.parts, texts), bool(reasons), reasons)
 
 
 def reasons_of(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
@@ -102,19 +102,19 @@ def reasons_of(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
 
 
 def lay_out(segments: Iterable[Segment], *, cut: int, labels: bool) -> list[Layout]:
-    """The segments in pieces, a line each; those beyond `cut` characters in several (0: never).
+    """The segments in parts, a line each; those beyond `cut` characters in several (0: never).
 
     `labels`: they are strings of programs, whose accelerators come back appended.
     """
     layouts = []
     for segment in segments:
         limit = cut or max(size(segment.text), 1)
-        pieces = tuple(split(segment.text, limit, size))
+        parts = tuple(split(segment.text, limit, size))
         units = tuple(
             None
-            if passes_through(piece.text, segment.syntax)
-            else Unit(piece.text, segment.syntax, labels)
-            for piece in pieces
+            if passes_through(part.text, segment.syntax)
+            else Unit(part.text, segment.syntax, labels)
+            for part in parts
         )
-        layouts.append(Layout(segment, pieces, units))
+        layouts.append(Layout(segment, parts, units))
     return layouts

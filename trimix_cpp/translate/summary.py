@@ -26,7 +26,7 @@ class Flagged:
 
 
 @dataclass(frozen=True)
-class Report:
+class Summary:
     """Counts of segments; `tokens` and `retries` of all generations, those of a journal included.
 
     Attributes:
@@ -92,7 +92,7 @@ class Report:
         return lines
 
 
-def make_report(
+def summarize(
     layouts: Sequence[Layout],
     results: Mapping[int, Result],
     outcomes: Mapping[Unit, Outcome],
@@ -100,7 +100,7 @@ def make_report(
     resumed: int,
     n_shots: int,
     seconds: float,
-) -> Report:
+) -> Summary:
     """Sum up; `results` by key of their segments, `outcomes` of all units."""
     flagged, translated, untranslated = [], 0, 0
     for layout in layouts:
@@ -114,7 +114,7 @@ def make_report(
         if result.flagged:
             segment = layout.segment
             flagged.append(Flagged(segment.where, result.reasons, segment.text, result.text))
-    return Report(
+    return Summary(
         segments=len(layouts),
         translated=translated,
         passed_through=len(layouts) - translated - untranslated,

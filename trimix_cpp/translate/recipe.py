@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..fusion import Choosing
 
 MAX_SHOTS = 5
-# The paper's limit of an answer. Longer pieces may have more: Tibetan costs 1.5 tokens of Qwen2 for
+# The paper's limit of an answer. Longer parts may have more: Tibetan costs 1.5 tokens of Qwen2 for
 # a character of the English text on average.
 MIN_ANSWER = 200
 _TOKENS_PER_CHARACTER = 2.5
@@ -29,19 +29,19 @@ Shot = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Task:
-    """How pieces of text are translated.
+class Recipe:
+    """How texts are translated.
 
     Attributes:
         source, target: the languages.
         weights: of the fusion; with a chooser those of a text that is too short to choose by.
         shots: exemplars, (text, translation).
-        sampler: of every piece; its seed is mixed with the text (`sampler_for`).
-        max_tokens: most tokens of an answer; None: 200, and more for long pieces.
+        sampler: of every part; its seed is mixed with the text (`sampler_for`).
+        max_tokens: most tokens of an answer; None: 200, and more for long parts.
         control, plausibility: as those of `Text`.
         chooser: makes what chooses the weights of one text, None keeps `weights`.
         stops: strings that end an answer, besides the line break.
-        retry: try a piece that loses placeholders once more.
+        retry: try a part that loses placeholders once more.
         score_shots: a chooser looks at the exemplars too, not only at the text.
     """
 
