@@ -194,7 +194,7 @@ def test_an_empty_file_stays_empty(format: str) -> None:
         assert document.render({}) == b""
 
 
-@given(st.sampled_from(FORMATS), st.binary(max_size=60))
+@given(st.sampled_from(list(FORMATS)), st.binary(max_size=60))
 def test_any_bytes_are_opened_or_refused_in_one_line(format: str, data: bytes) -> None:
     try:
         document = opened(data, format)
