@@ -439,3 +439,35 @@ def test_the_small_models_alone_use_larges_template(make: Make) -> None:
     conversation = make(weights=Weights(0, 1))
     assert conversation.trio.roles == ("cpt",)
     assert conversation.template.source == CHATML
+
+
+THINKING = CHATML.replace(
+    "<|im_start|>assistant\n{% endif %}",
+    "<|im_start|>assistant\n{{ '<think>\n' if enable_thinking else '<think>\n\n</think>\n\n' }}"
+    "{% endif %}",
+)
+
+
+def test_thoughts_are_asked_for_and_kept_apart(make: Make, folder: Path) -> None:
+    """The template opens the thought, and these models never end it."""
+    for role in ROLES:
+        write_tiny_model(folder / f"{role}.gguf", seed=ROLES.index(role), chat_template=THINKING)
+    try:
+        silent, thinking = make(), make(think=True)
+        reply, seen = say(silent, UYGHUR), list[str]()
+        assert (silent.turns[-1].thought, silent.turns[-1].reply) == ("", reply)
+        thinking.on_thought = seen.append
+        assert say(thinking, UYGHUR) == ""
+        turn = thinking.turns[-1]
+        assert turn.reply == ""
+        assert (
+            "".join(seen)
+            == turn.thought
+            == (thinking.text.text.strip("\r\n") if thinking.text else "")
+        )
+        assert turn.thought
+        say(thinking, TIBETAN)  # the thought is no part of the next prompt
+        assert turn.thought not in thinking._rendered
+    finally:
+        for role in ROLES:
+            write_tiny_model(folder / f"{role}.gguf", seed=ROLES.index(role), n_ctx=2048)

@@ -25,6 +25,7 @@ class Completion:
         prompt_tokens: length of the prompt in tokens.
         seed: of the sampler; the same seed gives the same text.
         timings: seconds of the prompt and of the generation, and tokens a second of the latter.
+        thought: what a model thought before it answered, in a chat with `think`.
     """
 
     text: str
@@ -34,6 +35,7 @@ class Completion:
     prompt_tokens: int
     seed: int
     timings: Mapping[str, float]
+    thought: str = ""
 
     @classmethod
     def of(cls, text: Text, timings: Mapping[str, float]) -> Completion:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,4 +121,5 @@ class Chat(Closing):
             pass
         text = self.conversation.text
         assert text is not None
-        return Completion.of(text, _timings(text))
+        turn, whole = self.turns[-1], Completion.of(text, _timings(text))
+        return replace(whole, text=turn.reply, thought=turn.thought)

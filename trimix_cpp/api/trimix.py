@@ -203,19 +203,24 @@ class TriMix(Closing):
         """
         return Stream(self.decoder, self._settings(options).text(self.tokenize(prompt)))
 
-    def chat(self, *, system: str | None = None, **options: Unpack[TextOptions]) -> Chat:
+    def chat(
+        self, *, system: str | None = None, think: bool = False, **options: Unpack[TextOptions]
+    ) -> Chat:
         """A conversation, in the form that the models were trained on.
 
         If nothing else is said control tokens are `large`'s here: the small models hardly know
-        them, and replies would not end.
+        them, and replies would not end. `think` lets a model that can think before it answers
+        do so.
 
         Raises:
             UsageError: an option means nothing.
         """
         given: TextOptions = {"control": "large", **options}
-        return Chat(self.conversation(self._settings(given), system))
+        return Chat(self.conversation(self._settings(given), system, think=think))
 
-    def conversation(self, settings: Settings, system: str | None = None) -> Conversation:
+    def conversation(
+        self, settings: Settings, system: str | None = None, *, think: bool = False
+    ) -> Conversation:
         """The conversation that `chat` wraps, with everything that `settings` say."""
         if self._template is None:
             self._template = self._closing.enter_context(template_of(self.trio))
@@ -230,6 +235,7 @@ class TriMix(Closing):
             max_tokens=settings.max_tokens,
             stops=(*settings.stops, *settings.spec.stops),
             system=system,
+            think=think,
             template=self._template,
         )
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import bisect
 import re
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from ..fusion import Plausibility, Sampler, Weights
 from ..gguf import read_header
 from ..prompts import PLAIN_STOP, PLAIN_TEMPLATE, ChatTemplate
 from .saved import SavedChat, Turn, read_chat, write_chat
+from .thoughts import OPEN, Thoughts, thought_and_answer
 
 if TYPE_CHECKING:
     from ..fusion import Choosing
@@ -75,6 +76,7 @@ class Conversation(Closing):
         decoder: its trio loads the roles that `weights` need, as they become needed.
         weights, chooser, plausibility, sampler, control, max_tokens, stops: as in `Text`.
         system: the system message, None for none.
+        think: a model that can think before it answers is told to; the others do not care.
         template: the trio's chat template, the caller's; None makes one that is closed with this.
 
     Attributes:
@@ -83,6 +85,7 @@ class Conversation(Closing):
         dropped: how many of the oldest turns the models no longer see.
         stop: why the last reply ended; "cancelled" where it was interrupted.
         template: the chat template.
+        on_thought: gets what is thought before a reply as it comes; None lets it pass.
 
     Raises:
         TrimixError: no memory, or files that are missing or may not be fused.
@@ -100,13 +103,15 @@ class Conversation(Closing):
         max_tokens: int | None = None,
         stops: tuple[str, ...] = (),
         system: str | None = None,
+        think: bool = False,
         template: ChatTemplate | None = None,
     ) -> None:
         trio = decoder.trio
         trio.require(chooser(0).roles if chooser else weights.roles)
         self.trio, self.weights, self.sampler = trio, weights, sampler or Sampler()
         self.chooser, self.plausibility = chooser, plausibility
-        self.decoder = decoder
+        self.decoder, self.think = decoder, think
+        self.on_thought: Callable[[str], None] | None = None
         self.system = None if system is None else _checked(system)
         self.turns: list[Turn] = []
         self.dropped = 0
@@ -223,13 +228,25 @@ class Conversation(Closing):
 
     def _reply(self, text: Text, turn: Turn) -> Generator[str, None, None]:
         began = time.perf_counter()
+        inside = self._rendered.rstrip().endswith(OPEN)
+        thoughts = Thoughts(inside=inside)
         try:
-            yield from self.decoder.stream(text)
+            for piece in self.decoder.stream(text):
+                yield from self._said(*thoughts.push(piece))
+            yield from self._said(*thoughts.finish())
         finally:
             self.decoder.drop(text)
-            turn.reply, self.weights = text.text, text.weights
+            turn.thought, turn.reply = thought_and_answer(text.text, inside=inside)
+            self.weights = text.weights
             self.stop = text.stop
             self._seconds = time.perf_counter() - began
+
+    def _said(self, thought: str, answer: str) -> Iterator[str]:
+        """What comes of a reply: the answer goes on, the thought aside."""
+        if thought and self.on_thought:
+            self.on_thought(thought)
+        if answer:
+            yield answer
 
     def _seeded(self, attempt: int) -> Sampler:
         return replace(self.sampler, seed=(self.sampler.seed + attempt) % _SEEDS)
@@ -269,7 +286,7 @@ class Conversation(Closing):
         return first, tokens, text
 
     def _prompt(self, turns: list[Turn]) -> tuple[list[int], str]:
-        text = self.template.render(self._messages(turns), add_generation_prompt=True)
+        text = self.template.render(self._messages(turns), enable_thinking=self.think)
         return self._tokens(text), text
 
     def _messages(self, turns: list[Turn]) -> list[dict[str, str]]:

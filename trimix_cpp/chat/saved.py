@@ -17,10 +17,11 @@ _VERSION = 1
 
 @dataclass
 class Turn:
-    """What the user said, and the reply so far."""
+    """What the user said, and the reply so far; what was thought before it is not saved."""
 
     user: str
     reply: str = ""
+    thought: str = ""
 
 
 @dataclass(frozen=True)

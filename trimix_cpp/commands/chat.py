@@ -53,23 +53,24 @@ _COMMAND = re.compile(r"\s*(/[^\s/]*)(?:\s+(.*))?", re.DOTALL)
 
 @click.command("chat", short_help="Talk to a trio.")
 @click.option("--system", metavar="TEXT", help="System message.")
+@click.option("--think", is_flag=True, help="Let a model that can think before it answers do so.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line for each reply.")
 @decoding_options(control="large", draft="auto")
-def command(system: str | None, as_json: bool, decoding: DecodingFlags) -> None:
+def command(system: str | None, think: bool, as_json: bool, decoding: DecodingFlags) -> None:
     """Talk to a trio; /help lists what can be typed besides messages.
 
     Without a terminal every line of standard input is a message, and the replies go to standard
     output, each ending with a newline; the exit code is that of the first error. With --json:
-    text, tokens, weights {alpha, beta}, stop (end, stop, length, context or cancelled),
-    prompt_tokens, seed, dropped (turns that no longer fit the context), timings; a line that is
-    refused is answered by error alone.
+    text, thought (with --think), tokens, weights {alpha, beta}, stop (end, stop, length, context
+    or cancelled), prompt_tokens, seed, dropped (turns that no longer fit the context), timings; a
+    line that is refused is answered by error alone.
     """
     from ..api import TriMix
 
     terminal = sys.stdin.isatty()
     with (
         TriMix(decoding, may_score=True) as trio,
-        trio.conversation(trio.settings, system) as conversation,
+        trio.conversation(trio.settings, system, think=think) as conversation,
     ):
         settings = trio.settings
         if terminal:
@@ -104,6 +105,8 @@ class Repl:
     ) -> None:
         self.conversation, self.out = conversation, out
         self.terminal, self.as_json = terminal, as_json
+        if terminal and not as_json:
+            conversation.on_thought = _show_thought
         self._line = line
         self._code = 0
         self._leaving = False
@@ -209,6 +212,7 @@ class Repl:
         stats, conversation = self.conversation.stats(), self.conversation
         document = {
             "text": conversation.turns[-1].reply,
+            **({"thought": conversation.turns[-1].thought} if conversation.think else {}),
             "tokens": stats.reply_tokens,
             "weights": stats.weights.as_json(),
             "stop": conversation.stop,
@@ -375,6 +379,11 @@ def _path(name: str, after: str) -> Path:
 
 def _show(text: str) -> None:
     print(safe(text), file=sys.stderr, flush=True)
+
+
+def _show_thought(text: str) -> None:
+    """What a model thinks, apart from what it says: on stderr, in grey."""
+    click.secho(safe(text), fg="bright_black", nl=False, err=True)
 
 
 def _stats_text(stats: Stats) -> str:

@@ -8,7 +8,7 @@ a template renders here as it does there.
 
 One JSON document a line, on stdin and stdout. First {"ready": true} comes out; then
 {"source", "bos", "eos", "seconds", "memory", "max_chars"} goes in, then any number of
-{"messages", "add_generation_prompt"}. Each is answered by {"text"} or {"error"}.
+{"messages", "add_generation_prompt", "enable_thinking"}. Each is answered by {"text"} or {"error"}.
 """
 
 from __future__ import annotations
@@ -139,6 +139,7 @@ def main() -> None:
                     values = {
                         "messages": request["messages"],
                         "add_generation_prompt": request["add_generation_prompt"],
+                        "enable_thinking": request["enable_thinking"],
                         "bos_token": settings["bos"],
                         "eos_token": settings["eos"],
                         "tools": None,

@@ -57,8 +57,15 @@ class ChatTemplate(Closing):
         self._worker: _Worker | None = _Worker()
         self._compiled = False
 
-    def render(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> str:
+    def render(
+        self,
+        messages: Sequence[Message],
+        add_generation_prompt: bool = True,
+        enable_thinking: bool = False,
+    ) -> str:
         """The text of `messages` (each with role and content), as the model is to see it.
+
+        `enable_thinking`: what templates such as Qwen3's ask; others do not look at it.
 
         Raises:
             TrimixError: the template is broken, refuses the messages, or passes a bound.
@@ -73,6 +80,7 @@ class ChatTemplate(Closing):
             request = {
                 "messages": [dict(message) for message in messages],
                 "add_generation_prompt": add_generation_prompt,
+                "enable_thinking": enable_thinking,
             }
             return self._worker.ask(request)
         except BaseException:
