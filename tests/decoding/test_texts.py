@@ -28,6 +28,7 @@ from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
 
 from ..conftest import QUICK, ROLES
+from ..llama.test_context import Freed
 from ..support.tiny import write_tiny_model
 from .test_decoder import complete, prefix_logits, watch_feeds
 
@@ -338,6 +339,25 @@ def test_every_token_is_counted(three: Trio) -> None:
     assert second.timings.prompt_tokens == 300
 
 
+@pytest.mark.parametrize("n_before", range(6))
+def test_ctrl_c_anywhere_in_close_frees_everything_once(
+    tiny_spec: TrioSpec, monkeypatch: pytest.MonkeyPatch, n_before: int
+) -> None:
+    freed = Freed(monkeypatch)
+    trio = Trio(tiny_spec, ROLES, THREE)
+    decoder = Decoder(trio)
+    decoder.submit(text_of([1, 2]))
+    decoder.step()
+    freed.after = n_before
+    with pytest.raises(KeyboardInterrupt):
+        trio.close()
+    trio.close()
+    decoder.close()
+    del decoder, trio
+    gc.collect()
+    assert freed.log == ["llama_free"] * 3 + ["llama_model_free"] * 3
+
+
 @given(st.lists(st.integers(0, 2)), st.lists(st.integers(0, 2)))
 def test_common_length_is_that_of_a_loop(left: list[int], right: list[int]) -> None:
     shorter = min(len(left), len(right))
@@ -371,8 +391,7 @@ def test_a_long_batch_is_left_at_once(slow_spec: TrioSpec, how: str) -> None:
             else:
                 os.kill(os.getpid(), signal.SIGINT)
 
-        timer = threading.Timer(usual / 5, leave)
-        began = time.perf_counter()
+        timer = threading.Timer(usual / 8, leave)
         timer.start()
         if how == "cancel":
             assert list(decoder.stream(text)) == []
@@ -381,8 +400,8 @@ def test_a_long_batch_is_left_at_once(slow_spec: TrioSpec, how: str) -> None:
         else:
             with pytest.raises(KeyboardInterrupt):
                 list(decoder.stream(text))
-        assert time.perf_counter() - began < 0.7 * usual
-        # Nothing of the batch is left, and what was interrupted goes on.
+        # It was left in one of its two micro-batches, and what was interrupted goes on.
+        assert len(text.tokens) == 1000
         assert trio.context("large").last_position(0) in (-1, 511)
         list(decoder.stream(text))
         assert text.tokens == whole.tokens

@@ -86,7 +86,7 @@ def test_rows_are_those_of_the_models(
     window = windows[0]
     out = np.empty((1, len(window.targets), evaluator.n_tokens), np.float32)
     with Trio(tiny_spec, ROLES, Options(n_ctx=N_CTX, n_outputs=N_CTX, n_threads=1)) as trio:
-        feed = Feed(0, window.tokens[:-1], 0, len(window.targets))
+        feed = Feed(0, window.tokens[:-1].tolist(), 0, len(window.targets))
         rows = trio.decode({role: [feed] for role in ROLES})
         for role in ROLES:
             evaluator.evaluate(sides["source"].variants[role], [window], out)

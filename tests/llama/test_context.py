@@ -156,19 +156,19 @@ def test_close_in_any_order_twice_and_after_errors(tiny_files: dict[str, Path]) 
 
 
 class Freed:
-    """What llama.cpp freed, in order; Ctrl-C may come on the return from the next call."""
+    """What llama.cpp freed, in order; Ctrl-C may come on the return from one of the calls."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.log: list[str] = []
-        self.interrupts = 0
+        self.after = -1  # how many calls come before the one that is interrupted; -1: none is
         for name in ("llama_free", "llama_model_free"):
             monkeypatch.setattr(backend.lib, name, partial(self, name, getattr(backend.lib, name)))
 
     def __call__(self, name: str, free: Callable[[object], None], handle: object) -> None:
         free(handle)
         self.log.append(name)
-        if self.interrupts:
-            self.interrupts -= 1
+        self.after -= 1
+        if self.after == -1:
             raise KeyboardInterrupt
 
 
@@ -182,7 +182,7 @@ def test_ctrl_c_in_close_frees_nothing_twice(freed: Freed, tiny_files: dict[str,
     model = Model(tiny_files["base"])
     context = Context(model, n_ctx=256)
     for closing in (context, model):
-        freed.interrupts = 1
+        freed.after = 0
         with pytest.raises(KeyboardInterrupt):
             closing.close()
             gc.collect()

@@ -54,7 +54,7 @@ def logits(trio: Trio, tokens: list[int]) -> dict[str, np.ndarray]:
     rows: dict[str, list[np.ndarray]] = {role: [] for role in ROLES}
     slot = trio.take()
     for i, token in enumerate(tokens):
-        feed = Feed(slot, np.array([token], np.int32), i, 1)
+        feed = Feed(slot, (token,), i, 1)
         for role, row in trio.decode({role: [feed] for role in ROLES}).items():
             rows[role].append(row[0].astype(np.float64))
     trio.give(slot)

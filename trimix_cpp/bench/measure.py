@@ -197,7 +197,7 @@ class Bench:
         for start in range(0, len(tokens), trio.n_batch):
             part = tokens[start : start + trio.n_batch]
             last = start + len(part) == len(tokens)
-            own = trio.alignment.to_role(role, part)
+            own = trio.alignment.to_role(role, part).tolist()
             trio.decode({role: [Feed(self._slot, own, start, int(last))]})
         seconds = time.perf_counter() - began
         trio.rewind(role, self._slot, 0)

@@ -108,7 +108,9 @@ class Decoder(Closing):
         gives what this one would have.
         """
         with self.trio.lock:
-            self._sweep()
+            self._settle()
+            self._end_cancelled()
+            self._part()
             self._is_stepping = True
             try:
                 if self._waiting:
@@ -229,6 +231,8 @@ class Decoder(Closing):
         for text in self.running:
             if text.cancelled:
                 self._end(text, "cancelled")
+        if not self._waiting:
+            return
         with self._inbox:
             cancelled = [text for text in self._waiting if text.cancelled]
         for text in cancelled:
@@ -307,7 +311,7 @@ class Decoder(Closing):
         text = self.running[0]
         if len(self.running) > 1 or text.is_looking or text.max_tokens == 0:
             return False
-        return all(text.lacks(role) == 1 for role in text.roles)
+        return {*map(text.lacks, text.roles)} == {1}
 
     def _extend(self, text: Text, began: float) -> None:
         """The next token of a text that is alone, or the next ones by drafting."""
@@ -409,7 +413,7 @@ class Decoder(Closing):
 
     def _part(self) -> None:
         """Take out the texts that ended; what they have in the caches is kept, or emptied."""
-        for text in [text for text in self.running if text.stop]:
+        for text in [text for text in self.running if text.stop is not None]:
             with interrupts_deferred():
                 self.running.remove(text)
                 lanes, text.lanes = lanes_of(text), None

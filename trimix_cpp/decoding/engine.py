@@ -58,13 +58,14 @@ class Engine:
         self, text: Text, roles: Sequence[str], tokens: Sequence[int], end: int
     ) -> dict[str, Row]:
         """Feed roles the one token that they lack to get to `end`; their rows [n_tokens]."""
-        lanes = lanes_of(text)
-        feeds = {role: lanes[role].feeds(tokens, end, 1) for role in roles}
+        own = lanes_of(text)
+        lanes = {role: own[role] for role in roles}
+        feeds = {role: lane.feeds(tokens, end, 1) for role, lane in lanes.items()}
         logits = self._decode(feeds, (text,))
         rows = {}
-        for role in roles:
-            rows[role] = lanes[role].rows(logits[role])[-1]
-            lanes[role].cached = end
+        for role, lane in lanes.items():
+            rows[role] = lane.rows(logits[role])[-1]
+            lane.cached = end
             if self.measures:
                 self.costs.note(role, 1, self.trio.seconds[role])
         return rows
@@ -79,8 +80,10 @@ class Engine:
 
     def _decode(self, feeds: dict[str, list[Feed]], texts: tuple[Text, ...]) -> dict[str, Rows]:
         self.feeding = texts
-        logits = self.trio.decode(feeds)
-        self.feeding = ()
+        try:
+            logits = self.trio.decode(feeds)
+        finally:
+            self.feeding = ()
         self.timings.models += sum([self.trio.seconds[role] for role in feeds])
         return logits
 

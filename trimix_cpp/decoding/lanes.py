@@ -68,8 +68,8 @@ class AlignedLane:
         if end - start == 1:  # plain stepping, without arrays
             own = (alignment.id_in_role(self._role, tokens[start]),)
             return [Feed(self._slot, own, start, n_rows)]
-        fed = np.asarray(tokens[start:end], np.int32)
-        return [Feed(self._slot, alignment.to_role(self._role, fed), start, n_rows)]
+        fed = alignment.to_role(self._role, np.asarray(tokens[start:end], np.int32))
+        return [Feed(self._slot, fed.tolist(), start, n_rows)]
 
     def rows(self, logits: Rows) -> Rows:
         """See `Lane`."""

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..alignment import Alignment, align
 from ..errors import ContextFullError, FullError, TrimixError
@@ -45,7 +44,7 @@ class Feed(NamedTuple):
     """
 
     slot: int
-    tokens: Sequence[int] | NDArray[np.int32]
+    tokens: Sequence[int]
     start: int
     n_logits: int
 
@@ -81,7 +80,7 @@ class Trio(Closing):
         self._alignment: Alignment | None = None
         self._n_ctx = 0
         self._free = list(range(self.options.n_parallel))[::-1]
-        self._closed = False
+        self._closed = self._aborted = False
         self.lock = threading.RLock()
         self.prefixes = Prefixes()
         self.uncut: set[str] = set()
@@ -224,20 +223,23 @@ class Trio(Closing):
             AbortedError: it was left; nothing of the batch that was running was kept.
             TrimixError: llama.cpp refused or failed.
         """
-        roles = [role for role in ALL_ROLES if feeds.get(role)]
-        for context in self._contexts.values():
-            context.go_on()
+        roles = [role for role in ALL_ROLES if role in feeds]
+        if self._aborted:
+            self._aborted = False
+            for context in self._contexts.values():
+                context.go_on()
         on_gpu = [role for role in roles if self._is_on_gpu(self._by_role[role])]
-        groups = [on_gpu, [role for role in roles if role not in on_gpu]]
         if 0 < len(on_gpu) < len(roles):  # two devices work side by side
+            groups = on_gpu, [role for role in roles if role not in on_gpu]
             return self._in_threads([partial(self._feed_all, group, feeds) for group in groups])
         # On one device one after the other with all threads.
-        if _is_main() and any(len(f.tokens) >= _LONG for role in roles for f in feeds[role]):
+        if max([len(own[0].tokens) for own in feeds.values()], default=0) >= _LONG and _is_main():
             return self._in_threads([partial(self._feed_all, roles, feeds)])
         return self._feed_all(roles, feeds)
 
     def abort(self) -> None:
         """Leave the batch that another thread is decoding; harmless where none is."""
+        self._aborted = True
         for context in tuple(self._contexts.values()):
             context.abort()
 
@@ -375,12 +377,19 @@ class Trio(Closing):
 
 def _batch(feeds: Sequence[Feed]) -> tuple[Ids, Ids, Ids, Mask]:
     """Tokens, positions, sequences, and where logits are wanted: as `Context.decode` takes them."""
-    sizes = [len(feed.tokens) for feed in feeds]
-    tokens = np.concatenate([np.asarray(feed.tokens, np.int32) for feed in feeds])
-    starts = [np.arange(feed.start, feed.start + n) for feed, n in zip(feeds, sizes, strict=True)]
-    outputs = [np.arange(n) >= n - feed.n_logits for feed, n in zip(feeds, sizes, strict=True)]
-    slots = np.repeat(np.array([feed.slot for feed in feeds], np.int32), sizes)
-    return tokens, np.concatenate(starts).astype(np.int32), slots, np.concatenate(outputs)
+    tokens, positions, slots, outputs = list[int](), list[int](), list[int](), list[bool]()
+    for slot, own, start, n_logits in feeds:  # most are of one token: lists are quicker than arrays
+        n = len(own)
+        tokens.extend(own)
+        positions += range(start, start + n)
+        slots += [slot] * n
+        outputs += [False] * (n - n_logits) + [True] * n_logits
+    return (
+        np.array(tokens, np.int32),
+        np.array(positions, np.int32),
+        np.array(slots, np.int32),
+        np.array(outputs, bool),
+    )
 
 
 def _identity(path: Path) -> object:
