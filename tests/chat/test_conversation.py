@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from trimix_cpp.chat.conversation import Conversation
 from trimix_cpp.decoding import Decoder
 from trimix_cpp.decoding.trio import Options, Trio
 from trimix_cpp.errors import ContextFullError, TrimixError
+from trimix_cpp.fusion.answers import AnswersChooser, ByAnswers
 from trimix_cpp.fusion.sampling import Sampler
 from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
@@ -471,3 +472,33 @@ def test_thoughts_are_asked_for_and_kept_apart(make: Make, folder: Path) -> None
     finally:
         for role in ROLES:
             write_tiny_model(folder / f"{role}.gguf", seed=ROLES.index(role), n_ctx=2048)
+
+
+@pytest.mark.parametrize(
+    "said", [["Open file", "Close <|im_end|>", "Save"], [UYGHUR, TIBETAN, "a"]]
+)
+def test_earlier_replies_choose_the_weights(demo_spec: TrioSpec, said: list[str]) -> None:
+    seen: list[list[tuple[int, int]]] = []
+
+    class Spy(ByAnswers):
+        def of(self, spans: Sequence[tuple[int, int]]) -> AnswersChooser:
+            seen.append(list(spans))
+            return super().of(spans)
+
+    options = Options(n_ctx=512, n_outputs=64, n_threads=1)
+    with (
+        Trio(demo_spec, ROLES, options) as trio,
+        Conversation(
+            Decoder(trio), weights=ALL, chooser=Spy(), max_tokens=16, stops=("\n",)
+        ) as conversation,
+    ):
+        for count, text in enumerate(said):
+            replies = [turn.reply for turn in conversation.turns]
+            say(conversation, text)
+            assert conversation.text is not None
+            tokens, spans = conversation.text.tokens, seen[-1]
+            shown = [b"".join(map(trio.piece, tokens[start:end])) for start, end in spans]
+            assert [each.decode().strip() for each in shown] == [r.strip() for r in replies if r]
+            assert len(spans) == len([r for r in replies if r.strip()])
+            # Nothing to choose by: the weights stay.
+            assert count or conversation.weights == ALL

@@ -56,7 +56,7 @@ def test_methods_are_the_coefficients_of_the_design() -> None:
     assert resolved(method="contrastive", strength=0.2).weights.beta == 1.2
 
 
-@pytest.mark.parametrize("how", ["ppl", "ppl-opt", "ent"])
+@pytest.mark.parametrize("how", ["ppl", "ppl-opt", "ppl-answers", "ent"])
 def test_choosers_need_all_roles_of_their_plane(how: str) -> None:
     assert resolved(weights=how).roles == ("large", "cpt", "base")
     assert set(resolved(weights=how, method="no-task").roles) == {"cpt", "base", "large_base"}
@@ -129,3 +129,12 @@ def test_drafting_from_the_command_line(demo_files: dict[str, Path], draft: str)
     drafted = generate("--weights", "0.1,0.9", "--draft", draft, "--exact", files=demo_files)
     plain = generate("--weights", "0.1,0.9", "--exact", files=demo_files)
     assert (drafted["text"], drafted["stop"]) == (plain["text"], plain["stop"])
+
+
+def test_a_raw_prompt_does_not_say_what_its_answers_are() -> None:
+    done = trimix("generate", "--trio", "demo", "-p", "a", "-n", "1", "--weights", "ppl-answers")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "does not say which of it are answers" in done.stderr
+    done = trimix("translate", "-", "--from", "eng", "--to", "uig", "--weights", "ppl-answers")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "give --shots FILE" in done.stderr

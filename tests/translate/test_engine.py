@@ -9,12 +9,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trimix_cpp.decoding import Decoder, Text
 from trimix_cpp.decoding.trio import Options, Trio
 from trimix_cpp.errors import TrimixError
+from trimix_cpp.fusion.answers import AnswersChooser, ByAnswers
 from trimix_cpp.fusion.sampling import Sampler
 from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.llama.backend import supports_gpu
@@ -73,6 +76,25 @@ def test_a_lost_placeholder_is_tried_once_more_and_told(demo_spec: TrioSpec) -> 
 def test_the_last_unit_gets_its_second_attempt_too(demo_spec: TrioSpec) -> None:
     (outcome,) = translate(demo_spec, TASK, ["%1$s {name} %2$s Open"]).values()
     assert outcome.retried
+
+
+def test_the_answers_of_the_exemplars_choose_for_all_texts(demo_spec: TrioSpec) -> None:
+    task = dataclasses.replace(TASK, shots=SHOTS, chooser=ByAnswers())
+    found = translate(demo_spec, task, TEXTS)
+    with Trio(demo_spec, ROLES, options(1, 256)) as trio, Decoder(trio) as decoder:
+        tokens = trio.tokenize(task.prompt("", len(SHOTS)))
+        pieces, shown = [trio.piece(token) for token in tokens], []
+        whole = b"".join(pieces)
+        for _, answer in SHOTS:
+            start = whole.index(f" {answer}\n".encode())
+            ends = np.cumsum([len(piece) for piece in pieces])
+            first, last = np.searchsorted(ends, [start, start + len(f" {answer}\n".encode())])
+            shown.append((int(first) + 1, int(last) + 1))
+        chooser = AnswersChooser(shown)
+        list(decoder.run([Text(tokens, Weights(0, 1), max_tokens=0, observers=(chooser,))]))
+    (weights,) = {outcome.weights for outcome in found.values()}
+    assert weights == chooser.end({})
+    assert weights != TASK.weights
 
 
 def test_exemplars_are_dropped_from_the_front_then_the_text_is_refused(demo_spec: TrioSpec) -> None:

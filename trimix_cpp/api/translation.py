@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..errors import UsageError
+from ..fusion import ByAnswers
 from ..prompts import Language, language
 from ..runtime import DecodingFlags, Settings
 from ..translate import Recipe
@@ -42,6 +43,8 @@ def translation_task(
     """
     preset = f"translation.{source.code}-{target.code}"
     weighting = flags.weights.preferring(preset, settings.spec).resolve(settings.spec)
+    if isinstance(weighting.chooser, ByAnswers) and not shots:
+        raise UsageError("--weights ppl-answers looks at the exemplars' answers: give --shots FILE")
     settings = replace(settings, weighting=weighting)
     sampler = settings.sampler
     if flags.sampling.seed in (None, -1) and sampler.temperature == 0:

@@ -15,20 +15,21 @@ import re
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..decoding import Control, Decoder, Stop, Text, Trio, common_length
 from ..errors import ContextFullError, ModelFileError, TrimixError
 from ..files import Closing
-from ..fusion import Plausibility, Sampler, Weights
+from ..fusion import ByAnswers, Plausibility, Sampler, Weights
 from ..gguf import read_header
 from ..prompts import PLAIN_STOP, PLAIN_TEMPLATE, ChatTemplate
 from .saved import SavedChat, Turn, read_chat, write_chat
 from .thoughts import OPEN, Thoughts, thought_and_answer
 
 if TYPE_CHECKING:
-    from ..fusion import Choosing
+    from ..fusion import Choosing, Observer
 
 # Stands inside the name of a control token that is meant as text: a noncharacter, which no text
 # that is exchanged may hold (Unicode 23.7). The text is tokenized in pieces around it.
@@ -169,7 +170,8 @@ class Conversation(Closing):
     def set_weights(self, weights: Weights, chooser: Choosing | None = None) -> None:
         """Use other weights from the next reply on; a role that they need is loaded.
 
-        With a `chooser` every turn chooses its own, by the tokens that are new in its prompt.
+        With a `chooser` every turn chooses its own, by the tokens that are new in its prompt;
+        with `ByAnswers` by the earlier replies, and the first as `weights` say.
 
         Raises:
             TrimixError: no file for that role, or it cannot be loaded; the weights stay.
@@ -221,7 +223,7 @@ class Conversation(Closing):
 
     def _answer(self, turns: list[Turn], attempt: int) -> Generator[str, None, None]:
         dropped, tokens, rendered = self._fit(turns)
-        text = self._begin(tokens, self._seeded(attempt))
+        text = self._begin(tokens, self._seeded(attempt), self._chooser(turns[dropped:], tokens))
         self.turns, self.dropped, self._rendered = turns, dropped, rendered
         self._attempt, self.stop = attempt, None
         return self._reply(text, turns[-1])
@@ -251,17 +253,39 @@ class Conversation(Closing):
     def _seeded(self, attempt: int) -> Sampler:
         return replace(self.sampler, seed=(self.sampler.seed + attempt) % _SEEDS)
 
-    def _begin(self, tokens: list[int], sampler: Sampler) -> Text:
-        """The text of the next reply; weights are chosen by what its prompt has that is new."""
+    def _begin(self, tokens: list[int], sampler: Sampler, chooser: Observer | None) -> Text:
+        """The text of the next reply."""
         control, max_tokens, stops = self._settings
-        known = common_length(self._text.tokens, tokens) if self._text else 0
         text = Text(
-            tokens, self.weights, sampler, control, max_tokens, stops,
-            self.chooser(max(known - 1, 0)) if self.chooser else None, self.plausibility,
-        )  # fmt: skip
+            tokens, self.weights, sampler, control, max_tokens, stops, chooser, self.plausibility
+        )
         self.decoder.submit(text)
         self._text = text
         return text
+
+    def _chooser(self, turns: list[Turn], tokens: list[int]) -> Observer | None:
+        """What chooses the next reply's weights: by what its prompt has that is new, or replies."""
+        if self.chooser is None:
+            return None
+        if isinstance(self.chooser, ByAnswers):
+            return self.chooser.of(self._replies(turns, tokens))
+        known = common_length(self._text.tokens, tokens) if self._text else 0
+        return self.chooser(max(known - 1, 0))
+
+    def _replies(self, turns: list[Turn], tokens: list[int]) -> list[tuple[int, int]]:
+        """Where the earlier replies of a prompt stand in its tokens."""
+        ends = list(accumulate(len(self._bytes(token)) for token in tokens))
+        whole, spans = self._prompt(turns)[1].replace(_MARK, ""), []
+        # A BOS token, or the space that some tokenizers put before a text.
+        before = ends[-1] - len(whole.encode())
+        for count, turn in enumerate(turns[:-1], 1):
+            asked = self._prompt(turns[:count])[1].replace(_MARK, "")
+            reply = turn.reply.strip()
+            if reply and whole.startswith(asked + reply):
+                start = before + len(asked.encode())
+                first = bisect.bisect_right(ends, start)
+                spans.append((first, bisect.bisect_left(ends, start + len(reply.encode())) + 1))
+        return spans
 
     def _fit(self, turns: list[Turn]) -> tuple[int, list[int], str]:
         """How many turns must be dropped, and the prompt of the others: tokens and text."""

@@ -38,7 +38,7 @@ HELP = f"""\
 /clear           forget the conversation; the system message stays
 /regen           another reply in place of the last one
 /system [TEXT]   set the system message; without TEXT, remove it
-/weights [A,B]   use alpha A and beta B from now on, or ppl, ppl-opt, ent or preset;
+/weights [A,B]   use alpha A and beta B from now on, or ppl, ppl-opt, ppl-answers, ent, preset;
                  without anything, show them
 /save FILE       write the conversation to FILE (JSON)
 /load FILE       go on with the conversation in FILE

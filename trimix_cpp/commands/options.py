@@ -128,7 +128,8 @@ _WEIGHTS = [
         metavar="A,B|HOW",
         help="alpha,beta of the fusion; preset: the trio's own, or that of --task (0.1,0.9 without "
         "one); ppl: the pair of a grid with the least perplexity of the prompt; ppl-opt: the best "
-        "pair of all; ent: the pair with the least entropy of the first token.",
+        "pair of all; ppl-answers: by the answers in the prompt alone, of exemplars or earlier "
+        "turns; ent: the pair with the least entropy of the first token.",
     ),
     click.option("--task", metavar="NAME", help="Whose preset: e.g. translation.eng-uig."),
     click.option("--method", type=click.Choice(METHODS), default="trimix", show_default=True,

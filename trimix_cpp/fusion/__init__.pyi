@@ -1,4 +1,5 @@
 from .answers import AnswersChooser as AnswersChooser
+from .answers import ByAnswers as ByAnswers
 from .arrays import Doubles as Doubles
 from .arrays import Ids as Ids
 from .arrays import Mask as Mask

@@ -47,3 +47,18 @@ class AnswersChooser:
     def end(self, last: Mapping[str, Row]) -> Weights | None:
         """See `Observer`: None where the prompt has no answer; `last` is not looked at."""
         return self.score.grid.weights(*self.score.best) if self.score.n_tokens else None
+
+
+class ByAnswers:
+    """A `Choosing` by the answers in a prompt, for those who know where they stand."""
+
+    def __init__(self, grid: Grid = DEFAULT_GRID) -> None:
+        self.grid = grid
+
+    def __call__(self, start: int) -> AnswersChooser:
+        """What chooses where no answer is known: nothing is chosen."""
+        return self.of(())
+
+    def of(self, spans: Sequence[tuple[int, int]]) -> AnswersChooser:
+        """What chooses the weights of a prompt with answers in these spans."""
+        return AnswersChooser(spans, self.grid)

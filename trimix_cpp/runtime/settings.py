@@ -135,9 +135,19 @@ class Settings:
         )
 
     def text(self, tokens: list[int]) -> Text:
-        """A text that begins with `tokens`."""
-        from ..decoding import Text
+        """A text that begins with `tokens`.
 
+        Raises:
+            UsageError: weights by answers: a raw prompt does not say which of it are answers.
+        """
+        from ..decoding import Text
+        from ..fusion import ByAnswers
+
+        if isinstance(self.weighting.chooser, ByAnswers):
+            raise UsageError(
+                "--weights ppl-answers: a raw prompt does not say which of it are answers; take "
+                "ppl, or translate --shots, or a chat"
+            )
         return Text(
             tokens=tokens,
             weights=self.weighting.weights,

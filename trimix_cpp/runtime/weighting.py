@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # The methods that take alpha and beta from `weights`.
 _WEIGHTED = ("trimix", "no-task", "no-language", "no-scaling")
-CRITERIA = ("ppl", "ppl-opt", "ent")
+CRITERIA = ("ppl", "ppl-opt", "ppl-answers", "ent")
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,7 @@ def _chooser(criterion: str, method: str) -> Choosing:
         NO_SCALING,
         NO_TASK,
         TRIMIX,
+        ByAnswers,
         EntChooser,
         Grid,
         PplChooser,
@@ -125,6 +126,8 @@ def _chooser(criterion: str, method: str) -> Choosing:
             raise UsageError("--weights ppl-opt has no beta to choose with --method no-language")
         return partial(PplOptChooser, plane=plane)
     grid = Grid(betas=(0.0,)) if method == "no-language" else Grid(plane=plane)
+    if criterion == "ppl-answers":
+        return ByAnswers(grid)
     return partial(PplChooser if criterion == "ppl" else EntChooser, grid=grid)
 
 

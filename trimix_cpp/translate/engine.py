@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..decoding import Decoder, Text, Trio
+from ..decoding import Decoder, Text, Trio, common_length
 from ..errors import TrimixError
 from ..files import Closing
+from ..fusion import ByAnswers, Weights
+from ..prompts import translation_prompt
 from .quality import flags
 from .recipe import Recipe
 from .units import Outcome, Unit
@@ -59,6 +61,10 @@ class Translator(Closing):
                 f"-c {trio.n_ctx} has no room for a text: the prompt around it takes {around} "
                 f"tokens; give {around + 2 * _LEAST_ROOM} or more"
             )
+        if isinstance(task.chooser, ByAnswers):
+            # All texts have the same exemplars, and so the same weights.
+            weights = self._by_answers(task.chooser)
+            self._task = task = replace(task, weights=weights, chooser=None)
         self._beginning = self._shared_beginning()
         scored = recipe.chooser and recipe.score_shots
         self._held = None
@@ -154,6 +160,27 @@ class Translator(Closing):
     def _tokens(self, text: str, shots: int) -> list[int]:
         # Names of control tokens in somebody's text are text.
         return self._trio.tokenize(self._recipe.prompt(text, shots), add_special=True)
+
+    def _by_answers(self, choosing: ByAnswers) -> Weights:
+        """The weights under which the answers of the exemplars that fit are likeliest."""
+        task, room = self._task, self._trio.n_ctx - _LEAST_ROOM
+        counts = range(len(task.shots), -1, -1)
+        prompts = ((count, self._tokens("", count)) for count in counts)
+        count, tokens = next(each for each in prompts if len(each[1]) <= room or not each[0])
+        shots, spans = task.shots[len(task.shots) - count :], []
+        for i, (text, answer) in enumerate(shots):
+            asked = translation_prompt(text, task.source, task.target, shots[:i])
+            # A token that both sides of a border are in belongs to what comes after it.
+            ends = (asked, f"{asked}{answer}\n")
+            start, end = (
+                common_length(self._trio.tokenize(each, add_special=True), tokens) for each in ends
+            )
+            spans.append((start, end))
+        chooser = choosing.of(spans)
+        text = Text(tokens, task.weights, max_tokens=0, chooser=chooser)
+        for done in self._decoder.run([text]):
+            done.raise_error()
+        return text.weights
 
     def _shared_beginning(self) -> list[int]:
         """What the prompts of any text begin with, in tokens.
