@@ -61,10 +61,10 @@ class Translator(Closing):
                 f"-c {trio.n_ctx} has no room for a text: the prompt around it takes {around} "
                 f"tokens; give {around + 2 * _LEAST_ROOM} or more"
             )
-        if isinstance(task.chooser, ByAnswers):
+        if isinstance(recipe.chooser, ByAnswers):
             # All texts have the same exemplars, and so the same weights.
-            weights = self._by_answers(task.chooser)
-            self._task = task = replace(task, weights=weights, chooser=None)
+            weights = self._by_answers(recipe.chooser)
+            self._recipe = recipe = replace(recipe, weights=weights, chooser=None)
         self._beginning = self._shared_beginning()
         scored = recipe.chooser and recipe.score_shots
         self._held = None
@@ -163,13 +163,13 @@ class Translator(Closing):
 
     def _by_answers(self, choosing: ByAnswers) -> Weights:
         """The weights under which the answers of the exemplars that fit are likeliest."""
-        task, room = self._task, self._trio.n_ctx - _LEAST_ROOM
-        counts = range(len(task.shots), -1, -1)
+        recipe, room = self._recipe, self._trio.n_ctx - _LEAST_ROOM
+        counts = range(len(recipe.shots), -1, -1)
         prompts = ((count, self._tokens("", count)) for count in counts)
         count, tokens = next(each for each in prompts if len(each[1]) <= room or not each[0])
-        shots, spans = task.shots[len(task.shots) - count :], []
+        shots, spans = recipe.shots[len(recipe.shots) - count :], []
         for i, (text, answer) in enumerate(shots):
-            asked = translation_prompt(text, task.source, task.target, shots[:i])
+            asked = translation_prompt(text, recipe.source, recipe.target, shots[:i])
             # A token that both sides of a border are in belongs to what comes after it.
             ends = (asked, f"{asked}{answer}\n")
             start, end = (
@@ -177,7 +177,7 @@ class Translator(Closing):
             )
             spans.append((start, end))
         chooser = choosing.of(spans)
-        text = Text(tokens, task.weights, max_tokens=0, chooser=chooser)
+        text = Text(tokens, recipe.weights, max_tokens=0, chooser=chooser)
         for done in self._decoder.run([text]):
             done.raise_error()
         return text.weights
