@@ -79,7 +79,7 @@ def test_the_last_unit_gets_its_second_attempt_too(demo_spec: TrioSpec) -> None:
 
 
 def test_the_answers_of_the_exemplars_choose_for_all_texts(demo_spec: TrioSpec) -> None:
-    recipe = dataclasses.replace(RECIPE, shots=SHOTS, chooser=ByAnswers())
+    recipe = dataclasses.replace(TASK, shots=SHOTS, chooser=ByAnswers())
     found = translate(demo_spec, recipe, TEXTS)
     with Trio(demo_spec, ROLES, options(1, 256)) as trio, Decoder(trio) as decoder:
         tokens = trio.tokenize(recipe.prompt("", len(SHOTS)))
