@@ -177,10 +177,10 @@ class Translator(Closing):
             )
             spans.append((start, end))
         chooser = choosing.of(spans)
-        text = Text(tokens, recipe.weights, max_tokens=0, chooser=chooser)
-        for done in self._decoder.run([text]):
+        looking = Text(tokens, recipe.weights, max_tokens=0, chooser=chooser)
+        for done in self._decoder.run([looking]):
             done.raise_error()
-        return text.weights
+        return looking.weights
 
     def _shared_beginning(self) -> list[int]:
         """What the prompts of any text begin with, in tokens.
