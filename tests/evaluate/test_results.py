@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from trimix_cpp.errors import TrimixError, UsageError
-from trimix_cpp.evaluate.documents import average_grid, markdown, read_document, sizes, tables
+from trimix_cpp.evaluate.documents import (
+    average_grid,
+    joined,
+    markdown,
+    read_document,
+    sizes,
+    tables,
+)
 from trimix_cpp.evaluate.methods import METHODS, parse_methods, roles_of
 from trimix_cpp.evaluate.results import (
     Answers,
@@ -120,6 +127,15 @@ def test_documents_of_two_languages(tmp_path: Path) -> None:
     path = tmp_path / "uig.json"
     write_json(both[0], path)
     assert read_document(path) == both[0]
+
+
+def test_documents_of_one_language() -> None:
+    """The tasks of two runs stand beside each other, the later one of the same task wins."""
+    both = [document("uig", RESULTS), document("uig", [cell("math", "large", 100)])]
+    found = joined(both)
+    assert not any(record["task"] == "average" for record in found)
+    assert len(found) == len(RESULTS)
+    assert list(overview(found).rows[1]) == ["large", "60.0", "50.0", "55.0", "55.0"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,10 +12,12 @@ import click
 from ..errors import UsageError
 from ..runtime import SCORED_ROWS, ModelFlags, RunFlags, find_models
 from ..showing import Bar, check_plot, notice, show, show_json
-from .options import running_options
+from .eval_options import EVAL_OPTIONS, EvalFlags
+from .options import handed_over, running_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ..decoding import Trio
     from ..evaluate import DataFolders, Method, Outcome, Settings, Source
@@ -26,175 +27,44 @@ if TYPE_CHECKING:
     from ..quant import Options
     from ..store import TrioSpec
 
-_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
-
 
 @click.command("eval", short_help="The paper's tasks, by method, as one table.")
-@click.option(
-    "--data",
-    "folders",
-    type=_FOLDER,
-    multiple=True,
-    metavar="FOLDER",
-    help="Where the data sets lie; may be repeated.",
-)
-@click.option("--list", "listing", is_flag=True, help="Show what there is, and run nothing.")
-@click.option(
-    "--tasks",
-    default="all",
-    show_default=True,
-    metavar="NAME,…",
-    help="all: those whose data are there; paper: the seven of Table 2; or names.",
-)
-@click.option(
-    "--methods",
-    metavar="NAME,…",
-    help="base, cpt, contrastive, merged, large, proxy, trimix-ppl, trimix-ent, "
-    "trimix-ppl-opt, trimix-ppl-answers, each also with -input; trimix-preset, trimix, "
-    "upper-bound.  [default: what Table 2 has, as far as the models are there]",
-)
-@click.option("--weights", metavar="A,B", help="Of the method trimix.")
-@click.option(
-    "--merged",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="GGUF of a merged model: the method merged.",
-)
-@click.option(
-    "--score",
-    type=click.Choice(["generate", "likelihood"]),
-    default="generate",
-    show_default=True,
-    help="Multiple choice: generated in two tokens, as published, or by the likelihood of "
-    "each label.",
-)
-@click.option("--split", type=click.Choice(["test", "dev"]), default="test", show_default=True)
-@click.option(
-    "--train",
-    type=click.IntRange(1, 3),
-    default=1,
-    show_default=True,
-    help="MiLiC-Eval's training set that gives the exemplars.",
-)
-@click.option(
-    "--instructions",
-    type=click.Choice(["en", "zh"]),
-    default="en",
-    show_default=True,
-    help="Language of the prompts.",
-)
-@click.option(
-    "--shots",
-    type=click.IntRange(0, 100),
-    metavar="N",
-    help="Exemplars, of each label where there are labels.  [default: the task's own]",
-)
-@click.option("--chat-template", is_flag=True, help="The prompt is a message in large's template.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="The first N items of a task.")
-@click.option(
-    "--samples",
-    type=click.IntRange(1),
-    default=50,
-    show_default=True,
-    help="Prompts by which a task's weights are chosen.",
-)
-@click.option(
-    "-s", "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of their draw."
-)
-@click.option(
-    "-np",
-    "--parallel",
-    type=click.IntRange(1, 256),
-    help="Texts at a time; each needs a context.  [default: 8 a core, as memory allows]",
-)
-@click.option(
-    "--journal",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="What is answered; the same command goes on from it.  [default: in the store]",
-)
-@click.option(
-    "--predictions",
-    type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    help="Write METHOD/TASK.json, {id: text}.",
-)
-@click.option(
-    "--with",
-    "others",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    metavar="FILE",
-    help="Documents of earlier runs (--json), to stand in the same table.",
-)
-@click.option(
-    "--lm-eval",
-    "harness",
-    metavar="TASK,…",
-    help="Run these tasks of lm-evaluation-harness instead, by methods with fixed weights.",
-)
-@click.option(
-    "--include-path",
-    "include",
-    type=_FOLDER,
-    multiple=True,
-    metavar="FOLDER",
-    help="With --lm-eval: a folder of task files; may be repeated.",
-)
-@click.option("--download", is_flag=True, help="With --lm-eval: let it fetch the tasks' data.")
-@click.option(
-    "--write-tasks",
-    type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    help="Write the tasks as files for lm-evaluation-harness, and run nothing.",
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-@click.option(
-    "--markdown",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write the tables as a page.",
-)
-@click.option(
-    "--plot",
-    type=click.Path(path_type=Path),
-    metavar="FILE.png",
-    help="Draw the paper's Figures 3 and 4.",
-)
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
-@running_options  # fmt: skip
-def command(models: ModelFlags, run: RunFlags, **flags: Any) -> None:
+@handed_over("flags", EvalFlags, EVAL_OPTIONS)
+@running_options
+def command(models: ModelFlags, run: RunFlags, flags: EvalFlags) -> None:
     """Evaluate a trio on the paper's tasks.
 
     The data are files on this machine, as their publishers store them; --list says which. Nothing
     is downloaded. What is answered stands in a journal: after any end the same command goes on, and
     other methods and tasks begin with what they have in common.
     """
-    if flags["listing"]:
+    if flags.listing:
         _list(models, flags)
         return
-    if flags["write_tasks"]:
-        _write_tasks(models, flags)
+    if flags.write_tasks:
+        _write_tasks(models, flags, flags.write_tasks)
         return
-    if flags["harness"]:
-        _harness(models, run, flags)
+    if flags.harness:
+        _harness(models, run, flags, _names(flags.harness))
         return
-    from ..evaluate import check_metric, document, read_document
+    from ..evaluate import check_metric, document, read_document, roles_of
 
-    earlier = [read_document(path) for path in flags["others"]]
+    earlier = [read_document(path) for path in flags.others]
     _check_outputs(flags)
     spec, language = find_models(models)
     if language is None:
         raise UsageError("name the language of the tasks: --lang CODE")
-    sources = _data(language, flags).wanted(_names(flags["tasks"]))
+    sources = _data(language, flags).wanted(_names(flags.tasks))
     for source in sources:
         check_metric(source.task.metric)
     methods = _methods(flags, spec)
     settings = _settings(flags)
     outcome = _run(spec, run, flags, sources, methods, settings)
-    own = {name: flags[name] for name in ("split", "train", "instructions", "chat_template")}
+    names = ("split", "train", "instructions", "chat_template")
+    own: dict[str, Any] = {name: getattr(flags, name) for name in names}
     own |= {key: value for key, value in asdict(settings).items() if key != "grid"}
-    made = document(outcome, spec, language.code, own | {"exact": run.exact}, settings.grid)
+    own["exact"] = run.exact
+    made = document(outcome, spec, roles_of(methods), language.code, own, settings.grid)
     _write(outcome, [*earlier, made], flags)
 
 
@@ -202,46 +72,46 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",")]
 
 
-def _data(language: Language, flags: dict[str, Any]) -> DataFolders:
+def _data(language: Language, flags: EvalFlags) -> DataFolders:
     from ..evaluate import DataFolders
 
-    if not flags["folders"] and not flags["listing"]:
+    if not flags.folders and not flags.listing:
         raise UsageError("--data FOLDER says where the data sets lie; --list says which there are")
     return DataFolders(
-        flags["folders"],
+        flags.folders,
         language,
-        split=flags["split"],
-        train=flags["train"],
-        instructions=flags["instructions"],
+        split=flags.split,
+        train=flags.train,
+        instructions=flags.instructions,
     )
 
 
-def _settings(flags: dict[str, Any]) -> Settings:
+def _settings(flags: EvalFlags) -> Settings:
     from ..evaluate import Settings
 
     names = ("score", "limit", "shots", "samples", "seed")
-    return Settings(**{name: flags[name] for name in names})
+    return Settings(**{name: getattr(flags, name) for name in names})
 
 
-def _methods(flags: dict[str, Any], spec: TrioSpec) -> list[Method]:
+def _methods(flags: EvalFlags, spec: TrioSpec) -> list[Method]:
     from ..errors import TrimixError
     from ..evaluate import parse_methods
     from ..fusion import parse_weights
 
     weights: Weights | None = None
-    if flags["weights"]:
+    if flags.weights:
         try:
-            weights = parse_weights(flags["weights"])
+            weights = parse_weights(flags.weights)
         except TrimixError as error:
             raise UsageError(f"--weights: {error}") from None
-    names = _names(flags["methods"]) if flags["methods"] else None
-    return parse_methods(names, spec, weights, flags["merged"] is not None)
+    names = _names(flags.methods) if flags.methods else None
+    return parse_methods(names, spec, weights, flags.merged is not None)
 
 
 def _run(
     spec: TrioSpec,
     run: RunFlags,
-    flags: dict[str, Any],
+    flags: EvalFlags,
     sources: Sequence[Source],
     methods: Sequence[Method],
     settings: Settings,
@@ -251,10 +121,10 @@ def _run(
     from ..store import RoleSpec, TrioSpec
 
     outcome = Outcome()
-    with Journal(flags["journal"] or default_journal()) as journal:
+    with Journal(flags.journal or default_journal()) as journal:
         merged = [method for method in methods if method.merged]
-        if merged:
-            alone = TrioSpec("merged", {"cpt": RoleSpec(flags["merged"])})
+        if merged and flags.merged:
+            alone = TrioSpec("merged", {"cpt": RoleSpec(flags.merged)})
             outcome.update(_evaluate(alone, run, flags, settings, journal, sources, merged))
         others = [method for method in methods if not method.merged]
         if others:
@@ -265,7 +135,7 @@ def _run(
 def _evaluate(
     spec: TrioSpec,
     run: RunFlags,
-    flags: dict[str, Any],
+    flags: EvalFlags,
     settings: Settings,
     journal: Any,
     sources: Sequence[Source],
@@ -275,7 +145,7 @@ def _evaluate(
     from ..evaluate import Evaluation, roles_of
 
     def bar(label: str) -> Bar:
-        return Bar(label, "items", quiet=flags["quiet"])
+        return Bar(label, "items", quiet=flags.quiet)
 
     roles = roles_of(methods) or tuple(spec.roles)
     with ExitStack() as stack:
@@ -286,8 +156,8 @@ def _evaluate(
         return Evaluation(trio, journal, settings, bar, template).run(sources, methods)
 
 
-def _template(trio: Trio, flags: dict[str, Any], stack: ExitStack) -> ChatTemplate | None:
-    if not flags["chat_template"]:
+def _template(trio: Trio, flags: EvalFlags, stack: ExitStack) -> ChatTemplate | None:
+    if not flags.chat_template:
         return None
     from ..chat import template_of
 
@@ -295,7 +165,7 @@ def _template(trio: Trio, flags: dict[str, Any], stack: ExitStack) -> ChatTempla
 
 
 def _options(
-    run: RunFlags, spec: TrioSpec, flags: dict[str, Any], methods: Sequence[Method], n_items: int
+    run: RunFlags, spec: TrioSpec, flags: EvalFlags, methods: Sequence[Method], n_items: int
 ) -> Options:
     """How the models run: as many texts at once as pay, and fit into memory."""
     from dataclasses import replace
@@ -307,66 +177,65 @@ def _options(
     options = run.options(spec, n_outputs=SCORED_ROWS)
     machine = Machine(spec, roles_of(methods) or tuple(spec.roles), options)
     n_ctx = options.n_ctx or DEFAULT_N_CTX
-    places = flags["parallel"] or machine.places(machine.parallel(n_ctx, n_items))
+    places = flags.parallel or machine.places(machine.parallel(n_ctx, n_items))
     flash_attn = machine.flash_attn(n_ctx, places)
     return replace(options, n_parallel=places, n_outputs=max(SCORED_ROWS, places),
                    flash_attn=flash_attn)  # fmt: skip
 
 
-def _check_outputs(flags: dict[str, Any]) -> None:
+def _check_outputs(flags: EvalFlags) -> None:
     """What cannot be written is told before the work."""
     from ..evaluate import check_predictions, is_ours
     from ..files import check_destination
 
-    if flags["plot"]:
-        check_plot(flags["plot"])
-        if "upper-bound" not in (flags["methods"] or "") and not flags["others"]:
+    if flags.plot:
+        check_plot(flags.plot)
+        if "upper-bound" not in (flags.methods or "") and not flags.others:
             raise UsageError(
                 "--plot draws the scores of all pairs (--methods upper-bound), or of several sizes "
                 "(--with documents of other trios)"
             )
-    if flags["markdown"]:
+    if flags.markdown:
         check_destination(
-            flags["markdown"],
+            flags.markdown,
             ours=is_ours,
             advice="it is no table of an evaluation; choose another name",
         )
-    if flags["predictions"]:
-        check_predictions(flags["predictions"])
+    if flags.predictions:
+        check_predictions(flags.predictions)
 
 
-def _write(outcome: Outcome, documents: Sequence[dict[str, Any]], flags: dict[str, Any]) -> None:
+def _write(outcome: Outcome, documents: Sequence[dict[str, Any]], flags: EvalFlags) -> None:
     from ..evaluate import draw, markdown, tables, write_predictions
     from ..files import write_text
 
     try:
-        if flags["predictions"]:
-            write_predictions(flags["predictions"], outcome.answers)
-        if flags["markdown"]:
-            write_text(flags["markdown"], markdown(documents))
-        if flags["plot"]:
-            draw(flags["plot"], documents)
+        if flags.predictions:
+            write_predictions(flags.predictions, outcome.answers)
+        if flags.markdown:
+            write_text(flags.markdown, markdown(documents))
+        if flags.plot:
+            draw(flags.plot, documents)
     finally:  # what took long to find out is shown, even if a file cannot be written
-        if flags["as_json"]:
+        if flags.as_json:
             show_json(documents[-1])
         else:
             show("\n\n".join(table.text() for table in tables(documents)))
 
 
-def _write_tasks(models: ModelFlags, flags: dict[str, Any]) -> None:
+def _write_tasks(models: ModelFlags, flags: EvalFlags, folder: Path) -> None:
     from ..evaluate import write_tasks
     from ..prompts import language as find_language
 
     if not models.lang:
         raise UsageError("name the language of the tasks: --lang CODE")
     language = find_language(models.lang)
-    sources = _data(language, flags).wanted(_names(flags["tasks"]))
-    folder = flags["write_tasks"]
-    names = write_tasks(folder, sources, language.code, flags["limit"], flags["shots"])
+    sources = _data(language, flags).wanted(_names(flags.tasks))
+    names = write_tasks(folder, sources, language.code, flags.limit, flags.shots)
     show("\n".join(names))
 
 
-def _harness(models: ModelFlags, run: RunFlags, flags: dict[str, Any]) -> None:
+def _harness(models: ModelFlags, run: RunFlags, flags: EvalFlags, tasks: Sequence[str]) -> None:
     """Each method on the harness's tasks, in one table."""
     import os
     from importlib.util import find_spec
@@ -376,7 +245,7 @@ def _harness(models: ModelFlags, run: RunFlags, flags: dict[str, Any]) -> None:
 
     if find_spec("lm_eval") is None:
         raise TrimixError("--lm-eval needs the harness: pip install 'trimix-cpp[lm-eval]'")
-    if not flags["download"]:  # read when the harness is imported
+    if not flags.download:  # read when the harness is imported
         os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
     from ..decoding import Trio
     from ..evaluate import roles_of
@@ -385,21 +254,21 @@ def _harness(models: ModelFlags, run: RunFlags, flags: dict[str, Any]) -> None:
     spec, _ = find_models(models)
     methods = _methods(flags, spec)
     with ExitStack() as stack:
-        options = _options(run, spec, flags, methods, flags["limit"] or 1 << 16)
+        options = _options(run, spec, flags, methods, flags.limit or 1 << 16)
         trio = stack.enter_context(Trio(spec, roles_of(methods) or tuple(spec.roles), options))
         template = _template(trio, flags, stack)
         found = {
             method.name: run_harness(
                 model,
-                _names(flags["harness"]),
-                include=flags["include"],
-                shots=flags["shots"],
-                limit=flags["limit"],
-                seed=flags["seed"],
+                tasks,
+                include=flags.include,
+                shots=flags.shots,
+                limit=flags.limit,
+                seed=flags.seed,
             )
             for method, model in _models(trio, methods, template)
         }
-    if flags["as_json"]:
+    if flags.as_json:
         show_json({"format": "trimix-cpp eval lm-eval 1", "results": found})
         return
     rows = [
@@ -425,15 +294,15 @@ def _models(
         yield method, TrimixLM(trio, Fusion(weights, method.plausibility), template)
 
 
-def _list(models: ModelFlags, flags: dict[str, Any]) -> None:
+def _list(models: ModelFlags, flags: EvalFlags) -> None:
     from ..evaluate import languages_here, listing
     from ..prompts import language as find_language
 
-    named = [find_language(models.lang)] if models.lang else languages_here(flags["folders"])
+    named = [find_language(models.lang)] if models.lang else languages_here(flags.folders)
     rows = listing([_data(language, flags) for language in named])
-    if flags["as_json"]:
+    if flags.as_json:
         show_json(rows.document)
         return
     show(rows.table.text())
-    if not flags["folders"]:
+    if not flags.folders:
         notice("--data FOLDER counts the items of what is there")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,19 @@ _KEYS = ("language", "task", "method", "label", "single", "score", "low", "high"
 
 
 def document(
-    outcome: Outcome, spec: TrioSpec, language: str, settings: dict[str, Any], grid: Grid
+    outcome: Outcome,
+    spec: TrioSpec,
+    roles: Iterable[str],
+    language: str,
+    settings: dict[str, Any],
+    grid: Grid,
 ) -> dict[str, Any]:
     """What a run found out.
 
     Args:
         outcome: of the run.
         spec: the trio.
+        roles: those that were used.
         language: ISO 639-3.
         settings: what else decided it, JSON values.
         grid: the pairs of the upper bound.
@@ -38,7 +45,7 @@ def document(
         "format": _FORMAT,
         "language": language,
         "trio": spec.name,
-        "models": {role: _model(spec, role) for role in spec.roles},
+        "models": {role: _model(spec, role) for role in roles},
         "settings": settings,
         "results": records(outcome.results, language),
     }
@@ -81,12 +88,30 @@ def read_document(path: Path) -> dict[str, Any]:
 
 def tables(documents: Sequence[dict[str, Any]], *, detailed: bool = True) -> list[Any]:
     """The overview of all documents, then a table of each one's tasks, then its details."""
-    found = [record for own in documents for record in own["results"]]
+    found = joined(documents)
     languages = list(dict.fromkeys(record["language"] for record in found))
     shown = [overview(found), *(by_task(found, language) for language in languages)]
     if detailed:
         shown += [details(found, language) for language in languages]
     return shown
+
+
+def joined(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records of all documents; of two of one task, method and language the last.
+
+    An average is only that of its own document, so where a language has several it goes.
+    """
+    found = {
+        (record["language"], record["task"], record["method"]): record
+        for own in documents
+        for record in own["results"]
+    }
+    several = Counter(own["language"] for own in documents)
+    return [
+        record
+        for record in found.values()
+        if record["task"] != "average" or several[record["language"]] == 1
+    ]
 
 
 def markdown(documents: Sequence[dict[str, Any]]) -> str:

@@ -93,7 +93,7 @@ class Evaluation:
         template: ChatTemplate | None = None,
     ) -> None:
         self.trio, self.journal, self.settings, self.bars = trio, journal, settings, bars
-        self._prints = {role: fingerprint(own) for role, own in trio.spec.roles.items()}
+        self._prints: dict[str, str] = {}
         self.prompter = Prompter(trio, template)
         self.answerer = Answerer(trio, journal, self.identity, self.prompter, settings.score)
         self.chooser = TaskChooser(
@@ -104,10 +104,14 @@ class Evaluation:
     def identity(self, roles: Iterable[str]) -> Any:
         """What decides about the logits of some roles, as JSON values."""
         options = self.trio.options
-        return [
-            [__version__, version("llama-cpp-python"), options.exact, options.flash_attn],
-            *([role, self._prints[role], *options.cache_types(role)] for role in sorted(roles)),
+        found: list[Any] = [
+            [__version__, version("llama-cpp-python"), options.exact, options.flash_attn]
         ]
+        for role in sorted(roles):
+            if role not in self._prints:  # gigabytes are hashed only if they are used
+                self._prints[role] = fingerprint(self.trio.spec.roles[role])
+            found.append([role, self._prints[role], *options.cache_types(role)])
+        return found
 
     def run(self, sources: Sequence[Source], methods: Sequence[Method]) -> Outcome:
         """The results of all methods on all tasks.
