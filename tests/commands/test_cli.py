@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from trimix_cpp.commands import NAMES
+from trimix_cpp.commands.generate import prompt_in
 
 from ..support.cli import trimix
 from ..support.tiny import write_tiny_model
@@ -174,17 +176,19 @@ def test_json_as_the_contract_says() -> None:
 
 
 def test_one_line_break_at_the_end_of_a_file_is_no_part_of_the_prompt(tmp_path: Path) -> None:
-    def tokens(*arguments: str, stdin: str = "") -> tuple[int, str]:
-        done = trimix("generate", "--trio", "demo", "-n", "3", "-t", "1", "--json", *arguments,
-                      stdin=stdin)  # fmt: skip
-        report = json.loads(done.stdout)
-        return report["prompt_tokens"], report["text"]
-
-    plain, path = tokens("-p", "ھۆججەت"), tmp_path / "prompt.txt"
-    for end in ("", "\n", "\r\n"):
-        path.write_bytes(b"\xef\xbb\xbf" + f"ھۆججەت{end}".encode())
-        assert tokens("-f", str(path)) == tokens(stdin=f"ھۆججەت{end}") == plain
-    assert tokens("-p", "ھۆججەت\n") == tokens(stdin="ھۆججەت\n\n") != plain
+    for written, prompt in (
+        ("ئا", "ئا"), ("ئا\n", "ئا"), ("ئا\r\n", "ئا"), ("ئا\n\n", "ئا\n"), ("", ""), ("\n", ""),
+        ("a\r\nb\r\n", "a\nb"), ("a\rb", "a\rb"), ("a\u2028", "a\u2028"), (" \t\n", " \t"),
+    ):  # fmt: skip
+        assert prompt_in(written) == prompt
+    path = tmp_path / "prompt.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + f"{PROMPT}\n".replace("\n", "\r\n").encode())
+    quick = ("generate", "--trio", "demo", "-n", "3", "-t", "1", "--json")
+    reports = [
+        json.loads(trimix(*quick, *given, stdin=stdin).stdout)
+        for given, stdin in ((("-f", str(path)), ""), ((), f"{PROMPT}\n"), (("-p", PROMPT), ""))
+    ]
+    assert len({(one["prompt_tokens"], one["text"]) for one in reports}) == 1
 
 
 def test_the_demo_says_that_it_is_a_demo() -> None:
@@ -301,6 +305,60 @@ def test_an_interrupt_is_exit_130_and_keeps_what_was_said() -> None:
     assert len(said) == 20
     assert (said + rest).decode("utf-8", "strict")
     assert stderr.decode().strip() == "trimix-cpp: interrupted"
+
+
+def interrupted(seconds: float, *, twice: bool) -> tuple[int, str]:
+    """A program that gets a Ctrl-C `seconds` after its own code has begun: exit code, stderr."""
+    code = (
+        "from trimix_cpp.__main__ import run; import sys; print(flush=True)\n"
+        "sys.argv[1:] = 'generate --trio demo -p a -n 300 -t 1'.split(); run()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    if twice:
+        time.sleep(0.002)
+        process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    return process.returncode, stderr.decode()
+
+
+def assert_interrupted(seconds: float, *, twice: bool) -> None:
+    code, stderr = interrupted(seconds, twice=twice)
+    assert code in (130, 0), (seconds, stderr)  # it may have been done
+    assert stderr.strip() == ("trimix-cpp: interrupted" if code else ""), seconds
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are not sent like this on Windows")
+@pytest.mark.parametrize("seconds", [0.003, 0.02, 0.06, 0.15, 0.3, 0.6])
+def test_an_interrupt_is_one_line_at_every_moment(seconds: float) -> None:
+    """While it imports, loads, evaluates, and at its end."""
+    assert_interrupted(seconds, twice=False)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are not sent like this on Windows")
+@pytest.mark.parametrize("twice", [False, True])
+def test_an_interrupt_is_one_line_at_a_hundred_moments(twice: bool) -> None:
+    for at in range(100):
+        assert_interrupted(0.003 + at * 0.012, twice=twice)
+
+
+def test_the_shell_completes_commands_and_values() -> None:
+    for words, count, found in (
+        ("trimix-cpp gen", 1, "generate"),
+        ("trimix-cpp generate --meth", 2, "--method"),
+        ("trimix-cpp generate --method con", 3, "contrastive"),
+        ("trimix-cpp chat -fa o", 3, "off"),
+    ):
+        done = trimix(env={"_TRIMIX_CPP_COMPLETE": "bash_complete", "COMP_WORDS": words,
+                           "COMP_CWORD": str(count)})  # fmt: skip
+        assert found in [line.partition(",")[2] for line in done.stdout.splitlines()]
+        assert done.stderr == ""
 
 
 def test_verbose_shows_llama_cpps_log() -> None:

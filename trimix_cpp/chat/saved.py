@@ -70,7 +70,8 @@ def read_chat(path: Path) -> SavedChat:
     try:
         return _checked(parse_json(text, "it"))
     except (ValueError, OverflowError, TrimixError) as error:
-        raise TrimixError(f"{path}: is not a saved conversation: {error}") from None
+        why = str(error).removeprefix("it: ")
+        raise TrimixError(f"{path}: is not a saved conversation: {why}") from None
 
 
 def _document(chat: SavedChat) -> dict[str, Any]:

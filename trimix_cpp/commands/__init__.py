@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -162,16 +163,24 @@ def _fail(message: str, code: int) -> int:
 
 def run() -> None:
     """The `trimix-cpp` program, once `__main__` has begun it."""
-    code = INTERRUPTED
+    code, is_over = INTERRUPTED, False
+
+    def pressed(number: int, frame: FrameType | None) -> None:
+        if not is_over:  # else nothing is left to be interrupted
+            signal.default_int_handler(number, frame)
+
     sys.unraisablehook = raise_where_possible
     try:
         if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, signal.SIG_DFL, None):
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        code = main()
+            signal.signal(signal.SIGINT, pressed)
+        try:
+            code = main()
+        finally:
+            is_over = True
     except KeyboardInterrupt:  # one more, while the first was told
-        pass
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to be interrupted
+        is_over = True
+    # Python gives signals back while it ends, and one more would kill it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(code)
 
 

@@ -29,16 +29,16 @@ def command(prompt: str | None, file: Path | None, as_json: bool, decoding: Deco
     """Complete a prompt from -p, from a file, or from standard input.
 
     The prompt goes to the models as it is, without a chat template; names of control tokens in it
-    are read as these tokens; a line break that ends a file or standard input is no part of it,
-    since editors write one. The text appears as it comes, in whole characters. With --json: text,
-    tokens, token_ids, weights {alpha, beta}, stop (end, stop, length or context), prompt_tokens,
-    seed, timings.
+    are read as these tokens. One line break at the end of a file or of standard input is no part of
+    it, since editors write one, and CR LF is a line break. The text appears as it comes, in whole
+    characters. With --json: text, tokens, token_ids, weights {alpha, beta}, stop (end, stop, length
+    or context), prompt_tokens, seed, timings.
     """
     if prompt is not None and file is not None:
         raise UsageError("give the prompt by -p or by -f, not both")
     if prompt is None and file is None and sys.stdin.isatty():
         raise UsageError("give a prompt: -p TEXT, -f FILE, or standard input")
-    text = without_line_end(read_text(file)) if prompt is None else argument_text(prompt)
+    text = prompt_in(read_text(file)) if prompt is None else argument_text(prompt)
     from ..api import TriMix
 
     with TriMix(decoding) as trio:
@@ -53,9 +53,9 @@ def command(prompt: str | None, file: Path | None, as_json: bool, decoding: Deco
             print()
 
 
-def without_line_end(text: str) -> str:
-    """`text` without one line break at its end."""
-    return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
+def prompt_in(text: str) -> str:
+    """The prompt that a file's text is: line ends of Windows are line breaks, the last is none."""
+    return text.replace("\r\n", "\n").removesuffix("\n")
 
 
 def argument_text(text: str) -> str:
