@@ -257,13 +257,13 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="no alarm there; link
 @posix
 @pytest.mark.parametrize("name", COMMANDS)
 def test_whatever_is_said_an_error_is_a_line(name: str, folder: Path) -> None:
-    tried(command_lines(name), folder, 4 if name == "demo" else 25)  # it works without options
+    tried(command_lines(name), folder, 4 if name == "demo" else 15)  # it works without options
 
 
 @posix
 @pytest.mark.parametrize("name", COMMANDS)
 def test_whatever_is_changed_in_what_works_an_error_is_a_line(name: str, folder: Path) -> None:
-    tried(changed_lines(name), folder, 8)
+    tried(changed_lines(name), folder, 6)
 
 
 def test_every_number_has_bounds() -> None:

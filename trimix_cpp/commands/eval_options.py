@@ -8,6 +8,8 @@ from typing import Literal
 
 import click
 
+from .options import bounded, whole
+
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
@@ -107,18 +109,16 @@ EVAL_OPTIONS = [
     click.option(
         "--chat-template", is_flag=True, help="The prompt is a message in large's template."
     ),
-    click.option(
-        "--limit", type=click.IntRange(1), metavar="N", help="The first N items of a task."
-    ),
+    click.option("--limit", type=whole(1), metavar="N", help="The first N items of a task."),
     click.option(
         "--samples",
-        type=click.IntRange(1),
+        type=whole(1),
         default=50,
         show_default=True,
         help="Prompts by which a task's weights are chosen.",
     ),
     click.option(
-        "-s", "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of their draw."
+        "-s", "--seed", type=bounded("seed"), default=0, show_default=True, help="Of their draw."
     ),
     click.option(
         "-np",
