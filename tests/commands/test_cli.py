@@ -14,6 +14,8 @@ import pytest
 
 from trimix_cpp.commands import NAMES
 from trimix_cpp.commands.generate import prompt_in
+from trimix_cpp.fusion.grid import DEFAULT_VALUES
+from trimix_cpp.store.trios import find_trio
 
 from ..support.cli import trimix
 from ..support.tiny import write_tiny_model
@@ -279,6 +281,9 @@ def test_demo_shows_the_three_side_by_side() -> None:
         {"alpha": 1, "beta": 0},
         {"alpha": 0, "beta": 1},
     ]
+    assert [row["method"] for row in rows[2:]] == ["TriMix", "by answers"]
+    assert rows[2]["weights"] == find_trio("demo").weights.as_json()
+    assert set(rows[3]["weights"].values()) <= set(DEFAULT_VALUES)
     assert_one_line(trimix("demo", " "), 2, "empty")
 
 

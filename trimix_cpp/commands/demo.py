@@ -12,7 +12,7 @@ from .options import bounded
 
 if TYPE_CHECKING:
     from ..chat import Conversation
-    from ..fusion import Weights
+    from ..fusion import Choosing, Weights
 
 MAX_TOKENS = 64
 
@@ -25,13 +25,17 @@ MAX_TOKENS = 64
 def command(sentences: tuple[str, ...], as_json: bool, threads: int, exact: bool) -> None:
     """Translate English to Uyghur by large alone, cpt alone, and the three models fused.
 
+    All are shown the same five translations before. The fusion comes twice: with the weights that
+    translated best in trials, and with those that the answers of these five choose, without any
+    other reference.
+
     SENTENCES are your own English strings; without any, six are given. The bundled models are
     toys trained on software strings: they show the method, not what real models can do.
     """
     if not all(sentence.strip() for sentence in sentences):
         raise UsageError("a sentence is empty")
     from ..api import TriMix
-    from ..fusion import Weights
+    from ..fusion import ByAnswers, Weights
     from ..prompts import SENTENCES
     from ..runtime import DecodingFlags, ModelFlags, RunFlags, SamplingFlags
 
@@ -41,24 +45,37 @@ def command(sentences: tuple[str, ...], as_json: bool, threads: int, exact: bool
         sampling=SamplingFlags(max_tokens=MAX_TOKENS, control="large"),
     )
     with TriMix(flags) as trio, trio.conversation(trio.settings) as conversation:
-        methods = {"large alone": Weights(1, 0), "cpt alone": Weights(0, 1), "TriMix": trio.weights}
+        methods: dict[str, tuple[Weights, Choosing | None]] = {
+            "large alone": (Weights(1, 0), None),
+            "cpt alone": (Weights(0, 1), None),
+            "TriMix": (trio.weights, None),
+            "by answers": (trio.weights, ByAnswers()),
+        }
         rows = []
         for sentence in sentences or SENTENCES:
             if not as_json:
                 show(f"English      {sentence}")
-            for name, weights in methods.items():
-                rows.append({"method": name, **translate(conversation, weights, sentence)})
+            for name, how in methods.items():
+                rows.append({"method": name, **translate(conversation, *how, sentence)})
                 _show(rows[-1], as_json)
             if not as_json:
                 show("")
     if not as_json:
-        show(f"TriMix: {trio.weights}. Tokens a second: {_speeds(rows)}.")
+        chosen = rows[-1]["weights"]
+        pair = f"alpha {chosen['alpha']:g}, beta {chosen['beta']:g}"
+        show(f"TriMix: {trio.weights}; by answers: {pair}. Tokens a second: {_speeds(rows)}.")
 
 
-def translate(conversation: Conversation, weights: Weights, sentence: str) -> dict[str, Any]:
-    """One greedy reply to `sentence` alone; its seconds include the prompt."""
+def translate(
+    conversation: Conversation, weights: Weights, chooser: Choosing | None, sentence: str
+) -> dict[str, Any]:
+    """One greedy reply to `sentence` after the exemplars; its seconds include the prompt."""
+    from ..chat import Turn
+    from ..prompts import EXEMPLARS
+
     conversation.clear()
-    conversation.set_weights(weights)
+    conversation.turns = [Turn(*exemplar) for exemplar in EXEMPLARS]
+    conversation.set_weights(weights, chooser)
     text = "".join(conversation.send(sentence))
     stats = conversation.stats()
     return {
@@ -66,7 +83,7 @@ def translate(conversation: Conversation, weights: Weights, sentence: str) -> di
         "text": text.strip(),
         "tokens": stats.reply_tokens,
         "stop": conversation.stop,
-        "weights": weights.as_json(),
+        "weights": conversation.weights.as_json(),
         "seconds": round(stats.reply_seconds, 3),
     }
 

@@ -4,6 +4,7 @@ from .languages import language as language
 from .languages import script_notice as script_notice
 from .languages import varieties as varieties
 from .paper import translation_prompt as translation_prompt
+from .samples import EXEMPLARS as EXEMPLARS
 from .samples import SENTENCES as SENTENCES
 from .templates import PLAIN_STOP as PLAIN_STOP
 from .templates import PLAIN_TEMPLATE as PLAIN_TEMPLATE

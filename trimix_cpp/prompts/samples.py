@@ -11,3 +11,12 @@ SENTENCES = (
     "Check your network connection and try again.",
     "Not enough stack memory.",
 )
+
+# Translations to show the bundled trio before them, English to Uyghur; written for this.
+EXEMPLARS = (
+    ("Could not open the file", "ھۆججەتنى ئاچقىلى بولمىدى"),
+    ("Enter your password", "ئىمىڭىزنى كىرگۈزۈڭ"),
+    ("Show hidden files", "يوشۇرۇن ھۆججەتلەرنى كۆرسەت"),
+    ("Connection failed", "باغلىنىش مەغلۇپ بولدى"),
+    ("Delete the selected files", "تاللانغان ھۆججەتلەرنى ئۆچۈر"),
+)
