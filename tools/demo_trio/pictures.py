@@ -2,8 +2,8 @@
 
     python tools/demo_trio/pictures.py figures.json docs/images
 
-`fusion.svg`: the likeliest next tokens of the three models at one step of a translation, and those of
-the fused row, from the bundled files. `figures.svg`: chrF++ of the methods, from the JSON that
+`fusion.svg`: the likeliest next tokens of the three models at one step of a translation, and those
+of the fused row, from the bundled files. `figures.svg`: chrF++ of the methods, from the JSON that
 evaluate.py wrote.
 """
 
