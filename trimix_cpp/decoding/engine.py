@@ -47,10 +47,10 @@ class Engine:
         for part in parts:
             lanes, rows = lanes_of(part.text), {}
             for role, own in part.feeds.items():
-                n_logits = sum(feed.n_logits for feed in own)
-                rows[role] = lanes[role].rows(logits[role][at[role] : at[role] + n_logits])
-                at[role] += n_logits
-                lanes[role].cached = part.ends[role]
+                lane, first = lanes[role], at[role]
+                at[role] += sum([feed.n_logits for feed in own])
+                rows[role] = lane.rows(logits[role][first : at[role]])
+                lane.cached = part.ends[role]
             found.append(rows)
         return found
 

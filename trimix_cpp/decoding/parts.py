@@ -10,7 +10,7 @@ from .text import Text
 from .trio import Feed
 
 
-@dataclass(frozen=True)
+@dataclass
 class Part:
     """A text's part of one step.
 
@@ -48,17 +48,17 @@ def part_of(text: Text, room: Mapping[str, int], rows_left: int) -> Part:
 
     Each row comes from all its roles in the same step, because they are fused at once.
     """
-    lanes, tokens = lanes_of(text), text.tokens
-    reach = {role: lanes[role].reach(tokens, room[role]) for role in text.roles}
-    end = min(text.wants + rows_left, *reach.values())
-    n_rows = max(end - text.wants, 0)
-    ends = {
-        role: end if n_rows else min(reached, text.wants)
-        for role, reached in reach.items()
-    }  # fmt: skip
-    fed = {role: end for role, end in ends.items() if end > lanes.cached(role)}
-    feeds = {role: lanes[role].feeds(tokens, end, n_rows) for role, end in fed.items()}
-    return Part(text, feeds, fed, text.wants, n_rows)
+    own, tokens, wants = lanes_of(text), text.tokens, text.wants
+    lanes = [(role, own[role]) for role in text.roles]
+    reached = [lane.reach(tokens, room[role]) for role, lane in lanes]
+    end = min(wants + rows_left, *reached)
+    n_rows = max(end - wants, 0)
+    feeds, ends = dict[str, list[Feed]](), dict[str, int]()
+    for (role, lane), far in zip(lanes, reached, strict=True):
+        stop = end if n_rows else min(far, wants)
+        if stop > lane.cached:
+            feeds[role], ends[role] = lane.feeds(tokens, stop, n_rows), stop
+    return Part(text, feeds, ends, wants, n_rows)
 
 
 def lanes_of(text: Text) -> Lanes:
