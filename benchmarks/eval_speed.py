@@ -1,10 +1,11 @@
 """Items a second of `eval`, and of a loop that generates one answer after the other.
 
-    python benchmarks/eval_speed.py DATA [--items 40]
+    python benchmarks/eval_speed.py DATA [--items 40] [--models FOLDER --answer 12]
 
-DATA holds `en-ug/` (pairs) and `sib200/`. The bundled trio answers in one thread; seconds are those
-of the processor, so other work on the machine does not count. Each of the methods is answered by
-both; the loop is what `generate` does: one place, nothing kept between prompts.
+DATA holds `en-ug/` (pairs) and `sib200/`. The bundled trio answers, or the one in FOLDER (see
+`random_models.py`), in one thread; seconds are those of the processor, so other work on the machine
+does not count. Each of the methods is answered by both; the loop is what `generate` does: one
+place, nothing kept between prompts.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import tempfile
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from trimix_cpp.decoding import Decoder, Text, Trio
@@ -23,7 +25,7 @@ from trimix_cpp.evaluate.run import Evaluation, Settings
 from trimix_cpp.fusion import TRIO_ROLES, Weights
 from trimix_cpp.prompts import language
 from trimix_cpp.quant import Options
-from trimix_cpp.store import find_trio
+from trimix_cpp.store import RoleSpec, TrioSpec, find_trio
 
 NAMES = ("trimix", "large", "cpt", "proxy")
 
@@ -33,18 +35,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--items", type=int, default=40)
+    parser.add_argument("--models", type=Path)
+    parser.add_argument("--answer", type=int, help="most tokens of an answer")
     arguments = parser.parse_args()
     spec = find_trio("demo")
+    if arguments.models:
+        files = {role: RoleSpec(arguments.models / f"{role}.gguf") for role in TRIO_ROLES}
+        spec = TrioSpec("models", files)
     folders = DataFolders([arguments.data], language("uig"), split="dev")
     print("task           methods  loop, items/s  eval, items/s  ratio")
     for source in folders.wanted(["pairs.eng-uig", "sib200"]):
+        most = min(arguments.answer or source.task.max_tokens, source.task.max_tokens)
+        source = replace(source, task=replace(source.task, max_tokens=most))
         for count in (1, len(NAMES)):
             methods = parse_methods(NAMES[:count], spec, Weights(0.3, 0.7), merged=False)
-            slow = loop(source, methods, arguments.items)
-            fast = evaluation(source, methods, arguments.items)
-            print(
-                f"{source.task.name:<14} {count:>7} {slow:>14.2f} {fast:>14.2f} {fast / slow:>6.1f}"
-            )
+            slow = loop(spec, source, methods, arguments.items)
+            fast = evaluation(spec, source, methods, arguments.items)
+            numbers = f"{slow:>14.2f} {fast:>14.2f} {fast / slow:>6.1f}"
+            print(f"{source.task.name:<14} {count:>7} {numbers}", flush=True)
 
 
 def options(places: int) -> Options:
@@ -53,9 +61,9 @@ def options(places: int) -> Options:
     return Options(n_ctx=2048, n_threads=1, n_parallel=places, n_outputs=64, flash_attn=flash)
 
 
-def loop(source: Source, methods: list[Method], limit: int) -> float:
+def loop(spec: TrioSpec, source: Source, methods: list[Method], limit: int) -> float:
     """Items a second, one text at a time."""
-    with Trio(find_trio("demo"), TRIO_ROLES, options(1)) as trio:
+    with Trio(spec, TRIO_ROLES, options(1)) as trio:
         prompter = Prompter(trio)
         shots = source.exemplars()
         began = time.process_time()
@@ -72,12 +80,12 @@ def loop(source: Source, methods: list[Method], limit: int) -> float:
         return limit / (time.process_time() - began)
 
 
-def evaluation(source: Source, methods: list[Method], limit: int) -> float:
+def evaluation(spec: TrioSpec, source: Source, methods: list[Method], limit: int) -> float:
     """Items a second of `eval`."""
     with (
         tempfile.TemporaryDirectory() as folder,
         Journal(Path(folder) / "journal") as journal,
-        Trio(find_trio("demo"), TRIO_ROLES, options(16)) as trio,
+        Trio(spec, TRIO_ROLES, options(min(limit + 1, 16))) as trio,
     ):
         own = Evaluation(trio, journal, Settings(limit=limit), lambda _: nullcontext())
         began = time.process_time()

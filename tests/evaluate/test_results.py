@@ -139,7 +139,19 @@ def test_documents_of_one_language() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"format": "x"}, {"results": {}}, {"results": [{"task": "x"}]}, {"models": []}]
+    "change",
+    [
+        {"format": "x"},
+        {"results": {}},
+        {"results": [{"task": "x"}]},
+        {"models": []},
+        {"language": 3},
+        {"results": [records(RESULTS, "uig")[0] | {"score": "much"}]},
+        {"results": [records(RESULTS, "uig")[0] | {"method": "other"}]},
+        {"results": [records(RESULTS, "uig")[0] | {"task": "average", "weights": 3}]},
+        {"grid": {"alphas": [1], "betas": [1], "scores": {"a": [[1, 2]]}}},
+        {"models": {"large": {"parameters": "7B"}}},
+    ],
 )
 def test_other_documents_are_refused(tmp_path: Path, change: dict[str, object]) -> None:
     path = tmp_path / "x.json"

@@ -6,21 +6,67 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
 from ..errors import TrimixError
-from ..files import read_json
+from ..files import as_type, read_json
 from ..fusion import Grid
 from ..gguf import read_header
 from ..store import TrioSpec, fingerprint
+from .methods import METHODS
 from .results import by_task, details, overview, records
 from .run import Outcome
 
 _FORMAT = "trimix-cpp eval 1"
-# Each must be there for a table to be made of a record.
-_KEYS = ("language", "task", "method", "label", "single", "score", "low", "high", "n_items")
+# What a result has beside an average.
+_OF_TASKS = {"column", "metric", "n_lost", "n_cut", "weights"}
+
+
+class _Record(TypedDict):
+    """What a table needs of a record."""
+
+    language: str
+    task: str
+    method: str
+    label: str
+    single: bool
+    n_items: int
+    score: float
+    low: float
+    high: float
+
+
+class _Result(_Record, total=False):
+    column: Literal["MC", "ENG-G", "LRL-G"]
+    metric: str
+    p: float
+    cased: float
+    n_lost: int
+    n_cut: int
+    weights: dict[str, float]
+
+
+class _Model(TypedDict):
+    parameters: float
+
+
+class _Grid(TypedDict):
+    alphas: list[float]
+    betas: list[float]
+    scores: dict[str, list[list[float]]]
+
+
+class _Needed(TypedDict):
+    format: Literal["trimix-cpp eval 1"]
+    language: str
+    models: dict[str, _Model]
+    results: list[_Result]
+
+
+class _Document(_Needed, total=False):
+    grid: _Grid
 
 
 def document(
@@ -77,12 +123,21 @@ def read_document(path: Path) -> dict[str, Any]:
     found = read_json(path)
     if not isinstance(found, dict) or found.get("format") != _FORMAT:
         raise TrimixError(f"{path}: is no document of `trimix-cpp eval --json`")
-    results = found.get("results")
-    sound = isinstance(results, list) and all(
-        isinstance(record, dict) and all(key in record for key in _KEYS) for record in results
-    )
-    if not sound or not isinstance(found.get("models"), dict):
-        raise TrimixError(f"{path}: was changed by hand, or is of another version")
+    try:
+        as_type(found, _Document)
+        for record in found["results"]:
+            if record["method"] not in METHODS:
+                raise ValueError(f"there is no method {record['method']!r}")
+            if record["task"] != "average" and not record.keys() >= _OF_TASKS:
+                raise ValueError(f"a result of {record['task']!r} is not whole")
+        if grid := found.get("grid"):
+            shape = (len(grid["alphas"]), len(grid["betas"]))
+            if any(np.array(own).shape != shape for own in grid["scores"].values()):
+                raise ValueError("a grid has another shape than its pairs")
+    except ValueError as error:
+        raise TrimixError(
+            f"{path}: was changed by hand, or is of another version ({error})"
+        ) from None
     return found
 
 
