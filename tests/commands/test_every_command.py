@@ -9,10 +9,10 @@ import contextlib
 import importlib
 import io
 import logging
-import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +82,11 @@ BEGINNINGS = {
 }  # fmt: skip
 
 
+_running: list[bool] = []
+# Files that were there before: nobody changes them unasked.
+_foreign: dict[Path, bytes] = {}
+
+
 @dataclass(frozen=True)
 class Run:
     """What a command line did."""
@@ -117,7 +122,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         # What a Ctrl-C stops must not be an import: its half would stay in this process.
         for module in LARGE_MODULES:
             importlib.import_module(module)
+        _foreign.update({path: path.read_bytes() for path in place.iterdir() if path.is_file()})
+        before = [signal.signal(each, _pressed) for each in (signal.SIGALRM, signal.SIGINT)]
         yield place
+        signal.signal(signal.SIGALRM, before[0])
+        time.sleep(0.05)  # a Ctrl-C that is put off a little
+        signal.signal(signal.SIGINT, before[1])
 
 
 def run(arguments: list[str]) -> Run:
@@ -131,13 +141,11 @@ def run(arguments: list[str]) -> Run:
     sys.stdout = io.TextIOWrapper(out, encoding="utf-8", write_through=True)
     sys.stderr = io.TextIOWrapper(err, encoding="utf-8", write_through=True)
     hook, sys.unraisablehook = sys.unraisablehook, raise_where_possible
-    handler = signal.signal(signal.SIGALRM, _interrupt)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    code = 130
     try:
-        code = main(arguments)
+        with contextlib.suppress(KeyboardInterrupt), interruptible():
+            code = main(arguments)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
         sys.unraisablehook = hook
         (sys.stdin, sys.stdout, sys.stderr), streams = before, (sys.stdout, sys.stderr)
         logger.handlers, logger.level = handlers, level
@@ -147,8 +155,21 @@ def run(arguments: list[str]) -> Run:
     return Run(code, out.getvalue().decode("utf-8"), err.getvalue().decode("utf-8"))
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    signal.raise_signal(signal.SIGINT)
+def _pressed(number: int, frame: FrameType | None) -> None:
+    if _running:
+        signal.default_int_handler(number, frame)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Where a Ctrl-C of this module is one; one that comes late must not end the tests."""
+    _running.append(True)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        yield
+    finally:
+        _running.clear()
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def value(param: click.Parameter) -> st.SearchStrategy[str]:
@@ -236,7 +257,10 @@ def check(arguments: list[str], folder: Path) -> None:
         assert lines, "an error without a word"
         assert len(lines) <= MOST_LINES, done.err
         assert all(line.startswith("trimix-cpp: ") for line in lines), done.err
-    assert set(os.listdir(folder.parent)) <= {"here", "store"}
+    for path, data in _foreign.items():
+        if "--force" in arguments and path.read_bytes() != data:
+            path.write_bytes(data)
+        assert path.read_bytes() == data, (path, arguments)
 
 
 def tried(lines: st.SearchStrategy[list[str]], folder: Path, n: int) -> None:
