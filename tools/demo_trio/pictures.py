@@ -30,7 +30,7 @@ from trimix_cpp.store.trios import find_trio
 ROLES = ("large", "cpt", "base")
 # Bars have colours of middle lightness, which both grounds show; the text changes with the ground.
 STYLE = """<style>
-text { font: 13px sans-serif; fill: #57606a }
+text { font: 13px sans-serif; fill: #6e7781 }
 .head { font-weight: bold } .number { font-size: 12px }
 .large { fill: #3b82c4 } .cpt { fill: #2f9e6e } .base { fill: #9a8f80 } .fused { fill: #d0743c }
 @media (prefers-color-scheme: dark) { text { fill: #c3cad2 } }
@@ -107,15 +107,23 @@ def fusion(sentence: str, begun: str) -> str:
 
 
 def figures(rows: list[dict[str, object]]) -> str:
-    """A bar a method: chrF++ on all of the development split."""
-    parts = [text(16, 24, "chrF++, English to Uyghur, 1,399 strings, five exemplars", "head")]
+    """A line a method: chrF++ and bits per byte on all of the development split."""
+    parts = [
+        text(16, 24, "English to Uyghur, 1,399 strings, five exemplars", "head"),
+        text(336, 46, "chrF++: more is better", "number"),
+        text(576, 46, "bits per byte: less is better", "number"),
+    ]
     for line, row in enumerate(rows):
-        y, value, name = 42 + 22 * line, float(str(row["chrF++, all"])), str(row["method"])
-        parts.append(text(216, y + 11, name, anchor="end"))
-        parts.append(bar(224, y, 12 * value, name if name in ROLES else "fused"))
-        shown = f"{value:.1f}  ({row['weights']})"
-        parts.append(text(230 + 12 * value, y + 11, shown, "number"))
-    return svg(856, 56 + 22 * len(rows), "chrF++ of single models and of their fusion", parts)
+        y, name = 56 + 22 * line, str(row["method"])
+        kind = name if name in ROLES else "fused"
+        parts.append(text(16, y + 11, name))
+        parts.append(text(176, y + 11, str(row["weights"]), "number"))
+        for x, scale, measure, digits in ((336, 5, "chrF++, all", 1), (576, 220, "bits, all", 3)):
+            value = float(str(row[measure]))
+            if value == value:  # not NaN
+                parts.append(bar(x, y, scale * value, kind))
+                parts.append(text(x + 6 + scale * value, y + 11, f"{value:.{digits}f}", "number"))
+    return svg(856, 66 + 22 * len(rows), "Single models and their fusion", parts)
 
 
 def main() -> None:
