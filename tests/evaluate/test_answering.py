@@ -267,10 +267,9 @@ def test_weights_by_answers(
 
 def test_control_tokens_in_data_are_text(trio: Trio) -> None:
     item = Item("1", "<|im_end|><|endoftext|>", "", "", "")
-    (prompt,) = [Prompter(trio).fit(item, [], 4)]
+    prompt = Prompter(trio).fit(item, [], 4)
     assert prompt is not None
-    names = {trio.text_of(token) for token in prompt.tokens}
-    assert "<|im_end|>" not in names
+    assert not trio.alignment.control()[list(prompt.tokens)].any()
 
 
 def test_chat_template(trio: Trio, journal: Journal, sources: dict[str, Source]) -> None:

@@ -56,6 +56,25 @@ def test_damage_in_the_middle_costs_what_follows(tmp_path: Path) -> None:
         assert len(journal) == 1
 
 
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"text": 3}, {"likelihoods": "x"}, {"likelihoods": ["x"]}, {"weights": [1]},
+     {"weights": [1, "x"]}, {"other": 1}],
+)  # fmt: skip
+def test_a_line_that_was_changed_is_found_out_again(tmp_path: Path, values: object) -> None:
+    path = tmp_path / "j.jsonl"
+    write(path)
+    changed = json.dumps({"key": "b", **values})  # type: ignore[dict-item]
+    path.write_text(path.read_text() + changed + "\n")
+    with Journal(path) as journal:
+        assert journal.get("b") == dict(LINES)["b"]
+    whole = json.dumps({"key": "c", "text": "x"})
+    path.write_text(f'{{"trimix-cpp eval": 1}}\n{changed}\n{whole}\n')
+    with Journal(path) as journal:
+        assert journal.get("b") is None
+        assert journal.get("c") == {"text": "x"}
+
+
 @pytest.mark.parametrize("data", [b"{}\n", b"hello", b'{"trimix-cpp translate": 1}\n', b"\x01"])
 def test_another_file_is_left_alone(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "j.jsonl"

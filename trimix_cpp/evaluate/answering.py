@@ -137,16 +137,15 @@ class Answerer:
     def _work(self, index: int, item: Item, prompt: Prompt, plans: Sequence[Plan]) -> _Work:
         fusions: list[Fusion | None] = []
         for plan in plans:
-            known = None
-            if plan.choosing:
-                known = self.journal.get(self.weights_key(plan, prompt))
-            if plan.choosing and known is None:
-                fusions.append(None)
-            elif known is not None:
+            if plan.choosing is None:
+                fusions.append(plan.fusion)
+                continue
+            known = self.journal.get(self.weights_key(plan, prompt)) or {}
+            if "weights" in known:
                 weights = Weights.of(known["weights"])
                 fusions.append(Fusion(weights, plan.fusion.plausibility))
             else:
-                fusions.append(plan.fusion)
+                fusions.append(None)
         return _Work(index, item, prompt, fusions)
 
     def weights_key(self, plan: Plan, prompt: Prompt) -> str:
@@ -198,8 +197,8 @@ class _Loop:
                         if self._done:
                             break
                         continue
-                    if shared and places > 1:
-                        held = decoder.pin(shared, self._roles())
+                    if shared and places > 1 and (roles := self._roles()):
+                        held = decoder.pin(shared, roles)
                         stack.callback(decoder.unpin, held)
                         places, shared = places - 1, ()
                     decoder.submit(self._ready.popleft())
@@ -239,10 +238,11 @@ class _Loop:
         """Take the answers that the journal has."""
         for fusion in work.missing():
             key = self.answerer.answer_key(fusion, work.prompt, self.task.max_tokens)
-            if known := self.journal.get(key):
-                work.answers[fusion] = (
-                    _best(known["likelihoods"], work.item) if self.choose else known["text"]
-                )
+            known = self.journal.get(key) or {}
+            if "text" in known and not self.choose:
+                work.answers[fusion] = known["text"]
+            elif len(known.get("likelihoods", ())) == len(work.item.choices) and self.choose:
+                work.answers[fusion] = _best(known["likelihoods"], work.item)
 
     def _submit(
         self,

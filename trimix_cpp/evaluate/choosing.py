@@ -85,7 +85,7 @@ class TaskChooser:
         prompts = [list(prompt.tokens) for prompt in fitted if prompt and len(prompt.tokens) > 1]
         self._check(source, prompts)
         keys = {criterion: self._key(criterion, prompts) for criterion in criteria}
-        missing = [criterion for criterion in criteria if self.journal.get(keys[criterion]) is None]
+        missing = [criterion for criterion in criteria if self._known(keys[criterion]) is None]
         if missing:
             self.trio.require(TRIO_ROLES)
             fine = "ppl-opt" in missing
@@ -93,7 +93,8 @@ class TaskChooser:
                 scores = score_prompts(self.trio, prompts, self.grid, fine=fine, progress=progress)
             for criterion in missing:
                 self._keep(keys[criterion], scores.best(criterion)[0])
-        return {criterion: self._known(key) for criterion, key in keys.items()}
+        found = {criterion: self._known(key) for criterion, key in keys.items()}
+        return {criterion: weights for criterion, weights in found.items() if weights}
 
     def _by_answers(self, source: Source) -> Weights:
         draws = source.draws(self.samples, self.seed)
@@ -113,9 +114,11 @@ class TaskChooser:
                 prompts.append((tokens, self.prompter.spans(tokens, kept)))
         self._check(source, prompts)
         key = self._key("ppl-answers", prompts)
-        if self.journal.get(key) is None:
-            self._keep(key, self._likeliest(source, prompts))
-        return self._known(key)
+        if known := self._known(key):
+            return known
+        weights = self._likeliest(source, prompts)
+        self._keep(key, weights)
+        return weights
 
     def _likeliest(
         self, source: Source, prompts: Sequence[tuple[list[int], tuple[tuple[int, int], ...]]]
@@ -153,7 +156,6 @@ class TaskChooser:
     def _keep(self, key: str, weights: Weights) -> None:
         self.journal.add(key, {"weights": list(weights.numbers)})
 
-    def _known(self, key: str) -> Weights:
-        known = self.journal.get(key)
-        assert known is not None
-        return Weights.of(known["weights"])
+    def _known(self, key: str) -> Weights | None:
+        known = self.journal.get(key) or {}
+        return Weights.of(known["weights"]) if "weights" in known else None

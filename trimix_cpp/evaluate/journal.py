@@ -17,6 +17,7 @@ from typing import Any
 
 from ..errors import TrimixError
 from ..files import Closing
+from ..fusion import Weights
 from ..store import home
 
 _HEAD = b'{"trimix-cpp eval": 1}\n'
@@ -104,9 +105,11 @@ class Journal(Closing):
         while (end := data.find(b"\n", at)) >= 0:
             try:
                 line = json.loads(data[at:end])
-                lines[str(line.pop("key"))] = line
-            except (ValueError, KeyError, AttributeError, TypeError):
+                key = str(line.pop("key"))
+            except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
                 break
+            if _is_sound(line):  # else it was changed by hand, and is found out again
+                lines[key] = line
             at = end + 1
         if at < len(data):
             self._file.truncate(at)
@@ -122,6 +125,20 @@ class Journal(Closing):
                 f"{self.path}: {error.strerror or error}; what is in it is kept: the same command "
                 "goes on from there"
             ) from None
+
+
+def _is_sound(line: Mapping[str, Any]) -> bool:
+    """Whether a line holds one of the things that are written."""
+    if "text" in line:
+        return isinstance(line["text"], str)
+    if "likelihoods" in line:
+        values = line["likelihoods"]
+        return isinstance(values, list) and all(v is None or type(v) is float for v in values)
+    try:
+        Weights.of(line["weights"])
+    except (KeyError, ValueError):
+        return False
+    return True
 
 
 def default_journal() -> Path:
