@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from trimix_cpp.commands import main
+from trimix_cpp.store.trios import find_trio
 
 from ..support.cli import trimix
 
@@ -24,6 +25,8 @@ LINES = [
 # One thread and exact mode: the same numbers whatever else the machine does.
 MODELS = ("--trio", "demo", "-t", "1", "--from", "eng", "--to", "uig", "-n", "16")
 EXACT = (*MODELS, "--exact", "--parallel", "3")
+
+PRESET = find_trio("demo").weights
 
 
 @pytest.fixture
@@ -165,7 +168,7 @@ def test_other_settings_do_not_mix(notes: Path, tmp_path: Path, whole: bytes) ->
     output = tmp_path / "out.txt"
     killed(notes, output, 3)
     refused = translate(notes, output, "--weights", "1,0")
-    assert_one_line(refused, 1, "weights", "alpha 0.9", "alpha 1", "--restart")
+    assert_one_line(refused, 1, "weights", str(PRESET), "alpha 1", "--restart")
     assert not output.exists()
     assert translate(notes, output, "--weights", "1,0", "--restart", "-q").returncode == 0
     assert output.read_bytes() != whole
@@ -235,7 +238,7 @@ def test_report_and_summary(notes: Path, tmp_path: Path) -> None:
     assert report["passed_through"] == 2
     assert report["translated"] == 9
     assert report["generations"] == 8  # one line stands twice
-    assert report["weights"] == {"alpha": 0.9, "beta": 0.3}
+    assert report["weights"] == PRESET.as_json()
     assert report["tokens"] > 8
     assert report["seconds"] > 0
     for item in report["flagged"]:
@@ -356,8 +359,6 @@ def test_bad_input_is_one_line(
 
 
 def test_the_trio_and_its_preset_follow_from_the_languages(tmp_path: Path, notes: Path) -> None:
-    from trimix_cpp.store.trios import find_trio
-
     files = find_trio("demo").roles
     models = "\n".join(f'{role} = "{spec.path.as_posix()}"' for role, spec in files.items())
     toml = tmp_path / "mine.toml"
@@ -373,5 +374,5 @@ def test_the_trio_and_its_preset_follow_from_the_languages(tmp_path: Path, notes
     )
     assert json.loads(done.stdout)["weights"] == {"alpha": 1, "beta": 0}
     done = trimix("translate", str(source), "-o", str(tmp_path / "b.txt"), *common)
-    assert json.loads(done.stdout)["weights"] == {"alpha": 0.9, "beta": 0.3}
+    assert json.loads(done.stdout)["weights"] == PRESET.as_json()
     assert "demo" in done.stderr
