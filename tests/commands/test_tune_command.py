@@ -15,11 +15,14 @@ import numpy as np
 import pytest
 
 from trimix_cpp.commands import main
+from trimix_cpp.decoding import Decoder, Text, Trio
 from trimix_cpp.errors import TrimixError
+from trimix_cpp.fusion import LogProbs, Weights
 from trimix_cpp.showing.plots import HeatMap, check_plot, draw_heat_maps
 from trimix_cpp.store.spec import load_spec
 from trimix_cpp.store.trios import find_trio
 
+from ..conftest import QUICK as QUICK_OPTIONS
 from ..support.cli import trimix
 from ..support.tiny import write_tiny_model
 from .test_cli import assert_one_line
@@ -375,3 +378,31 @@ def test_an_interrupt_saves_nothing(jsonl: Path, home: dict[str, str]) -> None:
     assert stdout == b""
     assert stderr.endswith(b"trimix-cpp: interrupted\n")
     assert not list(Path(home["TRIMIX_HOME"]).glob("**/*.toml"))
+
+
+def test_answers_choose_by_what_they_cost_after_their_prompts(jsonl: Path) -> None:
+    report = tune(jsonl, "--criterion", "ppl-answers", "--alphas", "0.3,1", "--betas", "0.9,0.5")
+    cells = {(cell["alpha"], cell["beta"]): cell["nll"] for cell in report["grid"]}
+    with Trio(find_trio("demo"), ("large", "cpt", "base"), QUICK_OPTIONS) as trio:
+        for pair in ((0.3, 0.9), (1.0, 0.5)):
+            means = []
+            for english, uyghur in PAIRS.items():
+                prompt, answer = trio.tokenize(PROMPT.format(english)), trio.tokenize(uyghur)
+                seen = LogProbs(Weights(*pair), len(prompt) - 1)
+                text = Text([*prompt, *answer], Weights(*pair), max_tokens=0, observers=(seen,))
+                with Decoder(trio) as decoder:
+                    assert list(decoder.run([text])) == [text]
+                assert len(seen.values) == len(answer)
+                means.append(-np.mean(seen.values))
+            # Batches of other sizes round otherwise.
+            assert cells[pair] == pytest.approx(np.mean(means), abs=0.02)
+    plain = tune(jsonl, "--alphas", "0.3,1", "--betas", "0.9,0.5")
+    entropies = [[cell["entropy"] for cell in each["grid"]] for each in (report, plain)]
+    assert entropies[0] == pytest.approx(entropies[1], abs=0.02)
+
+
+def test_answers_must_be_there(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_text("Open\n", encoding="utf-8")
+    done = trimix("tune", str(path), *QUICK, "--criterion", "ppl-answers")
+    assert_one_line(done, 1, "line 1", "ppl-answers needs")

@@ -47,11 +47,12 @@ if TYPE_CHECKING:
 @click.option("--betas", metavar="B,…", help="Grid.  [default: 0.1,0.3,0.5,0.7,0.9,1]")
 @click.option(
     "--criterion",
-    type=click.Choice(["ppl", "ppl-opt", "ent"]),
+    type=click.Choice(["ppl", "ppl-opt", "ppl-answers", "ent"]),
     default="ppl",
     show_default=True,
     help="Least perplexity of the prompts on the grid; the same "
-    "between its points; least entropy of the first generated token.",
+    "between its points; that of the answers, which are references of the prompts; least entropy "
+    "of the first generated token.",
 )
 @click.option(
     "--average",
@@ -92,7 +93,7 @@ def command(
     """Choose the weights of a task by sample prompts, without answers to them.
 
     FILE holds the prompts as the models will get them, one a line; with --paragraphs one a
-    paragraph; or JSON lines with "prompt" and, for --upper-bound, "reference". - is standard
+    paragraph; or JSON lines with "prompt" and perhaps "reference". - is standard
     input. The pair of the grid under which the prompts are likeliest wins.
     """
     grid, examples = _grid(flags), _examples(file, flags)
@@ -144,10 +145,11 @@ def _examples(file: Path, flags: dict[str, Any]) -> list[Example]:
     found = parse_examples(read_text(file), kind, name)
     drawn = sample(found, flags["samples"], flags["seed"])
     lacking = [example.line for example in drawn if example.reference is None]
-    if flags["upper_bound"] and lacking:
+    wanting = "--upper-bound" if flags["upper_bound"] else "--criterion ppl-answers"
+    if lacking and (flags["upper_bound"] or flags["criterion"] == "ppl-answers"):
         more = f" (nor have {count(len(lacking) - 1, 'other')})" if lacking[1:] else ""
         raise TrimixError(
-            f'{name}: line {lacking[0]} has no "reference"{more}, which --upper-bound needs; '
+            f'{name}: line {lacking[0]} has no "reference"{more}, which {wanting} needs; '
             "references stand in JSON lines (--jsonl)"
         )
     if flags["prefix"]:
@@ -200,9 +202,12 @@ def _tune(trio: Trio, examples: list[Example], grid: Grid, flags: dict[str, Any]
 
     room = trio.n_ctx - (flags["answering"].max_tokens if flags["upper_bound"] else 1)
     prompts, references = _fit(trio, examples, room, flags["samples"])
-    fine = flags["criterion"] == "ppl-opt"
+    fine, answers = flags["criterion"] == "ppl-opt", None
+    if flags["criterion"] == "ppl-answers":
+        known = [trio.tokenize(text, parse_special=False) for text in references]
+        answers = [own[: trio.n_ctx - len(p)] for own, p in zip(known, prompts, strict=True)]
     with Bar("scoring", "prompts", quiet=flags["quiet"]) as progress:
-        scores = score_prompts(trio, prompts, grid, fine=fine, progress=progress)
+        scores = score_prompts(trio, prompts, grid, answers=answers, fine=fine, progress=progress)
     if min(grid.shape) > 1 and np.ptp(scores.mean_nll()) <= TIE:
         notice("every pair fits the prompts alike: are the three models the same?")
     bound = None

@@ -15,7 +15,9 @@ from .samples import Average, Criterion, Scores
 
 # chrF++ is the score that the demo's model card has, too.
 SCORE_NAMES = {"chrf": "chrF++", "accuracy": "accuracy"}
-_LABELS = {"ppl": "PPL", "ppl-opt": "PPL, continuous", "ent": "ENT"}
+_LABELS = {
+    "ppl": "PPL", "ppl-opt": "PPL, continuous", "ppl-answers": "PPL of the answers", "ent": "ENT",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class GridReport:
     @property
     def criteria(self) -> tuple[Criterion, ...]:
         """Those that were computed."""
+        if self.criterion == "ppl-answers":
+            return ("ppl-answers", "ent")
         return ("ppl", "ent") if self.scores.fine is None else ("ppl", "ppl-opt", "ent")
 
     def document(self) -> dict[str, Any]:
@@ -106,7 +110,8 @@ class GridReport:
         scores = self.scores
         lines = [
             f"{count(len(scores.n_tokens), 'prompt')}, "
-            f"{count(int(scores.n_tokens.sum()), 'token')} scored. Perplexity of the prompts:",
+            f"{count(int(scores.n_tokens.sum()), 'token')} scored. Perplexity of the "
+            f"{'answers' if self.criterion == 'ppl-answers' else 'prompts'}:",
             "",
             self._table(),
             "",

@@ -32,7 +32,7 @@ from ..fusion import (
 from ..showing import Progress
 
 Average = Literal["prompts", "tokens"]
-Criterion = Literal["ppl", "ppl-opt", "ent"]
+Criterion = Literal["ppl", "ppl-opt", "ppl-answers", "ent"]
 
 SINGLES = {"large": (1.0, 0.0), "cpt": (0.0, 1.0), "base": (0.0, 0.0)}
 
@@ -126,8 +126,10 @@ class PromptObserver:
 
     roles = ("large", "cpt", "base")
 
-    def __init__(self, grid: Grid, start: int = 0, *, fine: bool = False) -> None:
-        self.grid, self._start = grid, start
+    def __init__(
+        self, grid: Grid, start: int = 0, *, fine: bool = False, answer: bool = False
+    ) -> None:
+        self.grid, self._start, self._answer = grid, start, answer
         # The single models among them: one pass then scores everything on the same footing.
         more = FINE_VALUES if fine else (0.0, 1.0)
         self.score = GridScore(Grid((*grid.alphas, *more), (*grid.betas, *more)))
@@ -140,13 +142,19 @@ class PromptObserver:
 
     def add(self, at: int, rows: Mapping[str, Rows], targets: NDArray[np.int32]) -> None:
         """See `Observer`: score a chunk of the prompt."""
+        if self._answer and at == self._start:
+            self._look({role: own[0] for role, own in rows.items()})
         self.score.add(rows, targets)
 
     def end(self, last: Mapping[str, Row]) -> Weights | None:
         """See `Observer`: look at the logits of the first generated token."""
+        if not self._answer:
+            self._look(last)
+        return None
+
+    def _look(self, last: Mapping[str, Row]) -> None:
         self.entropy = grid_entropies(last, self.grid)
         self.divergence = {role: divergence(last[role], last["base"]) for role in ("large", "cpt")}
-        return None
 
     def at(self, alphas: Sequence[float], betas: Sequence[float]) -> Doubles:
         """The summed negative log-likelihood at these lines of the grid, [n_alpha, n_beta]."""
@@ -160,6 +168,7 @@ def score_prompts(
     prompts: Sequence[Sequence[int]],
     grid: Grid,
     *,
+    answers: Sequence[Sequence[int]] | None = None,
     fine: bool = False,
     progress: Progress | None = None,
 ) -> Scores:
@@ -169,6 +178,7 @@ def score_prompts(
         trio: with the roles large, cpt and base.
         prompts: ids, at least 2 each, that fit into the context.
         grid: the pairs.
+        answers: ids of each prompt's answer: they are scored in the prompt's place.
         fine: also score the regular grid that "ppl-opt" needs.
         progress: is told (prompts done, prompts in all).
 
@@ -182,17 +192,20 @@ def score_prompts(
     with Decoder(trio) as decoder:
 
         def watch(tokens: Sequence[int], start: int) -> PromptObserver:
-            observer = PromptObserver(grid, start, fine=fine)
+            observer = PromptObserver(grid, start, fine=fine, answer=answers is not None)
             text = Text(list(tokens), Weights(0, 1), max_tokens=0, observers=(observer,))
             for done in decoder.run([text]):
                 done.raise_error()
             return observer
 
         # A beginning of one token has nothing to score.
-        before = [watch(shared, 0)] if len(shared) >= 2 else []
+        before = [watch(shared, 0)] if len(shared) >= 2 and answers is None else []
         for done, prompt in enumerate(prompts, 1):
             # The row of its last token predicts what follows.
-            seen.append([*before, watch(prompt, len(shared) - 1 if before else 0)])
+            if answers is None:
+                seen.append([*before, watch(prompt, len(shared) - 1 if before else 0)])
+            else:
+                seen.append([watch([*prompt, *answers[done - 1]], len(prompt) - 1)])
             if progress:
                 progress(done, len(prompts))
 
