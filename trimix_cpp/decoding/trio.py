@@ -23,7 +23,14 @@ from ..alignment import Alignment, align
 from ..errors import ContextFullError, FullError, TrimixError
 from ..files import Closing
 from ..fusion import ALL_ROLES, Ids, Mask, Rows
-from ..llama import Context, Model, hardware, interrupts_deferred, supports_gpu
+from ..llama import (
+    Context,
+    Model,
+    hardware,
+    interrupts_deferred,
+    leaving_on_interrupt,
+    supports_gpu,
+)
 from ..quant import Options, check_fits, estimate
 from ..store import RoleSpec, TrioSpec
 from .prefixes import Held, Prefixes
@@ -32,8 +39,8 @@ from .prefixes import Held, Prefixes
 log = logging.getLogger(__name__)
 
 DEFAULT_N_CTX = 4096
-# A batch with so many tokens of a text may take seconds: it runs in a thread of its own, so that
-# Ctrl-C is noticed; and so often is looked for it.
+# A batch with so many tokens of a text may take seconds: it is left where Ctrl-C comes. Where two
+# devices work, so often is looked for it.
 _LONG, _LOOK_SECONDS = 32, 0.05
 
 
@@ -233,8 +240,9 @@ class Trio(Closing):
             groups = on_gpu, [role for role in roles if role not in on_gpu]
             return self._in_threads([partial(self._feed_all, group, feeds) for group in groups])
         # On one device one after the other with all threads.
-        if max([len(own[0].tokens) for own in feeds.values()], default=0) >= _LONG and _is_main():
-            return self._in_threads([partial(self._feed_all, roles, feeds)])
+        if max([len(own[0].tokens) for own in feeds.values()], default=0) >= _LONG:
+            with interrupts_deferred(), leaving_on_interrupt(self.abort):
+                return self._feed_all(roles, feeds)
         return self._feed_all(roles, feeds)
 
     def abort(self) -> None:
@@ -399,7 +407,3 @@ def _identity(path: Path) -> object:
     except OSError:
         return path  # it is told of when it is opened
     return (found.st_dev, found.st_ino) if found.st_ino else path.resolve()
-
-
-def _is_main() -> bool:
-    return threading.current_thread() is threading.main_thread()

@@ -12,3 +12,4 @@ from .imatrix import collect as collect
 from .model import Model as Model
 from .quantize import Request as Request
 from .quantize import quantize_file as quantize_file
+from .watch import leaving_on_interrupt as leaving_on_interrupt
