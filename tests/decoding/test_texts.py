@@ -25,6 +25,7 @@ from trimix_cpp.errors import ContextFullError, FullError, TrimixError
 from trimix_cpp.fusion.observers import LogProbs
 from trimix_cpp.fusion.rows import log_softmax
 from trimix_cpp.fusion.weights import Weights
+from trimix_cpp.llama.context import Context
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
 
 from ..conftest import QUICK, ROLES
@@ -405,3 +406,19 @@ def test_a_long_batch_is_left_at_once(slow_spec: TrioSpec, how: str) -> None:
         assert trio.context("large").last_position(0) in (-1, 511)
         list(decoder.stream(text))
         assert text.tokens == whole.tokens
+
+
+def test_one_thread_computes(tiny_spec: TrioSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenMP gives every thread that computes a team of its own, and teams fight for the cores."""
+    threads, run = set[int](), Context._run
+
+    def noted(self: Context, batch: object, n_outputs: int) -> None:
+        threads.add(threading.get_ident())
+        run(self, batch, n_outputs)
+
+    monkeypatch.setattr(Context, "_run", noted)
+    with Trio(tiny_spec, ROLES, QUICK) as trio:
+        text = Text([7] * 200, Weights(0.3, 0.9), max_tokens=4)
+        (done,) = Decoder(trio).run([text])
+        assert len(done.generated) == 4
+    assert threads == {threading.get_ident()}
