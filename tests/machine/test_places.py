@@ -131,3 +131,11 @@ def test_scan_tells_which_could_be_a_trio(tmp_path: Path) -> None:
     assert rows["base"].startswith("base, cpt")
     assert rows["cpt"].startswith("base, cpt")
     assert rows["stranger"].startswith("-")
+
+
+def test_list_tells_that_other_programs_have_models(tmp_path: Path) -> None:
+    env = {"HOME": str(tmp_path / "none"), "LLAMA_CACHE": str(tmp_path / "llama")}
+    (tmp_path / "llama").mkdir()
+    assert "other programs" not in trimix("list", env=env).stderr
+    write_tiny_model(tmp_path / "llama" / "m.gguf")
+    assert "have 1 GGUF file on this machine" in trimix("list", env=env).stderr

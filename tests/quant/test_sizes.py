@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from trimix_cpp.bench.random_models import Shape, write_model
 from trimix_cpp.convert.quantize import quantize
 from trimix_cpp.gguf.reader import read_header
 from trimix_cpp.gguf.shape import shape_of_header
@@ -57,3 +58,11 @@ def test_choices_for_single_tensors(tmp_path: Path) -> None:
         "Q4_K_M", "Q5_K", "Q2_K", ((r"blk\.[0-2]\.ffn_", "Q3_K"), ("ffn_up", "Q8_0"))
     )
     compare(source, tmp_path / "m.gguf", choice)
+
+
+@pytest.mark.parametrize("family", ["qwen3", "gemma2", "gemma3"])
+def test_other_families_are_quantized_as_planned(tmp_path: Path, family: str) -> None:
+    shape = Shape(256, 512, 9, 4, 2, 4000, 3900, True, family, 128)
+    source = write_model(tmp_path / "s.gguf", shape, file_type="F16")
+    for name in ("Q4_K_M", "Q2_K"):
+        compare(source, tmp_path / f"{name}.gguf", RoleProfile(name))

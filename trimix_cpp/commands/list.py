@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..showing import Table, notice, show, show_json, size_text
+from ..showing import Table, count, notice, show, show_json, size_text
 from .options import Real
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def command(lang: str | None, size: float | None, installed: bool, as_json: bool
 
     Of several trios for a language the first in this list that is installed is taken.
     """
+    from ..machine import model_files
     from ..prompts import language
     from ..store import entries, home, known_for_language
 
@@ -47,6 +48,9 @@ def command(lang: str | None, size: float | None, installed: bool, as_json: bool
     else:
         notice("no trio is like that: `trimix-cpp list` without filters shows all")
     notice(f"the store is {home()}")
+    if elsewhere := sum(1 for _ in model_files()):
+        found = count(elsewhere, "GGUF file")
+        notice(f"other programs have {found} on this machine: `trimix-cpp scan` lists them")
 
 
 def _row(entry: KnownTrio) -> dict[str, Any]:
