@@ -217,6 +217,14 @@ def _classified(
     return _item(record, question, LABEL_GAP[instructions], label, label, labels)
 
 
+def _choice(
+    record: Record, question: str, options: Sequence[str], instructions: Instructions
+) -> Item:
+    """An item that is answered by the letter of an option."""
+    answer = letter_of(record, options, record["where"])
+    return _item(record, question, LABEL_GAP[instructions], answer, answer, letters_of(options))
+
+
 def _response(
     record: Record, cut: int | None, *, target: Language, instructions: Instructions
 ) -> Item:
@@ -224,8 +232,7 @@ def _response(
     options = texts_of(record, "options", where)
     context = texts_of(record, "context", where)
     question = response_question(context, options, target, instructions)
-    answer = letter_of(record, options, where)
-    return _item(record, question, LABEL_GAP[instructions], answer, answer, letters_of(options))
+    return _choice(record, question, options, instructions)
 
 
 def _reading(
@@ -235,8 +242,7 @@ def _reading(
     options = texts_of(record, "options", where)
     context, asked = texts_of(record, "context", where), text_of(record, "question", where)
     question = reading_question(context, asked, options, target, instructions)
-    answer = letter_of(record, options, where)
-    return _item(record, question, LABEL_GAP[instructions], answer, answer, letters_of(options))
+    return _choice(record, question, options, instructions)
 
 
 def _word(record: Record, cut: int | None, *, target: Language, instructions: Instructions) -> Item:
@@ -244,8 +250,7 @@ def _word(record: Record, cut: int | None, *, target: Language, instructions: In
     options = texts_of(record, "options", where)
     word = text_of(record, "word", where)
     question = vocabulary_question(word, options, target, instructions)
-    answer = letter_of(record, options, where)
-    return _item(record, question, LABEL_GAP[instructions], answer, answer, letters_of(options))
+    return _choice(record, question, options, instructions)
 
 
 def _title(

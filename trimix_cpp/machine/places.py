@@ -62,11 +62,11 @@ def places() -> list[Place]:
     """The folders of other programs on this system, as these programs find them."""
     home, get = Path.home(), os.environ.get
     hub = get("HF_HUB_CACHE") or Path(get("HF_HOME") or home / ".cache" / "huggingface", "hub")
-    named = [Place("Ollama", Path(get("OLLAMA_MODELS") or home / ".ollama" / "models"))]
+    ollama = [Path(get("OLLAMA_MODELS") or home / ".ollama" / "models")]
     if sys.platform == "linux":  # where its installer's service keeps them
-        named.append(Place("Ollama", Path("/usr/share/ollama/.ollama/models")))
+        ollama.append(Path("/usr/share/ollama/.ollama/models"))
     return [
-        *(Place(place.program, place.folder, "blobs/sha256-{}") for place in named),
+        *(Place("Ollama", folder, "blobs/sha256-{}") for folder in ollama),
         Place("Hugging Face", Path(hub), "models--*/blobs/{}"),
         Place("llama.cpp", Path(get("LLAMA_CACHE") or _caches() / "llama.cpp")),
         Place("LM Studio", home / ".lmstudio" / "models"),
