@@ -16,6 +16,7 @@ from .recipe import Recipe as Recipe
 from .recipe import read_shots as read_shots
 from .segments import CUT as CUT
 from .segments import FormatOptions as FormatOptions
+from .segments import Pair as Pair
 from .segments import Result as Result
 from .segments import Segment as Segment
 from .summary import Summary as Summary

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from ..errors import TrimixError, UsageError
 from ..prompts import language
 from .formats import FORMATS, Format
-from .segments import Body, FormatOptions, Result, Segment
+from .segments import Bilingual, Body, FormatOptions, Pair, Result, Segment
 
 # Code pages that files are in which are not UTF-8, by script; by language where its own differs.
 _CODE_PAGES = {
@@ -29,6 +29,7 @@ class Document:
     Attributes:
         format: one of `formats.FORMATS`.
         segments: what is to be translated, in the order of the file.
+        pairs: what is translated in it already; None where its format holds one language.
     """
 
     def __init__(self, format: Format, body: Body, bom: bool) -> None:
@@ -40,6 +41,11 @@ class Document:
     def segments(self) -> Sequence[Segment]:
         """What is to be translated, in the order of the file."""
         return self._body.segments
+
+    @property
+    def pairs(self) -> Sequence[Pair] | None:
+        """What is translated in it already; None where its format holds one language."""
+        return self._body.pairs if isinstance(self._body, Bilingual) else None
 
     def render(self, results: Mapping[int, Result]) -> bytes:
         """The file with the results, by key of their segments, in their places, in UTF-8.

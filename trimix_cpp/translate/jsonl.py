@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..errors import TrimixError
-from .segments import FormatOptions, Result, Segment
+from .segments import FormatOptions, Pair, Result, Segment
 
 FIELD, NEW_FIELD = "text", "translation"
 
@@ -44,6 +44,7 @@ class JsonLines:
         self._into = options.into or NEW_FIELD
         self._ascii = text.isascii() and re.search(r"\\u[0-9a-fA-F]{4}", text) is not None
         self.segments: list[Segment] = []
+        self.pairs: list[Pair] = []
         for key, line in enumerate(self._lines):
             if line.strip(" \t\r"):
                 self._collect(key, line, f"{name}: line {key + 1}", f"{name}:{key + 1}")
@@ -56,20 +57,25 @@ class JsonLines:
             )
         value = members[self._field].value
         done = members[self._into].value if self._into in members else None
-        if value is None or (self._into != self._field and done not in (None, "")):
+        done = done if self._into != self._field else None
+        if value is None or (done not in (None, "") and not isinstance(done, str)):
             return
         if not isinstance(value, str):
             raise TrimixError(f"{place}: the field {self._field!r} holds no string")
         if any(0xD800 <= ord(char) < 0xE000 for char in value):
             raise TrimixError(f"{place}: the text holds half of a surrogate pair (\\ud800-\\udfff)")
-        if value.strip():
-            text = value.replace("\r\n", "\n").replace("\r", "\n")
-            self.segments.append(Segment(key, text, where))
+        if not value.strip():
+            return
+        segment = Segment(key, _meant(value), where)
+        if done:
+            self.pairs.append(Pair(segment, _meant(done)))
+        else:
+            self.segments.append(segment)
 
     def render(self, results: Mapping[int, Result]) -> str:
         """The lines with the results in their field."""
         lines = list(self._lines)
-        for segment in self.segments:
+        for segment in [*self.segments, *(pair.segment for pair in self.pairs)]:
             result = results.get(segment.key)
             unchanged = result is not None and result.text == segment.text
             if result is not None and not (unchanged and self._into == self._field):
@@ -87,6 +93,10 @@ class JsonLines:
         comma = ", " if colon.endswith(" ") else ","
         key = json.dumps(self._into, ensure_ascii=self._ascii)
         return line[: source.end] + comma + key + colon + value + line[source.end :]
+
+
+def _meant(value: str) -> str:
+    return value.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _members(line: str, place: str) -> dict[str, _Member]:

@@ -16,7 +16,7 @@ from .lines import one_line
 from .placeholders import placeholders
 from .plurals import Plurals, of_header, of_language
 from .po_syntax import Message, PoSyntaxError, literal, parse, spellings
-from .segments import FormatOptions, Result, Segment
+from .segments import FormatOptions, Pair, Result, Segment
 
 NOTE = "# trimix-cpp: "  # what a translator comment of ours begins with
 
@@ -29,7 +29,7 @@ _Edit = tuple[int, int, str]
 
 @dataclass
 class _Entry:
-    """A message, and the key of each of its forms that is sent."""
+    """A message, and the key of each of its forms that has a text."""
 
     message: Message
     keys: dict[int | None, int] = field(default_factory=dict)
@@ -62,6 +62,7 @@ class PoFile:
         self._width = _wrap_width(text)
         self._entries: list[_Entry] = []
         self.segments: list[Segment] = []
+        self.pairs: list[Pair] = []
         key = 0
         for message in self._messages:
             key = self._collect(message, key, options.fuzzy)
@@ -105,11 +106,14 @@ class PoFile:
         syntax = frozenset(flag for flag in flags if flag.endswith("-format"))
         for form, source in self._sources(message):
             done = message.forms[form].value if form in message.forms else ""
-            if source and (again or not done):
+            if source:
                 entry.keys[form] = key
                 text, notes = _without_context(source)
-                where = f"{self._name}:{message.line}"
-                self.segments.append(Segment(key, text, where, syntax, notes))
+                segment = Segment(key, text, f"{self._name}:{message.line}", syntax, notes)
+                if done:
+                    self.pairs.append(Pair(segment, done, "fuzzy" in flags))
+                if again or not done:
+                    self.segments.append(segment)
             key += 1
         self._entries.append(entry)
         return key

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 # Lines of more characters are cut at sentence ends where nothing else is said.
 CUT = 320
@@ -22,6 +22,10 @@ class Segment:
         syntax: gettext's format flags ("c-format", "no-c-format", ...), and "markdown"; they say
             which placeholders to expect (`placeholders.placeholders`).
         notes: why somebody should look at it, whatever its translation.
+        name: what the file calls it (a key of JSON, an `id`); "" where it has only a place. By it a
+            text finds its translation in another file.
+        seconds: how long it is shown, of subtitles; 0: for good.
+        longest: characters that a translation may have at most, where the file says so; 0: any.
     """
 
     key: int
@@ -29,6 +33,25 @@ class Segment:
     where: str
     syntax: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    name: str = ""
+    seconds: float = 0.0
+    longest: int = 0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A segment that its file holds a translation of already.
+
+    Attributes:
+        segment: as it would be sent, with the key that `Body.render` knows it by.
+        translation: as the file means it, like `Segment.text`.
+        fuzzy: the file says that somebody has to look at it (PO's fuzzy, Qt's unfinished, an XLIFF
+            state that needs a review): it is no model for others, and is not shipped.
+    """
+
+    segment: Segment
+    translation: str
+    fuzzy: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,3 +106,12 @@ class Body(Protocol):
 
         Without results it is the file as it was. So is every part whose result is its own text.
         """
+
+
+@runtime_checkable
+class Bilingual(Protocol):
+    """A `Body` whose file holds translations beside their texts; `render` knows their keys too."""
+
+    @property
+    def pairs(self) -> Sequence[Pair]:
+        """What is translated already, in the order of the file, fuzzy ones among them."""

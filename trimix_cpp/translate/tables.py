@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ..errors import TrimixError, UsageError
 from .lines import one_line, split_lines
-from .segments import FormatOptions, Result, Segment
+from .segments import FormatOptions, Pair, Result, Segment
 
 NEW_COLUMN = "translation"
 _HEADER = 1 << 16  # characters in which the first row ends
@@ -50,6 +50,7 @@ class _Table:
         self._name = name
         rows = [row for row in self._rows if not row.blank]
         self.segments: list[Segment] = []
+        self.pairs: list[Pair] = []
         if not rows:
             return
         self._header = rows[0] if _has_header(options) else None
@@ -87,15 +88,20 @@ class _Table:
         for key, row in enumerate(self._rows):
             if row.blank or row is self._header or self._column >= len(row.cells):
                 continue
-            filled = self._into < len(row.cells) and self._value(row.cells[self._into]).strip()
-            text = self._value(row.cells[self._column])
-            if text.strip() and (in_place or not filled):
-                text = "\n".join(body for body, _ in split_lines(text + "\n"))
-                self.segments.append(Segment(key, text, f"{self._name}:{row.line}"))
+            text = _meant(self._value(row.cells[self._column]))
+            if not text.strip():
+                continue
+            segment = Segment(key, text, f"{self._name}:{row.line}")
+            done = self._value(row.cells[self._into]) if self._into < len(row.cells) else ""
+            if in_place or not done.strip():
+                self.segments.append(segment)
+            else:
+                self.pairs.append(Pair(segment, _meant(done)))
 
     def render(self, results: Mapping[int, Result]) -> str:
         """The table with the results in their column."""
-        sent = {segment.key: segment.text for segment in self.segments}
+        known = [*self.segments, *(pair.segment for pair in self.pairs)]
+        sent = {segment.key: segment.text for segment in known}
         results = {key: result for key, result in results.items() if key in sent}
         if not results:
             return self._head + "".join(self._join(row) for row in self._rows)
@@ -133,6 +139,11 @@ class _Table:
 
     def _join(self, row: _Row) -> str:
         return self.delimiter.join(row.cells) + row.end
+
+
+def _meant(text: str) -> str:
+    """The text of a cell, whose lines may end as the file's do."""
+    return "\n".join(body for body, _ in split_lines(text + "\n"))
 
 
 def open_tsv(text: str, name: str, options: FormatOptions) -> _Table:
