@@ -79,3 +79,15 @@ def test_plural_forms_are_pairs_of_their_own() -> None:
 def test_a_file_of_one_language_has_none(name: str) -> None:
     text = "1\n00:00:01,000 --> 00:00:02,000\nOpen\n" if name == "a.srt" else "Open\n"
     assert open_document(text.encode(), name).pairs is None
+
+
+def test_a_po_file_tells_contexts_comments_and_forms() -> None:
+    text = PO + (
+        "\n# of the door\n#. a verb,\n#. short\n#: a.c:1\n# trimix-cpp: is odd\n"
+        'msgctxt "menu"\nmsgid "Shut"\nmsgstr "ياپ"\n'
+        '\nmsgid "_: a noun\\nCut"\nmsgstr "كەس"\n'
+    )
+    segments = [pair.segment for pair in open_document(text.encode(), "a.po").pairs or ()]
+    assert [segment.form for segment in segments] == [None, None, 0, 1, None, None]
+    assert (segments[4].context, segments[4].comment) == ("menu", "of the door a verb, short")
+    assert (segments[5].context, segments[5].text) == ("a noun", "Cut")

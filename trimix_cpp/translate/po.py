@@ -101,22 +101,33 @@ class PoFile:
     def _collect(self, message: Message, key: int, fuzzy: bool) -> int:
         """Add the segments of a message, whose first key is `key`; returns the next message's."""
         entry = _Entry(message)
-        flags = message.flags
-        again = fuzzy and "fuzzy" in flags
-        syntax = frozenset(flag for flag in flags if flag.endswith("-format"))
+        stale = "fuzzy" in message.flags
         for form, source in self._sources(message):
             done = message.forms[form].value if form in message.forms else ""
             if source:
                 entry.keys[form] = key
-                text, notes = _without_context(source)
-                segment = Segment(key, text, f"{self._name}:{message.line}", syntax, notes)
+                segment = self._segment(message, key, form, source)
                 if done:
-                    self.pairs.append(Pair(segment, done, "fuzzy" in flags))
-                if again or not done:
+                    self.pairs.append(Pair(segment, done, stale))
+                if (fuzzy and stale) or not done:
                     self.segments.append(segment)
             key += 1
         self._entries.append(entry)
         return key
+
+    def _segment(self, message: Message, key: int, form: int | None, source: str) -> Segment:
+        text, inner, notes = _without_context(source)
+        contexts = (message.context.value if message.context else "", inner)
+        return Segment(
+            key,
+            text,
+            f"{self._name}:{message.line}",
+            frozenset(flag for flag in message.flags if flag.endswith("-format")),
+            notes,
+            context=" ".join(filter(None, contexts)),
+            comment=_comment(message),
+            form=form,
+        )
 
     def _sources(self, message: Message) -> Iterator[tuple[int | None, str]]:
         """The forms that its translation has in the target language, and what each is made from."""
@@ -257,13 +268,21 @@ def _metadata(header: Message | None) -> dict[str, str]:
     return {name.strip().lower(): value.strip() for name, _, value in fields}
 
 
-def _without_context(source: str) -> tuple[str, tuple[str, ...]]:
-    """The text that is meant, without a context at its front, and what is to be said of it."""
+def _without_context(source: str) -> tuple[str, str, tuple[str, ...]]:
+    """The text that is meant, the context at its front, and what is to be said of that."""
     if match := _KDE_CONTEXT.match(source):
-        return source[match.end() :], ()
+        return source[match.end() :], match[0][2:].strip(), ()
     if match := _CONTEXT.match(source):
-        return source[match.end() :], (f"begins with a context, perhaps: {match[0]}",)
-    return source, ()
+        told = f"begins with a context, perhaps: {match[0]}"
+        return source[match.end() :], match[0][:-1], (told,)
+    return source, "", ()
+
+
+def _comment(message: Message) -> str:
+    """What programmers and translators wrote above a message, for whoever translates it."""
+    lines = [comment.text for comment in message.comments]
+    said = [line[2:] for line in lines if re.match(r"#[.\s]", line) and not line.startswith(NOTE)]
+    return " ".join(" ".join(said).split())
 
 
 def _bytes_again(line: str, message: Message) -> str:

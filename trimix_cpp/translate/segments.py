@@ -26,6 +26,9 @@ class Segment:
             text finds its translation in another file.
         seconds: how long it is shown, of subtitles; 0: for good.
         longest: characters that a translation may have at most, where the file says so; 0: any.
+        context: what tells it from equal texts, in the file's words: msgctxt and its like.
+        comment: what the file tells those who translate it, in one line.
+        form: the plural form of the target language that it is for, from 0; None: it has none.
     """
 
     key: int
@@ -36,6 +39,9 @@ class Segment:
     name: str = ""
     seconds: float = 0.0
     longest: int = 0
+    context: str = ""
+    comment: str = ""
+    form: int | None = None
 
 
 @dataclass(frozen=True)
