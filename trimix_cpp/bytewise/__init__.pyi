@@ -1,0 +1,11 @@
+from .beam import Beam as Beam
+from .beam import Pruning as Pruning
+from .beam import Step as Step
+from .spelling import END as END
+from .spelling import N_SYMBOLS as N_SYMBOLS
+from .spelling import Distribution as Distribution
+from .spelling import Spelling as Spelling
+from .stems import Stem as Stem
+from .stems import Tokenize as Tokenize
+from .utf8 import allowed as allowed
+from .utf8 import unfinished as unfinished
