@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -269,6 +270,24 @@ def test_standard_input_and_output() -> None:
     ).stdout  # fmt: skip
     assert json.loads(rows)["translation"] == lines[0]
     assert "1.50" in rows
+    catalogue = trimix(
+        "translate", "-", "--format", "po", *MODELS, "-q", stdin='msgid "Open file"\nmsgstr ""\n'
+    ).stdout
+    assert catalogue == f'msgid "Open file"\nmsgstr "{lines[0]}"\n'
+
+
+def test_the_language_is_the_file_s(tmp_path: Path) -> None:
+    source = tmp_path / "m.po"
+    source.write_text(
+        'msgid ""\nmsgstr "Language: ug\\n"\n\nmsgid "Open"\nmsgstr ""\n', encoding="utf-8"
+    )
+    call = ["translate", str(source), "-o", "-", "-q", "--trio", "demo", "-t", "1", "-n", "4"]
+    done = trimix(*call, "--from", "en")
+    assert done.returncode == 0, done.stderr
+    assert re.search('msgstr "[\u0600-\u06ff]', done.stdout)
+    assert_one_line(trimix(*call), 2, "m.po", "--from")
+    told = trimix(*call, "--from", "en", "--to", "bod")
+    assert "says ug (Uyghur), --to says bod (Tibetan)" in told.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf", b"12\r\n"])
@@ -321,9 +340,10 @@ def test_po_end_to_end(tmp_path: Path) -> None:
         (["in.txt", "-o", "no/where.txt"], 1, ("no", "folder")),
         (["in.txt", "-o", "o.txt", "--to", "eng"], 2, ("both English",)),
         (["in.txt", "-o", "o.txt", "--to", "xyz"], 2, ("xyz",)),
-        (["in.odt", "-o", "o.odt"], 2, ("--format",)),
+        (["in.xyz", "-o", "o.odt"], 2, ("--format NAME", "po (.po .pot)")),
         (["in.txt", "-o", "o.txt", "--column", "2"], 2, ("--column",)),
-        (["in.po", "-o", "-"], 2, ("text and jsonl",)),
+        (["in.txt", "-o", "o.txt", "--encoding", "klingon"], 2, ("--encoding", "klingon")),
+        (["latin.txt", "-o", "o.txt", "--encoding", "latin-1"], 1, ("no 'ئ'", "Uyghur")),
         (["-", "-o", "-", "--report", "-"], 2, ("standard output",)),
         (["latin.txt", "-o", "o.txt"], 1, ("latin.txt", "line 2", "UTF-8")),
         (["in.txt", "-o", "o.txt", "--shots", "in.txt"], 1, ("in.txt", "line 1")),
@@ -343,7 +363,7 @@ def test_bad_input_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in.txt").write_text("Open\n", encoding="utf-8")
-    (tmp_path / "in.odt").write_bytes(b"PK")
+    (tmp_path / "in.xyz").write_bytes(b"PK")
     (tmp_path / "in.po").write_text('msgid "a"\nmsgstr ""\n', encoding="utf-8")
     (tmp_path / "latin.txt").write_bytes("a\né\n".encode("latin-1"))
     (tmp_path / "there.txt").write_text("mine\n", encoding="utf-8")

@@ -205,7 +205,7 @@ def test_it_is_written_as_polib_writes_it(texts: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (HEADER.replace("UTF-8", "ISO-8859-1"), "charset=ISO-8859-1; convert the file with"),
+        (HEADER.replace("UTF-8", "ISO-8859-1"), "charset=ISO-8859-1; say --encoding"),
         (HEADER + '\nmsgid "a\nmsgstr ""\n', "line 5: not gettext PO"),
         (HEADER + '\nmsgid "a"b"\nmsgstr ""\n', "line 5: not gettext PO"),
         (HEADER + '\nmsgid "a"\nhello\n', "line 6: not gettext PO"),
@@ -245,3 +245,13 @@ def test_msgfmt_accepts_the_result(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "11 translated messages, 1 fuzzy translation." in done.stderr
+
+
+def test_a_catalogue_in_an_old_code_page_may_become_utf_8() -> None:
+    data = (HEADER.replace("UTF-8", "ISO-8859-1") + '\nmsgid "é"\nmsgstr ""\n').encode("latin-1")
+    kept = open_document(data, "m.po", None, FormatOptions(encoding="latin1"))
+    assert kept.render({0: Result("ü")}) == data[:-3] + b'"\xfc"\n'
+    options = FormatOptions(encoding="latin1:utf-8", target="uig")
+    got = open_document(data, "m.po", None, options).render({0: Result("ئاچ")}).decode()
+    assert "charset=utf-8" in got
+    assert 'msgid "é"\nmsgstr "ئاچ"' in got

@@ -21,6 +21,7 @@ from .options import decoding_options, whole
 if TYPE_CHECKING:
     from ..runtime import Settings
     from ..translate import (
+        Document,
         FormatOptions,
         Journal,
         Layout,
@@ -41,13 +42,20 @@ if TYPE_CHECKING:
     metavar="OUT",
     help="The translated file; - is stdout.  [default: - if IN is -]",
 )
-@click.option("--from", "from_", required=True, metavar="CODE", help="Language of IN (eng).")
-@click.option("--to", required=True, metavar="CODE", help="Language of OUT (uig).")
+@click.option(
+    "--from", "from_", metavar="CODE", help="Language of IN (eng).  [default: what IN says]"
+)
+@click.option("--to", metavar="CODE", help="Language of OUT (uig).  [default: what IN says]")
 @click.option(
     "--format",
     "format_",
     type=click.Choice(tuple(FORMATS)),
     help="Of IN and OUT.  [default: by the name's extension; text for -]",
+)
+@click.option(
+    "--encoding",
+    metavar="NAME[:NAME]",
+    help="Of IN, and after a colon of OUT.  [default: UTF-8, or what IN says; as IN]",
 )
 @click.option("--paragraphs", is_flag=True, help="text: blank lines, not line breaks, part it.")
 @click.option("--column", metavar="NAME|N", help="tsv, csv: the column of the text.")
@@ -142,9 +150,8 @@ def _output(source: Path, output: Path | None, flags: dict[str, Any]) -> Path:
     output = output or STREAM
     if STREAM in (source, output):
         known = flags["format_"] or format_of(str(source))
-        if not FORMATS[known].stream:
-            fit = " and ".join(name for name, format in FORMATS.items() if format.stream)
-            raise UsageError(f"- is for {fit}; {known} needs files")
+        if FORMATS[known].binary:
+            raise UsageError(f"{known} is no text: it needs files, not -")
     if flags["report_path"] == STREAM == output:
         raise UsageError("translation and report cannot both go to standard output")
     return output
@@ -181,7 +188,9 @@ def _translate(
     document = open_document(
         files.read(source), str(source), flags["format_"], _format_options(flags)
     )
-    settings, recipe = _settings(decoding, flags)
+    for line in document.notices:
+        notice(line)
+    settings, recipe = _settings(decoding, document, flags)
     layouts = lay_out(document.segments, cut=flags["cut"], labels=document.format.labels)
     n_units = len(units_of(layouts))
     with _journal(journal_path, settings, recipe, decoding, flags) as (journal, recipe):
@@ -269,21 +278,26 @@ def _format_options(flags: dict[str, Any]) -> FormatOptions:
     from ..prompts import language
     from ..translate import FormatOptions
 
-    names = ("paragraphs", "column", "into", "header", "field", "fuzzy")
+    names = ("paragraphs", "column", "into", "header", "field", "fuzzy", "encoding")
+    for code in filter(None, (flags["to"], flags["from_"])):
+        language(code)  # an unknown one is told before any file is read
     return FormatOptions(
-        **{name: flags[name] for name in names},
-        target=language(flags["to"]).code,
-        source=language(flags["from_"]).code,
+        **{name: flags[name] for name in names}, target=flags["to"], source=flags["from_"]
     )
 
 
-def _settings(decoding: DecodingFlags, flags: dict[str, Any]) -> tuple[Settings, Recipe]:
+def _settings(
+    decoding: DecodingFlags, document: Document, flags: dict[str, Any]
+) -> tuple[Settings, Recipe]:
     """What the flags mean: for the models, and for the texts."""
     from ..api import languages, translation_task
 
-    source, target = languages(flags["from_"], flags["to"])
+    for flag, tag in (("--from", document.source), ("--to", document.target)):
+        if tag is None:
+            raise UsageError(f"{document.name}: names no language for {flag}; say {flag} CODE")
+    source, target = languages(str(document.source), str(document.target))
     if not decoding.models.named:
-        lang = flags["to"] if target.code != "eng" else flags["from_"]
+        lang = str(document.target if target.code != "eng" else document.source)
         decoding = replace(decoding, models=replace(decoding.models, lang=lang))
     return translation_task(
         decoding,

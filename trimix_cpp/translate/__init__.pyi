@@ -1,4 +1,5 @@
 from .capacity import Machine as Machine
+from .documents import Document as Document
 from .documents import format_of as format_of
 from .documents import open_document as open_document
 from .engine import Translator as Translator

@@ -1,26 +1,17 @@
-"""Opens a file of any known format: its encoding, its format, its segments."""
+"""Opens a file of any known format: its encoding, its format, its languages, its segments."""
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import PurePath
 
-from ..errors import TrimixError, UsageError
-from ..prompts import language
+from ..errors import UsageError
+from ..prompts import Language, language, varieties
+from .encodings import Encoding, decode
 from .formats import FORMATS, Format
-from .segments import Bilingual, Body, FormatOptions, Pair, Result, Segment
-
-# Code pages that files are in which are not UTF-8, by script; by language where its own differs.
-_CODE_PAGES = {
-    "Latn": "WINDOWS-1252", "Cyrl": "WINDOWS-1251", "Arab": "WINDOWS-1256", "Hebr": "WINDOWS-1255",
-    "Thai": "CP874", "Hans": "GB18030", "Hant": "BIG5", "Jpan": "SHIFT_JIS", "Kore": "CP949",
-    "tur": "WINDOWS-1254", "aze": "WINDOWS-1254", "est": "WINDOWS-1257", "vie": "WINDOWS-1258",
-    "kaz": "PT154",
-}  # fmt: skip
-_UTF16_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+from .segments import Bilingual, Body, FormatOptions, Languages, Pair, Result, Segment
 
 
 class Document:
@@ -30,12 +21,26 @@ class Document:
         format: one of `formats.FORMATS`.
         segments: what is to be translated, in the order of the file.
         pairs: what is translated in it already; None where its format holds one language.
+        name: of the file.
+        source, target: tags of its languages: as the options say, else as the file does; None
+            where neither does.
+        notices: what somebody must know of it before it is translated, a line each.
     """
 
-    def __init__(self, format: Format, body: Body, bom: bool) -> None:
-        self.format = format
+    def __init__(
+        self,
+        format: Format,
+        name: str,
+        body: Body,
+        encoding: Encoding | None,
+        options: FormatOptions,
+        notices: Sequence[str] = (),
+    ) -> None:
+        self.format, self.name = format, name
+        self.source, self.target = options.source, options.target
+        self.notices = tuple(notices)
         self._body = body
-        self._bom = bom
+        self._encoding = encoding
 
     @property
     def segments(self) -> Sequence[Segment]:
@@ -48,13 +53,20 @@ class Document:
         return self._body.pairs if isinstance(self._body, Bilingual) else None
 
     def render(self, results: Mapping[int, Result]) -> bytes:
-        """The file with the results, by key of their segments, in their places, in UTF-8.
+        """The file with the results, by key of their segments, in their places.
 
         Without results it is the file byte for byte; so is every part whose result is its own
-        text, and everything that was no segment. A byte order mark and line ends are kept.
+        text, and everything that was no segment. Its encoding, a byte order mark and line ends are
+        kept.
+
+        Raises:
+            TrimixError: the file's code page has not the characters of a result.
         """
-        mark = codecs.BOM_UTF8 if self._bom else b""
-        return mark + self._body.render(results).encode("utf-8")
+        rendered = self._body.render(results)
+        if isinstance(rendered, bytes):
+            return rendered
+        assert self._encoding is not None
+        return self._encoding.encode(rendered, self.name)
 
 
 def open_document(
@@ -66,15 +78,53 @@ def open_document(
 
     Raises:
         UsageError: the format cannot be told, or does not know an option that is given.
-        TrimixError: the file is not UTF-8, or not of its format; the line says where.
+        TrimixError: the file is not in its encoding, or not of its format; the line says where.
     """
     options = options or FormatOptions()
     chosen = FORMATS.get(format or format_of(name))
     if chosen is None:
         raise UsageError(f"unknown format {format!r}; known are {', '.join(FORMATS)}")
     _refuse_unknown(options, chosen)
-    text, bom = decode(data, name, options.source)
-    return Document(chosen, chosen.open(text, name, options), bom)
+    content: str | bytes = data
+    encoding = None
+    if not chosen.binary:
+        content, encoding = decode(
+            data, name, chosen.encodings, wanted=options.encoding, source=options.source
+        )
+    body = chosen.open(content, name, options)
+    # A body may name languages; which they are decides plural forms and what is named in it.
+    told = getattr(body, "languages", Languages())
+    settled, notices = _settled(told, options, name)
+    if settled != options:
+        body = chosen.open(content, name, settled)
+    if encoding and settled.target and body.segments:
+        encoding.check_writes(settled.target, name)
+    return Document(chosen, name, body, encoding, settled, notices)
+
+
+def _settled(told: Languages, options: FormatOptions, name: str) -> tuple[FormatOptions, list[str]]:
+    """The options with the languages that the file names, and where it contradicts them."""
+    source, first = _side(told.source, options.source, "--from", name)
+    target, second = _side(told.target, options.target, "--to", name)
+    return replace(options, source=source, target=target), first + second
+
+
+def _side(tag: str | None, given: str | None, flag: str, name: str) -> tuple[str | None, list[str]]:
+    named = _known(tag)
+    if named is None or given is None:
+        return given or (tag if named else None), []
+    wanted = language(given)
+    if wanted.code in varieties(named.code):
+        return given, []
+    notice = f"{name}: says {tag} ({named.name}), {flag} says {given} ({wanted.name})"
+    return given, [f"{notice}: {wanted.name} is taken"]
+
+
+def _known(tag: str | None) -> Language | None:
+    try:
+        return language(tag) if tag else None
+    except UsageError:
+        return None
 
 
 def format_of(name: str) -> str:
@@ -89,61 +139,19 @@ def format_of(name: str) -> str:
     for format in FORMATS.values():
         if extension in format.extensions:
             return format.name
-    known = " ".join(extension for format in FORMATS.values() for extension in format.extensions)
+    known = ", ".join(
+        f"{format.name} ({' '.join(format.extensions)})"
+        for format in FORMATS.values()
+        if format.extensions
+    )
     raise UsageError(
-        f"{name}: the format cannot be told from the name (known: {known}); "
-        f"say it with --format {'|'.join(FORMATS)}"
+        f"{name}: no format here has this ending; known are {known}; --format NAME says that it "
+        f"is one of these"
     )
 
 
-def decode(data: bytes, name: str, source: str | None = None) -> tuple[str, bool]:
-    """The text of `data`, UTF-8, and whether a byte order mark stood before it.
-
-    `source`, the code of its language, tells which code page it may be in.
-
-    Raises:
-        TrimixError: it is not UTF-8 text; the line says where, and what to do.
-    """
-    if data.startswith(_UTF16_32):
-        wide = "UTF-32" if data.startswith(_UTF16_32[:2]) else "UTF-16"
-        raise TrimixError(
-            f"{name}: line 1: the file is {wide}; save it as UTF-8: iconv -f {wide} -t UTF-8"
-        )
-    zero = data.find(b"\0")
-    if zero >= 0:
-        raise TrimixError(
-            f"{name}: line {_line(data, zero)}: a zero byte; the file is no UTF-8 text "
-            f"(UTF-16, perhaps: save it as UTF-8)"
-        )
-    bom = data.startswith(codecs.BOM_UTF8)
-    try:
-        return data[len(codecs.BOM_UTF8) if bom else 0 :].decode("utf-8"), bom
-    except UnicodeDecodeError as error:
-        at = error.start + (len(codecs.BOM_UTF8) if bom else 0)
-        raise TrimixError(
-            f"{name}: line {_line(data, at)}: the byte 0x{data[at]:02X} is no UTF-8; "
-            f"{_advice(data, source)}"
-        ) from None
-
-
-def _advice(data: bytes, source: str | None) -> str:
-    """How to convert a file: from the code page of its language, if it can be in that."""
-    known = language(source) if source else None
-    script = known.scripts[0] if known else "Latn"
-    page = _CODE_PAGES.get(known.code if known else "", _CODE_PAGES.get(script, ""))
-    try:
-        data.decode(page)
-    except (LookupError, UnicodeDecodeError):
-        return "save it as UTF-8"
-    return f"convert the file, e.g. iconv -f {page} -t UTF-8"
-
-
-def _line(data: bytes, at: int) -> int:
-    return data.count(b"\n", 0, at) + 1
-
-
 def _refuse_unknown(options: FormatOptions, format: Format) -> None:
-    known = format.options | {"target", "source"}
+    known = format.options | {"target", "source"} | (set() if format.binary else {"encoding"})
     default = FormatOptions()
     for field in fields(options):
         value = getattr(options, field.name)

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .encodings import Kind
     from .segments import Body, FormatOptions
 
 
@@ -19,10 +20,11 @@ class Format:
         name: as `--format` has it.
         extensions: of files' names.
         options: fields of `FormatOptions` that have a meaning for it.
-        module, opener: what makes a `Body` of (text, name, options); imported when it is needed,
-            for each format brings its own libraries.
+        module, opener: what makes a `Body` of (text or bytes, name, options); imported when it is
+            needed, for each format brings its own libraries.
         labels: its texts are strings of programs, which may have keyboard accelerators.
-        stream: it may come from standard input and go to standard output.
+        encodings: what it knows besides UTF-8 (`encodings.Kind`).
+        binary: its body takes and gives bytes; such a file does not go through `-`.
     """
 
     name: str
@@ -31,28 +33,24 @@ class Format:
     module: str
     opener: str
     labels: bool = False
-    stream: bool = False
+    encodings: frozenset[Kind] = frozenset()
+    binary: bool = False
 
-    def open(self, text: str, name: str, options: FormatOptions) -> Body:
+    def open(self, content: str | bytes, name: str, options: FormatOptions) -> Body:
         """The parsed file; raises TrimixError where it is not of this format."""
         module = import_module(f".{self.module}", __package__)
-        opener: Callable[[str, str, FormatOptions], Body] = getattr(module, self.opener)
-        return opener(text, name, options)
+        opener: Callable[[str | bytes, str, FormatOptions], Body] = getattr(module, self.opener)
+        return opener(content, name, options)
 
 
 _TABLE = frozenset({"column", "into", "header"})
 FORMATS = {
     format.name: format
     for format in (
-        Format(
-            "text", (".txt", ".text"), frozenset({"paragraphs"}), "plain", "PlainText", stream=True
-        ),
+        Format("text", (".txt", ".text"), frozenset({"paragraphs"}), "plain", "PlainText"),
         Format("tsv", (".tsv", ".tab"), _TABLE, "tables", "open_tsv"),
         Format("csv", (".csv",), _TABLE, "tables", "CsvTable"),
-        Format(
-            "jsonl", (".jsonl", ".ndjson"), frozenset({"field", "into"}), "jsonl", "JsonLines",
-            stream=True,
-        ),
+        Format("jsonl", (".jsonl", ".ndjson"), frozenset({"field", "into"}), "jsonl", "JsonLines"),
         Format("po", (".po", ".pot"), frozenset({"fuzzy"}), "po", "PoFile", labels=True),
         Format("srt", (".srt",), frozenset(), "subtitles", "SubRip"),
         Format("vtt", (".vtt",), frozenset(), "subtitles", "WebVtt"),

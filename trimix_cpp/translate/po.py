@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 
 from ..errors import TrimixError
 from ..prompts import language
+from .encodings import same_codec
 from .lines import one_line
 from .placeholders import placeholders
 from .plurals import Plurals, of_header, of_language
 from .po_syntax import Message, PoSyntaxError, literal, parse, spellings
-from .segments import FormatOptions, Pair, Result, Segment
+from .segments import FormatOptions, Languages, Pair, Result, Segment
 
 NOTE = "# trimix-cpp: "  # what a translator comment of ours begins with
 
@@ -55,7 +56,8 @@ class PoFile:
             raise TrimixError(f"{name}: {error}") from None
         self._header = next((m for m in messages if _is_header(m)), None)
         self._metadata = _metadata(self._header)
-        self._check_charset()
+        self.languages = Languages(target=self._metadata.get("language") or None)
+        self._check_charset(options.encoding)
         self._target = language(options.target) if options.target else None
         self._messages = [message for message in messages if not _is_header(message)]
         self._plurals = self._plural_forms()
@@ -67,12 +69,14 @@ class PoFile:
         for message in self._messages:
             key = self._collect(message, key, options.fuzzy)
 
-    def _check_charset(self) -> None:
+    def _check_charset(self, encoding: str | None) -> None:
         match = re.search(r"charset=([\w.:-]+)", self._metadata.get("content-type", ""))
-        if match and match[1].lower() not in ("utf-8", "utf8", "charset"):
+        read, _, written = (encoding or "utf-8").partition(":")
+        self._charset = written or None
+        if match and match[1] != "CHARSET" and not same_codec(match[1], read):
             raise TrimixError(
-                f"{self._name}: the header says charset={match[1]}; convert the file with "
-                f"gettext's msgconv -t UTF-8"
+                f"{self._name}: the header says charset={match[1]}; say --encoding {match[1]}, or "
+                f"convert the file with gettext's msgconv -t UTF-8"
             )
 
     def _plural_forms(self) -> Plurals:
@@ -243,7 +247,10 @@ class PoFile:
         code = (self._target.aliases[:1] or (self._target.code,))[0] if self._target else None
         strings = header.forms[None]
         for token in strings.tokens:
-            text = token.text.replace("charset=CHARSET", "charset=UTF-8")
+            charset = self._charset or "UTF-8"
+            text = token.text.replace("charset=CHARSET", f"charset={charset}")
+            if self._charset:
+                text = re.sub(r"charset=[\w.:-]+", f"charset={charset}", text)
             if code:
                 text = re.sub(r'^"Language:\s*\\n', rf'"Language: {code}\\n', text)
             if plural and self._target:

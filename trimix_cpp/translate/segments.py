@@ -86,8 +86,10 @@ class FormatOptions:
         header: TSV, CSV: the first row names the columns; None: it does if a name is asked for.
         field: JSONL: the text's field; "text" if None.
         fuzzy: PO: entries marked fuzzy are translated anew.
-        target: code of the target language; fills what a PO template leaves open in its header.
-        source: code of the text's language; tells the code page of a file that is not UTF-8.
+        target: tag of the target language; None: the one that the file names.
+        source: tag of the text's language; tells the code page of a file that is not UTF-8.
+        encoding: of the file, "windows-1251"; with the output's if that is another,
+            "windows-1252:utf-8".
     """
 
     paragraphs: bool = False
@@ -98,19 +100,32 @@ class FormatOptions:
     fuzzy: bool = False
     target: str | None = None
     source: str | None = None
+    encoding: str | None = None
+
+
+@dataclass(frozen=True)
+class Languages:
+    """The languages that a file names, as it spells them: "ug_CN"; None where it names none."""
+
+    source: str | None = None
+    target: str | None = None
 
 
 class Body(Protocol):
-    """A parsed file, as the module of a format makes it; `documents.Document` wraps it."""
+    """A parsed file, as the module of a format makes it; `documents.Document` wraps it.
+
+    One whose file names languages has them as `languages: Languages`, set by its constructor.
+    """
 
     @property
     def segments(self) -> Sequence[Segment]:
         """What is to be translated, in the order of the file."""
 
-    def render(self, results: Mapping[int, Result]) -> str:
+    def render(self, results: Mapping[int, Result]) -> str | bytes:
         """The file with the results, by key of their segments, in their places.
 
-        Without results it is the file as it was. So is every part whose result is its own text.
+        Text, or bytes where the format is binary. Without results it is the file as it was. So is
+        every part whose result is its own text.
         """
 
 
