@@ -28,6 +28,7 @@ _ANSWERS = re.compile(
 # What a list of keys begins with: "a : all kinds of data".
 _KEY = re.compile(r"^[a-z0-9](?=\s+[:=]\s)")
 
+_NUMBERED_TAG = re.compile(r"<(/?)(\d+)>")
 _LABEL = re.compile(r"\[([^\[\]]+)\]")
 _BRACKET = re.compile(
     r"\\.|(?<!`)(?P<ticks>`+)(?!`).{1,500}?(?<!`)(?P=ticks)(?!`)|[\[\]]", re.DOTALL
@@ -37,11 +38,14 @@ _BRACKET = re.compile(
 def lost(source: str, translation: str, syntax: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """What `translation` loses or invents of `source`, each a phrase; () if nothing.
 
-    Placeholders as `arguments.lost_or_invented` has it; numbers, in the digits of any script and
-    grouped in any way; options ("-k", "--keep"); keys and answers that a program reads ("[y/n]").
+    Placeholders as `arguments.lost_or_invented` has it, numbered tags nested as they were; numbers,
+    in the digits of any script and grouped in any way; options ("-k", "--keep");
+    keys and answers that a program reads ("[y/n]").
     """
     rest, ours = _without_placeholders(source, syntax), _without_placeholders(translation, syntax)
     reasons = list(lost_or_invented(source, translation, syntax))
+    if not reasons and _unnested(source) != _unnested(translation):
+        reasons.append("nests the tags otherwise")
     for pattern in (_OPTION, _ANSWERS, _KEY):
         want, have = Counter(pattern.findall(rest)), Counter(pattern.findall(ours))
         for word, gone, come in (("loses", want, have), ("invents", have, want)):
@@ -51,6 +55,17 @@ def lost(source: str, translation: str, syntax: frozenset[str] = frozenset()) ->
     if not icu.arguments(source):  # its cases are each language's own
         reasons += _numbers(rest, ours)
     return tuple(reasons)
+
+
+def _unnested(text: str) -> list[str]:
+    """The numbered tags, `<1>` and `</1>`, that are no pairs within one another."""
+    left: list[str] = []
+    for slash, number in _NUMBERED_TAG.findall(text):
+        if slash and left and left[-1] == number:
+            left.pop()
+        else:
+            left.append(slash + number)
+    return left
 
 
 def _without_placeholders(text: str, syntax: frozenset[str]) -> str:

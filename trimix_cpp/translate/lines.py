@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 _BREAK = re.compile(r"(\r\n|\n|\r)")
@@ -12,6 +12,8 @@ _BREAK = re.compile(r"(\r\n|\n|\r)")
 # Chinese and Japanese.
 UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\uffef]")
 TSHEG = "་"  # Tibetan: between syllables; a line may break after it
+
+Edit = tuple[int, int, str]  # start, end, and what stands there instead
 
 
 def split_lines(text: str) -> list[tuple[str, str]]:
@@ -25,6 +27,15 @@ def split_lines(text: str) -> list[tuple[str, str]]:
     else:
         parts.append("")
     return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def edited(text: str, edits: Iterable[Edit]) -> str:
+    """`text` with all of the edits, of which no two overlap; those at one place in their order."""
+    out, at = [], 0
+    for start, end, new in sorted(edits, key=lambda edit: edit[:2]):
+        out += [text[at:start], new]
+        at = end
+    return "".join([*out, text[at:]])
 
 
 def one_line(text: str) -> str:

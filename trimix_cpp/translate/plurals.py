@@ -1,16 +1,19 @@
-"""Plural forms of gettext catalogues: how many a language has, and which is for one thing.
+"""Plural forms of messages: how many a language has, and which is for one thing.
 
-The rules are those of translation projects (the GNU gettext manual, "Plural forms"; the catalogues
-of GNOME and KDE), which differ from CLDR's for some Turkic languages: Uyghur and Kazakh catalogues
-have one form. A catalogue's own header always goes first.
+gettext's rules are those of translation projects (the GNU gettext manual, "Plural forms"; the
+catalogues of GNOME and KDE), which differ from CLDR's for some Turkic languages: Uyghur and Kazakh
+catalogues have one form. A catalogue's own header always goes first. Other formats name the
+categories of CLDR.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from gettext import c2py
+
+from .placeholders import placeholders
 
 _NO_PLURAL = (
     "uig bod dzo kaz kir tat sah uzn mya khm lao tha vie ind zsm jav zho jpn kor ibo yor sat"
@@ -78,3 +81,43 @@ def of_language(code: str) -> Plurals:
     if code == "arb":
         return Plurals(6, f"({_ARABIC})")
     return Plurals(2, "(n > 1)" if code in _ZERO_IS_ONE.split() else "(n != 1)")
+
+
+# CLDR's categories of whole numbers, as Android, Apple's systems, ICU and i18next name forms, by
+# language; one that is not listed has "other" alone (CLDR 42; checked against Babel in the tests).
+_CATEGORIES = {
+    "one other": "eng uig kaz khk mon tam tel ory mal mar npi snd urd div kir uzn tuk aze tur pbt "
+    "ckb kat swh hau xho som deu eus glg est sna nya gaz sot tsn afr "
+    "ben asm guj hin kan pan sin pes hye amh tir zul plt tgl ceb",
+    "one two other": "sat heb",
+    "one few many other": "rus ukr",
+    "one many other": "fra por spa ita",
+    "zero one two few many other": "arb",
+}
+# Those whose "one" is for other numbers too.
+_ONE_IS_MORE = "ben asm guj hin kan pan sin pes hye amh tir zul plt tgl ceb rus ukr fra por"
+
+
+def categories(code: str) -> tuple[str, ...]:
+    """The categories of CLDR that whole numbers have in a language, by its ISO 639-3 code."""
+    for names, codes in _CATEGORIES.items():
+        if code in codes.split():
+            return tuple(names.split())
+    return ("other",)
+
+
+def category_sources(given: Mapping[str, str], code: str) -> dict[str, str]:
+    """For each category of the language `code`, which of the texts `given` it is made from.
+
+    `given` holds the texts of a message by category. That for "one" is taken where the language's
+    "one" is for 1 alone, or the text shows its number as "other" does; else it is "other".
+    """
+    sources = {}
+    for name in categories(code):
+        fits = name in given and (
+            name != "one"
+            or code not in _ONE_IS_MORE.split()
+            or placeholders(given["one"]) == placeholders(given.get("other", ""))
+        )
+        sources[name] = name if fits else "other" if "other" in given else next(iter(given))
+    return sources

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from ..errors import TrimixError
 from ..prompts import language
 from .encodings import same_codec
-from .lines import one_line
+from .lines import Edit, edited, one_line
 from .placeholders import placeholders
 from .plurals import Plurals, of_header, of_language
 from .po_syntax import Message, PoSyntaxError, literal, parse, spellings
@@ -25,7 +25,6 @@ _WIDTH = 78  # gettext's default, with the quotation marks
 # Contexts as they were before msgctxt: KDE's "_: Button\n", and "noun|Print" of glib and others.
 _KDE_CONTEXT = re.compile(r"_: [^\n]*\n(?=.)", re.DOTALL)
 _CONTEXT = re.compile(r"[A-Za-z][\w .:/-]{0,60}\|(?=[^\s|][^|]*$)")
-_Edit = tuple[int, int, str]
 
 
 @dataclass
@@ -148,7 +147,7 @@ class PoFile:
 
     def render(self, results: Mapping[int, Result]) -> str:
         """The catalogue with the results; messages without any are left as they are."""
-        edits: list[_Edit] = []
+        edits: list[Edit] = []
         plural = False
         for entry in self._entries:
             found = {form: results[key] for form, key in entry.keys.items() if key in results}
@@ -157,13 +156,9 @@ class PoFile:
                 edits += self._edits(entry.message, found)
         if edits and self._header:
             edits += self._header_edits(self._header, plural)
-        out, at = [], 0
-        for start, end, new in sorted(edits):
-            out += [self._text[at:start], new]
-            at = end
-        return "".join([*out, self._text[at:]])
+        return edited(self._text, edits)
 
-    def _edits(self, message: Message, found: Mapping[int | None, Result]) -> Iterator[_Edit]:
+    def _edits(self, message: Message, found: Mapping[int | None, Result]) -> Iterator[Edit]:
         """What changes in a message that gets results."""
         flagged = [result for result in found.values() if result.flagged]
         reasons = dict.fromkeys(reason for result in flagged for reason in result.reasons)
@@ -201,9 +196,7 @@ class PoFile:
         stop = self._text.find("\n", at)
         return "\r\n" if stop > 0 and self._text[stop - 1] == "\r" else "\n"
 
-    def _comment_edits(
-        self, message: Message, flagged: bool, reasons: list[str]
-    ) -> Iterator[_Edit]:
+    def _comment_edits(self, message: Message, flagged: bool, reasons: list[str]) -> Iterator[Edit]:
         """No previous text, `fuzzy` only if it is flagged, and why."""
         end = self._line_end(message.start)
         for span in message.previous:
@@ -227,22 +220,22 @@ class PoFile:
             elif re.match(r"#(?:\s|$)", body):
                 own = comment
         start = message.previous[0].start if message.previous else message.start
-        if not marked:
-            yield start, start, f"#, fuzzy{end}"
         if reasons:
             # Translator comments stand first.
             note = one_line(NOTE + "; ".join(reasons))
             first = min([start, *(comment.start for comment in message.comments)])
             at = min(own.end + 1, start) if own else first
             yield at, at, note + end
+        if not marked:
+            yield start, start, f"#, fuzzy{end}"
 
-    def _whole_line(self, start: int, end: int) -> _Edit:
+    def _whole_line(self, start: int, end: int) -> Edit:
         """Take out a line; what stands before it on the line stays, with its end."""
         if start == 0 or self._text[start - 1] == "\n":
             return start, min(end + 1, len(self._text)), ""
         return start, end, ""
 
-    def _header_edits(self, header: Message, plural: bool) -> Iterator[_Edit]:
+    def _header_edits(self, header: Message, plural: bool) -> Iterator[Edit]:
         """What a template leaves open in its header."""
         code = (self._target.aliases[:1] or (self._target.code,))[0] if self._target else None
         strings = header.forms[None]

@@ -32,7 +32,7 @@ _ABBREVIATION = re.compile(
 # song, SubStation commands, line breaks of HTML, who speaks in WebVTT.
 _MARK = re.compile(r"\s*(?:(?:[-–—•*♪♫]|\d{1,3}[.)])\s+|\{\\[^{}]*\}|<br\s*/?>|<v[ .][^<>]*>)?\s*")
 _SHELLS = 8  # tags and marks around each other that are taken off
-_OPEN_TAG = re.compile(r"<([A-Za-z][\w:-]*)(?:[.\s][^<>]*)?(?<!/)>")
+_OPEN_TAG = re.compile(r"<(\d+|[A-Za-z][\w:-]*)(?:[.\s][^<>]*)?(?<!/)>")
 
 
 @dataclass(frozen=True)
