@@ -143,9 +143,10 @@ def test_quoted_braces_are_text_in_icu() -> None:
      "{{", "1.", "{n, plural, other {#}}"],
 )  # fmt: skip
 def test_long_texts_take_time_in_proportion(unit: str) -> None:
-    from trimix_cpp.translate.checks import lost
+    from trimix_cpp.translate.context import Context
+    from trimix_cpp.translate.faults import lost
     from trimix_cpp.translate.placeholders import passes_through
 
-    markdown = frozenset({"markdown"})
+    markdown = Context(frozenset({"markdown"}))
     assert_linear(lambda text: lost(text, text[1:], markdown), unit, 1_000)
     assert_linear(lambda text: passes_through(text + "x"), unit, 1_000)

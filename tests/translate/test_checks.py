@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimix_cpp.translate.checks import lost
+from trimix_cpp.translate.faults import lost
 
 DIGITS = {"Arabic": "٠", "Persian": "۰", "Tibetan": "༠", "Mongolian": "᠐", "Devanagari": "०"}
 

@@ -8,9 +8,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from trimix_cpp.translate import arguments
 from trimix_cpp.translate.accelerators import accelerator, append_accelerator
-from trimix_cpp.translate.arguments import lost_or_invented
 from trimix_cpp.translate.placeholders import find, passes_through, placeholders
+
+
+def lost_or_invented(
+    source: str, translation: str, syntax: frozenset[str] = frozenset()
+) -> tuple[str, ...]:
+    """Of all placeholders, and of the accelerator."""
+    found = arguments.lost_or_invented(source, translation, syntax)
+    return (*found, *arguments.wrong_accelerator(source, translation))
+
 
 SYNTAX = frozenset({"c-format"})
 TOKENS = [

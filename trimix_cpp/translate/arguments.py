@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from . import icu
 from .accelerators import accelerator, accelerators
-from .placeholders import Placeholder, find, scan
+from .placeholders import KINDS, Placeholder, find, scan
 
 _Meaning = tuple[object, ...]
 _Named = tuple[_Meaning, str]  # what a placeholder stands for, and how it is spelled
@@ -31,24 +31,33 @@ _TYPES = {
     **dict.fromkeys("eEfFgGaA", "double"),
 }
 _BRACE = re.compile(r"\{\s*([\w.\[\]-]*)\s*(?:![rsa])?(?:[:,][^{}]*)?\}")
+# A text with so many parts of a date is a form of dates, and each language has its own.
+_WHOLE_DATE = 3
 _SHELL = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
 def lost_or_invented(
-    source: str, translation: str, syntax: frozenset[str] = frozenset()
+    source: str,
+    translation: str,
+    syntax: frozenset[str] = frozenset(),
+    kinds: frozenset[str] = KINDS,
+    categories: frozenset[str] | None = None,
 ) -> tuple[str, ...]:
     """What is wrong with the placeholders of `translation`, each a phrase; () if nothing is.
+
+    Looked at are those of `kinds`; `categories` are the target language's, for ICU's plurals.
 
     Every placeholder must come as often as in `source`, in any order; but of several unnumbered
     ones (`%s`, `%d`) the types must come in the same order, for arguments are taken one by one.
     Numbered ones (`%2$s`, `{1}`) may stand for them, and a number, width or flag may be put in or
-    left out. One accelerator mark (`&`, `_`, `~`) of the source must stand before some letter, or
-    appended as in "(&O)"; a second one is wrong. A "_" inside a word ("Righ_t", "file_name") may
-    be either, so its loss goes unseen. Line breaks and tabs count as well. Of ICU's arguments the
-    cases must be there; what stands in them must come at all.
+    left out. Line breaks and tabs count as well. Of ICU's arguments the cases must be there; what
+    stands in them must come at all.
     """
-    wanted, got = find(source, syntax), find(translation, syntax)
-    reasons = list(icu.wrong(source, translation))
+    wanted = [item for item in find(source, syntax) if item.kind in kinds]
+    got = [item for item in find(translation, syntax) if item.kind in kinds]
+    if _is_whole_date(wanted) and _is_whole_date(got):
+        wanted, got = ([item for item in items if not _plain(item)] for items in (wanted, got))
+    reasons = list(icu.wrong(source, translation, categories)) if "icu" in kinds else []
     want, have = _compared(source, translation, wanted, got)
     have = _without_percentages(have, want, source, syntax)
     lost, made = _beyond(want, have), _beyond(have, want)
@@ -58,10 +67,16 @@ def lost_or_invented(
     moved = [meaning for meaning, _ in order] != [meaning for meaning, _ in theirs]
     if moved and not reasons and not _numbered([*wanted, *got]):
         reasons.append(f"changes the order of {' '.join(token for _, token in order)}")
-    return (*reasons, *_wrong_accelerator(source, translation))
+    return tuple(reasons)
 
 
-def _wrong_accelerator(source: str, translation: str) -> list[str]:
+def wrong_accelerator(source: str, translation: str) -> list[str]:
+    """What is wrong with the accelerator of `translation`, a phrase, if anything is.
+
+    One mark (`&`, `_`, `~`) of the source must stand before some letter, or appended as in "(&O)";
+    a second one is wrong. A "_" inside a word ("Righ_t", "file_name") may be either, so its loss
+    goes unseen.
+    """
     mark, new = accelerator(source), accelerators(translation)
     if mark is not None and len(new) != 1:
         return [f"{'loses' if not new else 'doubles'} the accelerator {mark.token}"]
@@ -75,11 +90,11 @@ def _compared(
 ) -> tuple[list[_Named], list[_Named]]:
     """What both texts have, to be compared; numbered where one of them numbers."""
     both = [*wanted, *got]
-    dated = any(_is_date(item) for item in both)
     numbered, indexed = _numbered(both), any(_index(item) for item in both)
+    dated = not numbered and any(_is_date(item) for item in both)  # Mozilla's %S is no second
     out = []
     for text, items in ((source, wanted), (translation, got)):
-        named = list(_meanings(items, numbered and not dated, indexed, dated))
+        named = list(_meanings(items, numbered, indexed, dated))
         out.append(_once_in_cases(text, items, named))
     return out[0], out[1]
 
@@ -118,6 +133,8 @@ def _meaning(item: Placeholder) -> _Meaning:
         return ("brace", match[1])
     if item.kind in ("brace", "dollar") and (match := _SHELL.fullmatch(token)):
         return ("shell", match[1] or match[2])
+    if item.kind == "colon":  # Laravel: ":Name" begins with a capital letter
+        return ("colon", token.lower())
     if token.startswith("%{"):
         return ("named", token[2:-1], "")
     if item.kind in ("tag", "template", "brace"):
@@ -143,6 +160,10 @@ def _plain(item: Placeholder) -> re.Match[str] | None:
 def _is_date(item: Placeholder) -> bool:
     """A part of a date, `%B`: those have names, and come in any order."""
     return item.kind == "percent" and _plain(item) is not None
+
+
+def _is_whole_date(items: list[Placeholder]) -> bool:
+    return sum(map(bool, map(_plain, items))) >= _WHOLE_DATE and any(map(_is_date, items))
 
 
 def _numbered(items: Iterable[Placeholder]) -> bool:

@@ -1,14 +1,18 @@
-"""What a translation must carry over though it is no placeholder: numbers, options, answer keys."""
+"""What a translation must carry over though it is no placeholder: numbers, options, keys, labels.
+
+Each check takes (source, translation, context) and gives phrases, none if all is well.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Callable
 
 from . import icu
-from .arguments import lost_or_invented
-from .placeholders import find
+from .context import Context
+from .placeholders import find, without
 
 # Digits of any script, grouped by threes with spaces, or with points and commas.
 _NUMBER = re.compile(r"\d{1,3}(?:[ \u00a0\u2009\u202f]\d{3})+(?!\d)|\d+(?:[.,'’٫٬]\d+)*")
@@ -29,32 +33,90 @@ _ANSWERS = re.compile(
 _KEY = re.compile(r"^[a-z0-9](?=\s+[:=]\s)")
 
 _NUMBERED_TAG = re.compile(r"<(/?)(\d+)>")
+# Only with a letter, digit or F-key: other keys' names are translated.
+_COMBINATION = re.compile(
+    r"(?<![\w+-])(?:(?:Ctrl|Control|Alt|AltGr|Shift|Meta|Super|Cmd|Command|Win)\s?[+-]\s?){1,4}"
+    r"(?:F\d{1,2}|[A-Za-z0-9])(?![\w+-])",
+    re.IGNORECASE,
+)
+_HELD = {"CONTROL": "Ctrl", "COMMAND": "Cmd"}
 _LABEL = re.compile(r"\[([^\[\]]+)\]")
 _BRACKET = re.compile(
     r"\\.|(?<!`)(?P<ticks>`+)(?!`).{1,500}?(?<!`)(?P=ticks)(?!`)|[\[\]]", re.DOTALL
 )
 
 
-def lost(source: str, translation: str, syntax: frozenset[str] = frozenset()) -> tuple[str, ...]:
-    """What `translation` loses or invents of `source`, each a phrase; () if nothing.
+def options(source: str, translation: str, context: Context) -> list[str]:
+    """Options of command lines: "-k", "--keep"."""
+    texts = [without(text, context.syntax) for text in (source, translation)]
+    counts = [Counter(_OPTION.findall(text)) for text in texts]
+    for text, own, others in zip(texts, counts, reversed(counts), strict=True):
+        # A dash that begins a text may be a speaker's, but not where the other has the option.
+        first = _OPTION.match(f" {text}", 1)
+        if first and not _OPTION.match(text) and others[first[0]]:
+            own[first[0]] += 1
+    return _told(*counts)
 
-    Placeholders as `arguments.lost_or_invented` has it, numbered tags nested as they were; numbers,
-    in the digits of any script and grouped in any way; options ("-k", "--keep");
-    keys and answers that a program reads ("[y/n]").
-    """
-    rest, ours = _without_placeholders(source, syntax), _without_placeholders(translation, syntax)
-    reasons = list(lost_or_invented(source, translation, syntax))
-    if not reasons and _unnested(source) != _unnested(translation):
-        reasons.append("nests the tags otherwise")
-    for pattern in (_OPTION, _ANSWERS, _KEY):
-        want, have = Counter(pattern.findall(rest)), Counter(pattern.findall(ours))
-        for word, gone, come in (("loses", want, have), ("invents", have, want)):
-            reasons += [f"{word} {', '.join(gone - come)}"] if gone - come else []
-    if "markdown" in syntax:
-        reasons += _links(source, translation, syntax)
-    if not icu.arguments(source):  # its cases are each language's own
-        reasons += _numbers(rest, ours)
-    return tuple(reasons)
+
+def answers(source: str, translation: str, context: Context) -> list[str]:
+    """Keys and answers that a program reads: "[y/n]", "a : all of them"."""
+    found = _differing(_ANSWERS.findall, source, translation, context)
+    return found + _differing(_KEY.findall, source, translation, context)
+
+
+def keys(source: str, translation: str, context: Context) -> list[str]:
+    """Combinations of keys: "Ctrl+S", "Alt-F4"; names of keys such as "Enter" are translated."""
+    return _differing(_combinations, source, translation, context)
+
+
+def labels(source: str, translation: str, context: Context) -> list[str]:
+    """Labels of Markdown that the file defines must be there, however their links are written."""
+    known = {flag[6:].casefold() for flag in context.syntax if flag.startswith("label:")}
+    if not known:
+        return []
+    gone = _labels(source) - _labels(translation)
+    lost = [label for label in gone if label in known]
+    return [f"loses the link [{', '.join(lost)}]"] if lost else []
+
+
+def brackets(source: str, translation: str, context: Context) -> list[str]:
+    """Markdown's brackets stand in pairs."""
+    if "markdown" in context.syntax and _paired(source) and not _paired(translation):
+        return ["has a bracket without its pair"]
+    return []
+
+
+def nesting(source: str, translation: str, context: Context) -> list[str]:
+    """Numbered tags stand within one another as they did."""
+    return ["nests the tags otherwise"] if _unnested(source) != _unnested(translation) else []
+
+
+def numbers(source: str, translation: str, context: Context) -> list[str]:
+    """Numbers, in the digits of any script and grouped in any way."""
+    if icu.arguments(source):  # its cases are each language's own
+        return []
+    rest, ours = (_without_placeholders(text, context.syntax) for text in (source, translation))
+    return _numbers(rest, ours)
+
+
+def _differing(
+    of: Callable[[str], list[str]], source: str, translation: str, context: Context
+) -> list[str]:
+    return _told(*(Counter(of(without(text, context.syntax))) for text in (source, translation)))
+
+
+def _told(want: Counter[str], have: Counter[str]) -> list[str]:
+    pairs = (("loses", want - have), ("invents", have - want))
+    return [f"{word} {', '.join(items)}" for word, items in pairs if items]
+
+
+def _combinations(text: str) -> list[str]:
+    """Each with its modifiers in one order, and one spelling."""
+    out = []
+    for match in _COMBINATION.finditer(text):
+        *held, key = re.split(r"\s?[+-]\s?", match[0].upper())
+        out.append("+".join([*sorted(_HELD.get(name, name.title()) for name in held), key]))
+    return out
 
 
 def _unnested(text: str) -> list[str]:
@@ -76,17 +138,6 @@ def _without_placeholders(text: str, syntax: frozenset[str]) -> str:
         parts += [text[at : item.start], f"\ufffc{kept}"]
         at = item.end
     return "".join([*parts, text[at:]])
-
-
-def _links(source: str, translation: str, syntax: frozenset[str]) -> list[str]:
-    """Labels that the file defines must be there, however their links are written."""
-    want, have = _labels(source), _labels(translation)
-    known = {flag[6:].casefold() for flag in syntax if flag.startswith("label:")}
-    lost = [label for label in want - have if label in known]
-    reasons = [f"loses the link [{', '.join(lost)}]"] if lost else []
-    if _paired(source) and not _paired(translation):
-        reasons.append("has a bracket without its pair")
-    return reasons
 
 
 def _labels(text: str) -> Counter[str]:

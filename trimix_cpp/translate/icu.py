@@ -18,7 +18,7 @@ _HEAD = re.compile(
 _SELECTOR = re.compile(r"\s*(=\d+|[^\W\d][\w-]*)\s*\{")
 _SPACE = re.compile(r"\s*")
 _BRACE = re.compile(r"'[{}][^']*'|[{}]")  # an apostrophe before a brace quotes
-_CATEGORIES = frozenset({"zero", "one", "two", "few", "many", "other"})
+CATEGORIES = frozenset({"zero", "one", "two", "few", "many", "other"})
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,13 @@ class Argument:
     def cases(self) -> frozenset[str]:
         """The selectors that a translation has too; plural categories are a language's own."""
         selectors = frozenset(selector for selector, _, _ in self.branches)
-        return selectors if self.type == "select" else selectors - (_CATEGORIES - {"other"})
+        return selectors if self.type == "select" else selectors - (CATEGORIES - {"other"})
+
+    @property
+    def plurals(self) -> frozenset[str]:
+        """Its plural categories; those of ordinals are others."""
+        selectors = frozenset(selector for selector, _, _ in self.branches)
+        return selectors & CATEGORIES if self.type == "plural" else frozenset()
 
 
 def arguments(text: str) -> list[Argument]:
@@ -96,11 +102,12 @@ def _argument(
     return Argument(head["name"], head["type"], head.start(), end + 1, tuple(branches), counts)
 
 
-def wrong(source: str, translation: str) -> Iterator[str]:
+def wrong(source: str, translation: str, categories: frozenset[str] | None = None) -> Iterator[str]:
     """What is wrong with the arguments of a translation, each a phrase.
 
     Every argument must be there with its type, with `other`, with the same selectors where they
-    are words of the program (`select`, `=0`), and show its number where the source does.
+    are words of the program (`select`, `=0`), and show its number where the source does. Plural
+    cases must be of `categories`, those of the target language, if they are known.
     """
     left: dict[tuple[str, str], deque[Argument]] = defaultdict(deque)
     for argument in arguments(translation):
@@ -114,6 +121,9 @@ def wrong(source: str, translation: str) -> Iterator[str]:
         like = same.popleft()
         if argument.cases != like.cases:
             yield f"changes the cases of {name}: {', '.join(sorted(argument.cases ^ like.cases))}"
+        strange = like.plurals - categories if categories else frozenset()
+        if strange:
+            yield f"has cases in {name} that the language has not: {', '.join(sorted(strange))}"
         if argument.counts and not like.counts:
             yield f"loses # in {name}"
     for (name, type), more in left.items():

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain
 
 from . import icu
@@ -82,12 +82,16 @@ _KINDS = {
 
 # Symfony and Windows; where a catalogue has C's or Python's formats, it is "%c" and a word.
 _NAMED = r"%[A-Za-z_][A-Za-z_.-]{2,40}%(?![A-Za-z(\d])"
+# Laravel, by its flag alone: elsewhere ":name" is a word after a colon.
+_COLON = r"(?<![\w:]):[A-Za-z_]\w*"
+KINDS = frozenset(kind for kind in _KINDS if kind[0] != "_") | {"markdown", "named", "colon", "icu"}
 
 
 @cache
-def _pattern(markdown: bool, named: bool) -> re.Pattern[str]:
+def _pattern(markdown: bool, named: bool, colon: bool) -> re.Pattern[str]:
     kinds = {"markdown": _MARKDOWN} if markdown else {}
     kinds |= {"named": _NAMED} if named else {}
+    kinds |= {"colon": _COLON} if colon else {}
     kinds |= _KINDS
     either = "|".join(f"(?P<{kind}>{pattern}\n)" for kind, pattern in kinds.items())
     return re.compile(either, re.VERBOSE | re.DOTALL)
@@ -134,17 +138,23 @@ def find(text: str, syntax: frozenset[str] = frozenset()) -> list[Placeholder]:
     """The placeholders of `text`, from left to right, accelerators apart.
 
     `syntax` holds gettext's format flags (`Segment.syntax`): "c-format" also finds "% d", and
-    with "no-c-format" and its like a percent sign or brace is text. "markdown" adds its markup.
+    with "no-c-format" and its like a percent sign or brace is text. "laravel-format" finds ":name",
+    "markdown" adds its markup.
     The parts of an ICU argument that are no text are of the kind "icu". Labels that the file
     defines ("label:…") are no placeholders: another text may lead to them.
     """
+    return list(_found(text, syntax))
+
+
+@lru_cache(maxsize=64)  # each check of a segment looks at the same two texts
+def _found(text: str, syntax: frozenset[str]) -> tuple[Placeholder, ...]:
     off = set(chain.from_iterable(_OFF[flag] for flag in syntax if flag in _OFF))
     labels = {flag[6:].casefold() for flag in syntax if flag.startswith("label:")}
-    return [
+    return tuple(
         item
         for item in scan(text, syntax)
         if item.kind[0] != "_" and item.kind not in off and not _leads_to(item, labels)
-    ]
+    )
 
 
 def _leads_to(item: Placeholder, labels: set[str]) -> bool:
@@ -154,7 +164,7 @@ def _leads_to(item: Placeholder, labels: set[str]) -> bool:
 def scan(text: str, syntax: frozenset[str]) -> Iterator[Placeholder]:
     """What the patterns find, with what is no placeholder though it looks like one ("_…")."""
     formats = any(flag.endswith("-format") and not flag.startswith("no-") for flag in syntax)
-    pattern = _pattern("markdown" in syntax, not formats)
+    pattern = _pattern("markdown" in syntax, not formats, "laravel-format" in syntax)
     closed = frozenset(re.findall(r"</([A-Za-z\d][\w:.-]*)", text))
     structure = iter(sorted(part for item in icu.arguments(text) for part in item.structure))
     part = next(structure, None)
@@ -187,6 +197,15 @@ def _is_markup(tag: str, closed: frozenset[str]) -> bool:
         return True
     name = re.split(r"[.:]", bare[1])[0]
     return _ELEMENT.fullmatch(name) is not None or bare[1] in closed
+
+
+def without(text: str, syntax: frozenset[str] = frozenset()) -> str:
+    """`text` with U+FFFC in the place of every placeholder."""
+    parts, at = [], 0
+    for item in find(text, syntax):
+        parts += [text[at : item.start], "\ufffc"]
+        at = item.end
+    return "".join([*parts, text[at:]])
 
 
 def unbreakable(text: str, syntax: frozenset[str] = frozenset()) -> list[tuple[int, int]]:

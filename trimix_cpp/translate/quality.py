@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterator
 from itertools import accumulate
 
+from .context import Context
+from .placeholders import without
+
 _TOKEN = re.compile(r"[^\s་]+")  # words; in Tibetan, syllables
 _AROUND = "\"'‘’“”«»‹›()[]{}.,;:!?…،؛؟۔།-–—"
 # A unit of 2 to 40 characters with a letter in it, several times in a row.
@@ -15,26 +18,37 @@ _LONGEST_PHRASE = 40
 _SAME_LETTER = re.compile(r"([^\W\d_])\1{9,}")
 
 
-def flags(source: str, translation: str, hit_limit: bool = False) -> tuple[str, ...]:
-    """What speaks against a translation that a model generated, each a phrase; () if nothing.
+def empty(source: str, translation: str, context: Context) -> list[str]:
+    """There is nothing."""
+    return ["is empty"] if source.strip() and not translation.strip() else []
 
-    It ran into the token limit, is empty, holds replacement characters (U+FFFD), repeats itself
-    (`repeats`) where the source does not, or is the source unchanged, if that has three words or
-    more (a name may well stay).
-    """
-    reasons = []
-    if hit_limit:
-        reasons.append("ran into the token limit")
-    if source.strip() and not translation.strip():
-        reasons.append("is empty")
-    if translation.count("\ufffd") > source.count("\ufffd"):
-        reasons.append("holds replacement characters")
-    if repeats(translation) and not repeats(source):
-        reasons.append("repeats itself")
-    words = [word for word in source.split() if any(char.isalpha() for char in word)]
-    if len(words) >= 3 and translation.strip() == source.strip():
-        reasons.append("is the source unchanged")
-    return tuple(reasons)
+
+def damaged(source: str, translation: str, context: Context) -> list[str]:
+    """Bytes that were no text came out as replacement characters."""
+    more = translation.count("\ufffd") > source.count("\ufffd")
+    return ["holds replacement characters"] if more else []
+
+
+def looped(source: str, translation: str, context: Context) -> list[str]:
+    """It repeats itself (`repeats`) where the source does not."""
+    return ["repeats itself"] if repeats(translation) and not repeats(source) else []
+
+
+def unchanged(source: str, translation: str, context: Context) -> list[str]:
+    """It is the source, of three words or more besides placeholders: a name may stay."""
+    if translation.strip() != source.strip():
+        return []
+    words = without(source, context.syntax).split()
+    many = sum(any(char.isalpha() for char in word) for word in words) >= 3
+    return ["is the source unchanged"] if many else []
+
+
+def flags(source: str, translation: str, hit_limit: bool = False) -> tuple[str, ...]:
+    """What speaks against a text that a model generated, whatever it was to carry over."""
+    found = ["ran into the token limit"] if hit_limit else []
+    for check in (empty, damaged, looped, unchanged):
+        found += check(source, translation, Context())
+    return tuple(found)
 
 
 def repeats(text: str) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..fusion import Weights
 from .accelerators import accelerator, append_accelerator
-from .checks import lost
+from .context import Context
+from .faults import lost
 from .placeholders import passes_through
 from .recipe import size
 from .segments import Result, Segment
@@ -41,9 +42,11 @@ class Unit:
             return answer
         return append_accelerator(answer, found)
 
-    def broken(self, translation: str) -> tuple[str, ...]:
-        """What a translation loses or invents."""
-        return lost(self.text, translation, self.syntax)
+    def broken(
+        self, translation: str, context: Context | None = None, off: frozenset[str] = frozenset()
+    ) -> tuple[str, ...]:
+        """What a translation loses or invents, by checks that are not `off`."""
+        return lost(self.text, translation, replace(context or Context(), syntax=self.syntax), off)
 
 
 @dataclass(frozen=True)

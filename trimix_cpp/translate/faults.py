@@ -1,0 +1,128 @@
+"""What is wrong with a translation: named checks, each a pure function, that can be switched off.
+
+A check is a row of `CHECKS`. It takes (source, translation, context), two texts and what is known
+of them, and gives phrases, none if all is well. It takes time in proportion to their length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from ..errors import UsageError
+from . import checks, form, quality
+from .arguments import lost_or_invented, wrong_accelerator
+from .context import Context
+from .plurals import categories, of_language
+
+Run = Callable[[str, str, Context], Iterable[str]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check.
+
+    Attributes:
+        name: by which it is switched off.
+        about: what it looks at, for lists of checks.
+        run: gives phrases for (source, translation, context).
+        again: a translation that fails is tried once more.
+    """
+
+    name: str
+    about: str
+    run: Run
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What a check found."""
+
+    check: str
+    reason: str
+
+
+def _of(*kinds: str) -> Run:
+    """Of the placeholders, those of these kinds."""
+    wanted = frozenset(kinds)
+
+    def run(source: str, translation: str, context: Context) -> Iterable[str]:
+        own = _categories(context.target.code) if context.target else None
+        return lost_or_invented(source, translation, context.syntax, wanted, own)
+
+    return run
+
+
+def _categories(code: str) -> frozenset[str] | None:
+    """Those that ICU's plurals may have; None where CLDR knows nothing of the language."""
+    found = frozenset(categories(code))
+    return found if len(found) > 1 or of_language(code).count == 1 else None
+
+
+def _markup(source: str, translation: str, context: Context) -> Iterable[str]:
+    found = list(_of("tag", "entity", "markdown")(source, translation, context))
+    return found or checks.nesting(source, translation, context)
+
+
+_VALUES = ("printf", "percent", "named", "colon", "brace", "dollar", "template", "icu")
+CHECKS = {
+    check.name: check
+    for check in (
+        Check("placeholders", "what stands for a value, and ICU's cases", _of(*_VALUES), True),
+        Check("markup", "tags, entities, Markdown", _markup, True),
+        Check("addresses", "URLs and e-mail", _of("address"), True),
+        Check("breaks", "line breaks, tabs, escapes",
+              _of("break", "tab", "control", "escape"), True),
+        Check("accelerators", "keyboard accelerators (&Open)",
+              lambda source, translation, _: wrong_accelerator(source, translation), True),
+        Check("options", "options of commands (-k, --keep)", checks.options, True),
+        Check("answers", "what a program reads ([y/n], a :)", checks.answers, True),
+        Check("keys", "combinations of keys (Ctrl+S)", checks.keys, True),
+        Check("labels", "labels of links that the file defines", checks.labels, True),
+        Check("brackets", "pairs of brackets, in Markdown", checks.brackets, True),
+        Check("numbers", "numbers, in any digits", checks.numbers, True),
+        Check("spaces", "white space at both ends", form.spaces),
+        Check("ends", "the mark at the end (. ? ! : …)", form.ends),
+        Check("script", "letters of the language", form.script),
+        Check("length", "--max-length, reading speed of subtitles", form.length),
+        Check("empty", "nothing at all", quality.empty),
+        Check("damaged", "replacement characters (U+FFFD)", quality.damaged),
+        Check("repeats", "loops of words", quality.looped),
+        Check("unchanged", "the source copied", quality.unchanged),
+    )
+}  # fmt: skip
+
+
+def faults(
+    source: str, translation: str, context: Context, chosen: Iterable[Check] = CHECKS.values()
+) -> tuple[Fault, ...]:
+    """What the chosen checks find, in their order."""
+    return tuple(
+        Fault(check.name, reason)
+        for check in chosen
+        for reason in check.run(source, translation, context)
+    )
+
+
+def lost(
+    source: str,
+    translation: str,
+    context: Context = Context(),  # noqa: B008
+    off: frozenset[str] = frozenset(),
+) -> tuple[str, ...]:
+    """What is worth a second attempt: what checks with `again` find, but those of `off`."""
+    chosen = [check for check in CHECKS.values() if check.again and check.name not in off]
+    return tuple(fault.reason for fault in faults(source, translation, context, chosen))
+
+
+def known(names: Iterable[str]) -> frozenset[str]:
+    """The names of checks, if all are known; each may be several with commas between.
+
+    Raises:
+        UsageError: there is no check of a name; the line lists them.
+    """
+    found = {part.strip() for name in names for part in name.split(",") if part.strip()}
+    for name in sorted(found - CHECKS.keys()):
+        raise UsageError(f"there is no check {name!r}; there are {', '.join(CHECKS)}")
+    return frozenset(found)
