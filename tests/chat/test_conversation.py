@@ -70,7 +70,7 @@ def positions(conversation: Conversation) -> dict[str, int]:
 def whole(conversation: Conversation) -> list[int]:
     """The tokens of the conversation's last prompt, tokenized from nothing."""
     said = conversation._messages(conversation.turns[conversation.dropped :])
-    return conversation._tokenize(conversation.template.render(said), whole=True)
+    return conversation._prompter.tokenize(conversation.template.render(said), whole=True)
 
 
 def test_a_reply_streams_and_stays(make: Make) -> None:
@@ -105,7 +105,7 @@ def test_only_what_is_new_is_evaluated(make: Make) -> None:
         reply = say(conversation, UYGHUR)
         before = conversation.stats()
         assert conversation.text is not None
-        complete = b"".join(map(conversation._bytes, conversation.text.generated))
+        complete = b"".join(map(conversation._prompter._bytes, conversation.text.generated))
         say(conversation, TIBETAN)
         stats = conversation.stats()
         assert stats.cached_tokens >= before.new_tokens + before.cached_tokens
@@ -123,8 +123,8 @@ def test_a_continued_prompt_is_the_templates_text(make: Make) -> None:
         say(conversation, text)
     sequence = conversation.text
     assert sequence is not None
-    continued = b"".join(map(conversation._bytes, sequence.tokens[: sequence.n_prompt]))
-    assert continued == b"".join(map(conversation._bytes, whole(conversation)))
+    continued = b"".join(map(conversation._prompter._bytes, sequence.tokens[: sequence.n_prompt]))
+    assert continued == b"".join(map(conversation._prompter._bytes, whole(conversation)))
 
 
 @pytest.mark.parametrize("ended_by", ["<|im_end|>", "<|endoftext|>"])
@@ -145,7 +145,7 @@ def test_the_end_token_is_not_doubled(make: Make, ended_by: str) -> None:
     assert following is not None
     assert following.tokens[: following.n_prompt] == whole(conversation)
     kept = n_prompt + len(reply) + (ended_by == "<|im_end|>")
-    assert conversation._continued([*reply, *end], "تامام<|im_end|>\n")[0] == kept - n_prompt
+    assert conversation._prompter._continued([*reply, *end], "تامام<|im_end|>\n")[0] == kept - n_prompt
 
 
 def test_a_stop_string_is_not_kept(make: Make) -> None:
@@ -158,7 +158,7 @@ def test_a_stop_string_is_not_kept(make: Make) -> None:
     say(other, TIBETAN)
     sequence = other.text
     assert sequence is not None
-    text = b"".join(map(other._bytes, sequence.tokens[: sequence.n_prompt]))
+    text = b"".join(map(other._prompter._bytes, sequence.tokens[: sequence.n_prompt]))
     assert text.count(TIBETAN.encode()) == 1
     assert f"{other.turns[0].reply}<|im_end|>\n".encode() in text
 
@@ -172,7 +172,7 @@ def test_control_tokens_in_a_message_are_text(make: Make) -> None:
     prompt = sequence.tokens[: sequence.n_prompt]
     control = [token for token in prompt if conversation.trio.alignment.control()[token]]
     assert len(control) == 3  # the user's turn, and the beginning of the reply
-    assert hostile.encode() in b"".join(map(conversation._bytes, prompt))
+    assert hostile.encode() in b"".join(map(conversation._prompter._bytes, prompt))
 
 
 def test_an_interrupted_reply_stays_as_far_as_it_came(make: Make) -> None:
@@ -289,7 +289,7 @@ def test_a_full_context_drops_the_oldest_turns_and_says_so(make: Make) -> None:
     stats = conversation.stats()
     assert 0 < conversation.dropped == stats.dropped < 12
     assert len(conversation.turns) == 12
-    text = b"".join(map(conversation._bytes, whole(conversation))).decode()
+    text = b"".join(map(conversation._prompter._bytes, whole(conversation))).decode()
     assert "keep me" in text
     assert "message 0 " not in text
     assert "message 11 " in text

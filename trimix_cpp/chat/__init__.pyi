@@ -1,4 +1,9 @@
 from .conversation import Conversation as Conversation
 from .conversation import Stats as Stats
-from .conversation import template_of as template_of
+from .prompter import Answered as Answered
+from .prompter import Prompter as Prompter
+from .prompter import checked as checked
+from .prompter import template_of as template_of
 from .saved import Turn as Turn
+from .thoughts import OPEN as OPEN
+from .thoughts import Thoughts as Thoughts

@@ -1,39 +1,31 @@
 """A conversation with a trio: what was said, and its place in the models' caches. No terminal here.
 
-A turn's prompt is the chat template's rendering of everything said. Where it continues the last
-prompt and the tokens generated since, these stay, and only the text that follows is tokenized and
-evaluated; otherwise the caches are cut back to the tokens that both have in common.
-
-The names of control tokens mean these tokens where the template writes them. In what was said they
-are text: somebody who types `<|im_end|>` does not end a turn. (llama.cpp's own chat reads them.)
+A turn's prompt is the chat template's rendering of everything said (`prompter`). Where it continues
+the last prompt and the tokens generated since, these stay, and only what follows is evaluated;
+otherwise the caches are cut back to the tokens that both have in common.
 """
 
 from __future__ import annotations
 
 import bisect
-import re
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..decoding import Control, Decoder, Stop, Text, Trio, common_length
-from ..errors import ContextFullError, ModelFileError, TrimixError
+from ..decoding import Control, Decoder, Stop, Text, common_length
+from ..errors import ContextFullError, TrimixError
 from ..files import Closing
 from ..fusion import ByAnswers, Plausibility, Sampler, Weights
-from ..gguf import read_header
-from ..prompts import PLAIN_STOP, PLAIN_TEMPLATE, ChatTemplate
+from ..prompts import ChatTemplate
+from .prompter import Answered, Prompter, checked, template_of
 from .saved import SavedChat, Turn, read_chat, write_chat
 from .thoughts import OPEN, Thoughts, thought_and_answer
 
 if TYPE_CHECKING:
     from ..fusion import Choosing, Observer
 
-# Stands inside the name of a control token that is meant as text: a noncharacter, which no text
-# that is exchanged may hold (Unicode 23.7). The text is tokenized in pieces around it.
-_MARK = "\ufdd0"
 _SEEDS = 2**64
 
 
@@ -113,15 +105,14 @@ class Conversation(Closing):
         self.chooser, self.plausibility = chooser, plausibility
         self.decoder, self.think = decoder, think
         self.on_thought: Callable[[str], None] | None = None
-        self.system = None if system is None else _checked(system)
+        self.system = None if system is None else checked(system)
         self.turns: list[Turn] = []
         self.dropped = 0
         self.stop: Stop | None = None
         self.template = template or template_of(trio)
         self._own_template = None if template else self.template
-        plain = self.template.source == PLAIN_TEMPLATE
-        self._settings = (control, max_tokens, (*stops, PLAIN_STOP) if plain else stops)
-        self._names = _control_names(trio)
+        self._prompter = Prompter(trio, self.template)
+        self._settings = (control, max_tokens, (*stops, *self._prompter.stops))
         self._text: Text | None = None
         self._rendered = ""  # the text of the last prompt
         self._attempt = 0
@@ -137,7 +128,7 @@ class Conversation(Closing):
             ContextFullError: the message alone does not fit; the conversation is as it was.
             TrimixError: the chat template fails; the conversation is as it was.
         """
-        return self._answer([*self.turns, Turn(_checked(text))], attempt=0)
+        return self._answer([*self.turns, Turn(checked(text))], attempt=0)
 
     def regenerate(self) -> Generator[str, None, None]:
         """Another reply in place of the last one, with the next seed; the same if greedy.
@@ -165,7 +156,7 @@ class Conversation(Closing):
 
     def set_system(self, text: str | None) -> None:
         """Replace the system message; None removes it. The turns so far stay."""
-        self.system = None if text is None else _checked(text)
+        self.system = None if text is None else checked(text)
 
     def set_weights(self, weights: Weights, chooser: Choosing | None = None) -> None:
         """Use other weights from the next reply on; a role that they need is loaded.
@@ -177,7 +168,6 @@ class Conversation(Closing):
             TrimixError: no file for that role, or it cannot be loaded; the weights stay.
         """
         self.trio.require(chooser(0).roles if chooser else weights.roles)
-        self._names = _control_names(self.trio)
         self.weights, self.chooser = weights, chooser
 
     def save(self, path: Path) -> None:
@@ -268,24 +258,11 @@ class Conversation(Closing):
         if self.chooser is None:
             return None
         if isinstance(self.chooser, ByAnswers):
-            return self.chooser.of(self._replies(turns, tokens))
+            return self.chooser.of(
+                self._prompter.spans(self._said_in(turns), tokens, think=self.think)
+            )
         known = common_length(self._text.tokens, tokens) if self._text else 0
         return self.chooser(max(known - 1, 0))
-
-    def _replies(self, turns: list[Turn], tokens: list[int]) -> list[tuple[int, int]]:
-        """Where the earlier replies of a prompt stand in its tokens."""
-        ends = list(accumulate(len(self._bytes(token)) for token in tokens))
-        whole, spans = self._prompt(turns)[1].replace(_MARK, ""), []
-        # A BOS token, or the space that some tokenizers put before a text.
-        before = ends[-1] - len(whole.encode())
-        for count, turn in enumerate(turns[:-1], 1):
-            asked = self._prompt(turns[:count])[1].replace(_MARK, "")
-            reply = turn.reply.strip()
-            if reply and whole.startswith(asked + reply):
-                start = before + len(asked.encode())
-                first = bisect.bisect_right(ends, start)
-                spans.append((first, bisect.bisect_left(ends, start + len(reply.encode())) + 1))
-        return spans
 
     def _fit(self, turns: list[Turn]) -> tuple[int, list[int], str]:
         """How many turns must be dropped, and the prompt of the others: tokens and text."""
@@ -310,74 +287,21 @@ class Conversation(Closing):
         return first, tokens, text
 
     def _prompt(self, turns: list[Turn]) -> tuple[list[int], str]:
-        text = self.template.render(self._messages(turns), enable_thinking=self.think)
-        return self._tokens(text), text
+        rendered = self.template.render(self._messages(turns), enable_thinking=self.think)
+        text = self._text
+        last = Answered(self._rendered, text.tokens, text.n_prompt) if text else None
+        return self._prompter.tokens(rendered, last), rendered
 
     def _messages(self, turns: list[Turn]) -> list[dict[str, str]]:
-        """What the template is given: the last turn's reply is yet to come."""
+        """What the template is given."""
+        return self._prompter.shielded(self._said_in(turns))
+
+    def _said_in(self, turns: list[Turn]) -> list[dict[str, str]]:
+        """The turns as messages: the last turn's reply is yet to come."""
         said = [("system", self.system)] if self.system is not None else []
         for turn in turns:
             said += [("user", turn.user), ("assistant", turn.reply)]
-        return [{"role": role, "content": self._shield(text)} for role, text in said[:-1]]
-
-    def _shield(self, text: str) -> str:
-        """Put a mark into every name of a control token."""
-        for at in sorted({match.start() + 1 for match in self._names.finditer(text)}, reverse=True):
-            text = text[:at] + _MARK + text[at:]
-        return text
-
-    def _tokens(self, rendered: str) -> list[int]:
-        """Ids of a rendered prompt; those of the last prompt and its reply are kept."""
-        text = self._text
-        if text is not None and rendered.startswith(self._rendered):
-            kept, rest = self._continued(text.generated, rendered[len(self._rendered) :])
-            if self._may_start_with(rest):
-                return [*text.tokens[: text.n_prompt + kept], *self._tokenize(rest)]
-        return self._tokenize(rendered, whole=True)
-
-    def _continued(self, generated: list[int], text: str) -> tuple[int, str]:
-        """How many generated ids `text` begins with, and what follows them.
-
-        That settles at once an end-of-generation token that the template writes too, one that it
-        does not, a stop string, half a character, and a reply that the template changes.
-        """
-        data, at = text.encode("utf-8"), 0
-        kept, end = 0, 0
-        for count, token in enumerate(generated, 1):
-            piece = self._bytes(token)
-            if not piece or not data.startswith(piece, at):
-                break
-            at += len(piece)
-            if at == len(data) or data[at] & 0xC0 != 0x80:  # a character begins here
-                kept, end = count, at
-        return kept, data[end:].decode("utf-8")
-
-    def _bytes(self, token: int) -> bytes:
-        if self.trio.alignment.control()[token]:
-            return self.trio.text_of(token).encode("utf-8")
-        return self.trio.piece(token)
-
-    def _may_start_with(self, text: str) -> bool:
-        """Whether `text` may be tokenized apart from what stands before it.
-
-        SentencePiece tokenizers put a space before a text's first word, but not after a name.
-        """
-        if not text or self._names.match(text):
-            return True
-        return b"".join(map(self.trio.piece, self.trio.tokenize("a"))) == b"a"
-
-    def _tokenize(self, text: str, *, whole: bool = False) -> list[int]:
-        """Ids of rendered text; a `whole` one gets the BOS token that it lacks."""
-        bos = self.template.bos
-        add_special = whole and not (bos and text.startswith(bos))
-        tokens: list[int] = []
-        for part in text.split(_MARK):
-            tokens += self.trio.tokenize(part, add_special=add_special, parse_special=True)
-            add_special = False
-        ends = self.trio.alignment.ends()
-        if tokens and tokens[-1] in ends and not text.endswith(self.trio.text_of(tokens[-1])):
-            tokens.pop()  # an EOS that the tokenizer adds would end the reply before it begins
-        return tokens
+        return [{"role": role, "content": text} for role, text in said[:-1]]
 
     def close(self) -> None:
         """Free the place in the trio and stop the template's process."""
@@ -386,46 +310,3 @@ class Conversation(Closing):
         if self._text is not None:
             self.decoder.drop(self._text)
             self._text = None
-
-
-def _checked(text: str) -> str:
-    """Text that can be encoded, without the mark that is used within."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise TrimixError("the text holds half a surrogate pair: it is not valid UTF-8") from None
-    return text.replace(_MARK, "")
-
-
-def template_of(trio: Trio) -> ChatTemplate:
-    """The chat template of a trio, started; plain paragraphs where its models have none.
-
-    Raises:
-        TrimixError: it is too long to be read.
-    """
-    source = _template_source(trio) or PLAIN_TEMPLATE
-    return ChatTemplate(source, trio.special_text("bos"), trio.special_text("eos"))
-
-
-def _template_source(trio: Trio) -> str | None:
-    """The chat template of `large`, loaded or not, or else of a loaded role.
-
-    With weights such as 0,1 the small model answers alone, but in the same form.
-    """
-    large = trio.spec.roles.get("large")
-    if large is not None and "large" not in trio.roles:
-        try:
-            source = read_header(large.path).metadata.get("tokenizer.chat_template")
-        except ModelFileError:
-            source = None
-        if isinstance(source, str) and source:
-            return source
-    return trio.chat_template
-
-
-def _control_names(trio: Trio) -> re.Pattern[str]:
-    """Matches nothing, in front of every name of a control token: overlapping ones count too."""
-    texts = {trio.text_of(token) for token in trio.alignment.control().nonzero()[0].tolist()}
-    # A name of one character cannot be broken up; no model has one.
-    names = sorted(text for text in texts if len(text) > 1)
-    return re.compile(f"(?={'|'.join(map(re.escape, names))})" if names else "(?!)")
