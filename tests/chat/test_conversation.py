@@ -145,7 +145,9 @@ def test_the_end_token_is_not_doubled(make: Make, ended_by: str) -> None:
     assert following is not None
     assert following.tokens[: following.n_prompt] == whole(conversation)
     kept = n_prompt + len(reply) + (ended_by == "<|im_end|>")
-    assert conversation._prompter._continued([*reply, *end], "تامام<|im_end|>\n")[0] == kept - n_prompt
+    assert (
+        conversation._prompter._continued([*reply, *end], "تامام<|im_end|>\n")[0] == kept - n_prompt
+    )
 
 
 def test_a_stop_string_is_not_kept(make: Make) -> None:

@@ -32,6 +32,7 @@ NAMES = (
     "chat",
     "generate",
     "translate",
+    "serve",
     "tune",
     "check",
     "convert",

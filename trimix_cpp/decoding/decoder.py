@@ -397,7 +397,7 @@ class Decoder(Closing):
             piece += text.stream.finish()
         text.pieces.append(piece)
         text.stop = stop
-        self._events.append(Event(text, (token,), piece))
+        self._events.append(Event(text, (token,), piece, tuple(text.scores[n_generated - 1 :])))
 
     def _fail(self, text: Text, error: TrimixError) -> None:
         text.error = error

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..fusion import Row, Rows, control_from_large, fuse, keep_plausible
+from ..fusion import Row, Rows, control_from_large, fuse, keep_plausible, score
 from .draft_costs import Costs
 from .lanes import Lanes
 from .parts import Part, lanes_of
@@ -103,6 +103,9 @@ class Engine:
             control_from_large(row, rows["large"], control, out=row)
         fused = time.perf_counter()
         token = text.sampler.pick(row, text.tokens, len(text.tokens))
+        if text.n_top is not None:
+            del text.scores[len(text.tokens) - text.n_prompt :]  # of a step that was interrupted
+            text.scores.append(score(row, token, text.n_top, rows if text.by_role else None))
         self.timings.fusion += fused - began
         self.timings.sampling += time.perf_counter() - fused
         return token

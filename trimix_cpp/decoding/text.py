@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ..errors import TrimixError
-from ..fusion import Plausibility, Rows, Sampler, Weights
+from ..fusion import Plausibility, Rows, Sampler, Scored, Weights
 from .stream import TextStream
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ class Text:
         plausibility: contrastive decoding's mask, None for none.
         observers: what else looks at the prompt's rows.
         ignore_ends: end-of-generation tokens do not end it.
+        n_top: with every token comes how likely it was, and so many of the likeliest; None: not.
+        by_role: what each role gave them comes too.
         tag: the caller's.
         stop: why it ended, None while it runs: "end" an end-of-generation token, "stop" a stop
             string, "length" `max_tokens`, "context" the context is full, "cancelled", "error".
@@ -79,6 +81,7 @@ class Text:
         n_prompt: length of the prompt in tokens.
         n_cached: how many of them the caches had from other texts.
         pieces: its text as it became certain, a piece a token.
+        scores: of the generated tokens, where `n_top` asks for them.
         lanes: the roles' ways through it, while it has a place.
         roles: those that the next step needs.
         wants: the position of the first row that the next step should give.
@@ -98,6 +101,8 @@ class Text:
     plausibility: Plausibility | None = None
     observers: tuple[Observer, ...] = ()
     ignore_ends: bool = False
+    n_top: int | None = None
+    by_role: bool = False
     tag: object = None
     stop: Stop | None = field(default=None, init=False)
     error: TrimixError | None = field(default=None, init=False)
@@ -106,6 +111,7 @@ class Text:
     n_prompt: int = field(default=0, init=False)
     n_cached: int = field(default=0, init=False)
     pieces: list[str] = field(default_factory=list, init=False)
+    scores: list[Scored] = field(default_factory=list, init=False)
     stream: TextStream = field(init=False)
     lanes: Lanes | None = field(default=None, init=False)
     roles: tuple[str, ...] = field(default=(), init=False)
@@ -196,9 +202,11 @@ class Text:
 class Event:
     """What happened to a text: tokens that came, and the piece of its text that is now certain.
 
-    The last one has no tokens where the text was cancelled or failed.
+    The last one has no tokens where the text was cancelled or failed. There is a score for each
+    token if the text asks for them.
     """
 
     text: Text
     tokens: tuple[int, ...]
     piece: str
+    scores: tuple[Scored, ...] = ()

@@ -39,6 +39,9 @@ from .roles import TRIO_ROLES as TRIO_ROLES
 from .rows import fuse as fuse
 from .rows import log_softmax as log_softmax
 from .sampling import Sampler as Sampler
+from .scores import PromptScores as PromptScores
+from .scores import Scored as Scored
+from .scores import score as score
 from .weights import METHODS as METHODS
 from .weights import Plausibility as Plausibility
 from .weights import Weights as Weights

@@ -33,6 +33,7 @@ class Sampler:
         repeat_penalty: divides positive and multiplies negative logits of recent tokens; 1 is off.
         repeat_last_n: how many tokens are recent; 0 is off, -1 is all of the context.
         seed: of the noise; 0 is a seed like any other.
+        bias: (token, what is added to its logit), before everything else.
     """
 
     temperature: float = 0.0
@@ -42,6 +43,7 @@ class Sampler:
     repeat_penalty: float = 1.0
     repeat_last_n: int = 64
     seed: int = 0
+    bias: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
         checks = {
@@ -62,7 +64,7 @@ class Sampler:
 
         `recent` is the sequence so far, prompt included; ties go to the lowest id.
         """
-        logits = penalise(logits, self._window(recent), self.repeat_penalty)
+        logits = penalise(biased(logits, self.bias), self._window(recent), self.repeat_penalty)
         if self.temperature == 0:
             return int(np.argmax(logits))
         tokens = self.keep(logits)
@@ -81,6 +83,16 @@ class Sampler:
         tokens = tokens[top_p(logits[tokens], self.top_p)]
         tokens = tokens[min_p(logits[tokens], self.min_p)]
         return np.sort(tokens)
+
+
+def biased(logits: Row, bias: Sequence[tuple[int, float]]) -> Row:
+    """Logits with something added to those of some tokens."""
+    if not bias:
+        return logits
+    out: Row = logits.copy()
+    for token, value in bias:
+        out[token] += np.float32(value)
+    return out
 
 
 def penalise(logits: Row, recent: Sequence[int], penalty: float) -> Row:

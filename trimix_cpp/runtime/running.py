@@ -25,6 +25,7 @@ class RunFlags:
         n_ctx, n_batch, n_ubatch, n_threads, mlock, exact: as there.
         n_gpu_layers: "all", a number, "large=20,cpt=all", or role -> layers.
         flash_attn: None leaves it to llama.cpp.
+        n_prefill: as in `quant.Options`.
         type_k, type_v: a type, "large=q8_0,cpt=f16", or role -> type; None takes the trio's own.
     """
 
@@ -38,6 +39,7 @@ class RunFlags:
     type_v: str | Mapping[str, str] | None = None
     mlock: bool = False
     exact: bool = False
+    n_prefill: int | None = None
 
     def options(self, spec: TrioSpec, *, n_parallel: int = 1, n_outputs: int = 1) -> Options:
         """How `spec` runs; its own types of KV caches hold where none are given.
@@ -60,6 +62,7 @@ class RunFlags:
             type_v={**spec.type_v, **_by_role(self.type_v, _cache_type, "-ctv")},
             exact=self.exact,
             mlock=self.mlock,
+            n_prefill=self.n_prefill,
         )
 
 

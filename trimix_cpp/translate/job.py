@@ -41,7 +41,7 @@ def settings_of(
     """
     used = [role for role in roles if role in spec.roles]
     sampler = asdict(recipe.sampler)
-    del sampler["seed"]
+    del sampler["seed"], sampler["bias"]  # no translation has one
     return {
         "version": __version__,
         "llama-cpp-python": version("llama-cpp-python"),

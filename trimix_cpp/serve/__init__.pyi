@@ -1,0 +1,2 @@
+from .server import ServeFlags as ServeFlags
+from .server import serve as serve

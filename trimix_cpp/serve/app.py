@@ -1,0 +1,110 @@
+"""The routes, with and without /v1."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from ..errors import TrimixError
+from . import openai
+from .bodies import LeftError
+from .errors import RequestError, error_response
+from .guard import Access, Guard
+from .service import Service, service_of
+
+log = logging.getLogger(__name__)
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+PAGE = files(__package__) / "page"
+
+
+def application(service: Service, access: Access) -> ASGIApp:
+    """Everything that is served, behind its guard."""
+    app = Starlette(routes=_routes(), exception_handlers={HTTPException: _refused})
+    app.state.service = service
+    guarded: ASGIApp = Guard(app, access, service.metrics)
+    if access.origins:
+        guarded = CORSMiddleware(
+            guarded, allow_origins=sorted(access.origins), allow_methods=["*"], allow_headers=["*"]
+        )
+    return guarded
+
+
+def _routes() -> list[BaseRoute]:
+    both: list[tuple[str, Endpoint, str]] = [
+        ("/models", openai.models, "GET"),
+        ("/models/{name:path}", openai.model, "GET"),
+        ("/chat/completions", openai.chat, "POST"),
+        ("/completions", openai.completions, "POST"),
+        ("/tokenize", openai.tokenize, "POST"),
+        ("/detokenize", openai.detokenize, "POST"),
+        ("/health", health, "GET"),
+        ("/metrics", metrics, "GET"),
+        ("/props", props, "GET"),
+    ]
+    return [
+        Route("/", _told(page), methods=["GET"]),
+        Mount("/page", StaticFiles(directory=str(PAGE))),
+        *(
+            Route(prefix + path, _told(endpoint), methods=[method])
+            for path, endpoint, method in both
+            for prefix in ("/v1", "")
+        ),
+    ]
+
+
+def _told(endpoint: Endpoint) -> Endpoint:
+    """The endpoint with every error told in OpenAI's shape."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except LeftError:
+            return Response(status_code=499)  # nobody reads it
+        except TrimixError as error:
+            return error_response(error)
+        except Exception as error:
+            log.debug("a defect", exc_info=error)
+            return error_response(error)
+
+    return answer
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """What no route takes."""
+    assert isinstance(error, HTTPException)
+    said = {404: "there is nothing at this address", 405: "this address wants another method"}
+    message = said.get(error.status_code, str(error.detail))
+    headers = dict(error.headers or {})
+    return error_response(RequestError(message, status=error.status_code, headers=headers))
+
+
+async def page(request: Request) -> Response:
+    """`GET /`: the page."""
+    return FileResponse(str(PAGE / "index.html"))
+
+
+async def health(request: Request) -> Response:
+    """`GET /health`: whether requests are taken."""
+    _ = service_of(request).engine.loaded
+    return JSONResponse({"status": "ok"})
+
+
+async def metrics(request: Request) -> Response:
+    """`GET /metrics`: counters for Prometheus."""
+    return Response(service_of(request).metrics.document(), media_type="text/plain; version=0.0.4")
+
+
+async def props(request: Request) -> Response:
+    """`GET /props`: what is served."""
+    return JSONResponse(service_of(request).props())

@@ -1,0 +1,200 @@
+"""The server: its socket, its signals, its end."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from types import FrameType
+
+import uvicorn
+
+from ..api import TriMix
+from ..errors import StoppedError, TrimixError, UsageError
+from ..runtime import DecodingFlags
+from ..showing import notice
+from .app import application
+from .connections import config_of
+from .engine import Engine
+from .guard import Access, is_loopback
+from .metrics import Metrics
+from .service import Service
+
+# Tokens of prompts in a step in which others generate: nobody waits for long.
+_PREFILL = 128
+
+
+@dataclass(frozen=True)
+class ServeFlags:
+    """What is said of the server.
+
+    Attributes:
+        host, port: where it listens; port 0 takes a free one.
+        n_parallel: texts at once.
+        n_waiting: requests beyond these that wait.
+        grace: seconds that running requests get when it ends.
+        keys: of which one must come with a request.
+        no_key: an address beyond loopback needs none.
+        origins: pages of other servers that may ask.
+        names: further names that requests may be addressed to.
+        control: whose probabilities control tokens have; None: large's in chats, else fused.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    n_parallel: int = 4
+    n_waiting: int = 64
+    grace: float = 10.0
+    keys: tuple[str, ...] = ()
+    no_key: bool = False
+    origins: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    control: str | None = None
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which lets the engine end with it."""
+
+    def __init__(self, config: uvicorn.Config, engine: Engine, grace: float) -> None:
+        super().__init__(config)
+        self._engine, self._grace = engine, grace
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let what runs end, at most for the time of grace."""
+        self._engine.drain(self._grace)
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM end it; uvicorn would raise them again at the end."""
+        before = {
+            number: signal.signal(number, self.handle_exit)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal ends it cleanly, a second one at once."""
+        if self.should_exit:
+            self.force_exit = True
+            self._engine.drain(0)
+        self.should_exit = True
+
+
+def serve(flags: DecodingFlags, serving: ServeFlags) -> None:
+    """Serve until Ctrl-C or SIGTERM.
+
+    Raises:
+        UsageError: an address that others can reach without a key, or a value means nothing.
+        TrimixError: it cannot listen there, or the trio cannot be loaded.
+        StoppedError: it was told twice to end.
+    """
+    access = access_of(serving)
+    flags = replace(flags, run=replace(flags.run, n_prefill=_PREFILL))
+    _quieten()
+    with listening(serving.host, serving.port) as listener:
+        servers: list[_Server] = []
+
+        def end() -> None:
+            for server in servers:
+                server.should_exit = True
+
+        engine = Engine(
+            lambda: TriMix(flags, n_parallel=serving.n_parallel, may_score=True),
+            n_parallel=serving.n_parallel,
+            n_waiting=serving.n_waiting,
+            metrics=Metrics(),
+            on_end=end,
+        )
+        service = Service(flags, engine, control=serving.control)
+        config = uvicorn.Config(**config_of(application(service, access), serving.grace))
+        server = _Server(config, engine, serving.grace)
+        servers.append(server)
+        engine.on_ready = _announce(listener, engine)
+        engine.start()
+        try:
+            server.run(sockets=[listener])
+        finally:
+            _finish(engine, service)
+        if engine.error is not None:
+            raise engine.error
+        if server.force_exit:
+            raise StoppedError("ended before all requests were answered")
+
+
+def access_of(serving: ServeFlags) -> Access:
+    """Who may ask.
+
+    Raises:
+        UsageError: an address that others can reach needs a key, or --no-api-key.
+    """
+    if any(not key for key in serving.keys):
+        raise UsageError("an API key is empty")
+    local = is_loopback(serving.host)
+    if not local and not serving.keys and not serving.no_key:
+        raise UsageError(
+            f"--host {serving.host}: others can reach it there; give --api-key KEY or "
+            "--api-key-file FILE, or say --no-api-key"
+        )
+    names = frozenset(name.lower() for name in (*serving.names, serving.host)) if local else None
+    return Access(names, frozenset(serving.origins), serving.keys)
+
+
+@contextlib.contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that listens there; raises TrimixError where that cannot be."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        with socket.socket(family, kind, protocol) as listener:
+            if os.name == "posix":
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(1024)
+            yield listener
+    except (OSError, UnicodeError, OverflowError) as error:
+        if isinstance(error, OSError) and error.filename:
+            raise
+        said = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise TrimixError(
+            f"cannot listen on {host}, port {port}: {said}; another --port may be free"
+        ) from None
+
+
+def _announce(listener: socket.socket, engine: Engine) -> Callable[[], None]:
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+
+    def tell() -> None:
+        trimix = engine.trimix
+        assert trimix is not None
+        notice(f"{trimix.spec.name} at http://{shown}:{port} (Ctrl-C ends)")
+
+    return tell
+
+
+def _quieten() -> None:
+    """What clients do wrong is told to them, not to the terminal."""
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [logging.NullHandler()], False
+
+
+def _finish(engine: Engine, service: Service) -> None:
+    """Wait for the engine; one that still loads is left behind."""
+    engine.drain(0)
+    engine.join(10.0)
+    service.close()
+    if engine.is_alive:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
