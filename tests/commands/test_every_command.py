@@ -56,6 +56,7 @@ LARGE_MODULES = (
     "matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib.colors", "llama_cpp",
     "gguf", "huggingface_hub", "sacrebleu", "tomlkit", "polib", "markdown_it", "filelock", "jinja2",
     "langcodes.tag_parser", "psutil", "tqdm", "regex", "platformdirs",
+    "trimix_cpp.serve.server", "uvicorn.lifespan.off", "anyio._backends._asyncio",
 )  # fmt: skip
 MODELS = [word for role in ("large", "cpt", "base") for word in (f"--{role}", "tiny.gguf")]
 TEXT = ["--text", "long.txt", *MODELS, "-c", "16", "--chunks", "1", "-t", "1", "-q"]
@@ -79,6 +80,7 @@ BEGINNINGS = {
     "pull": ["--trio", "sources.toml"],
     "scan": ["folder"],
     "show": ["demo"],
+    "serve": [*MODELS, "-t", "1", "--port", "0"],
 }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from ..errors import TrimixError
 from . import openai
 from .bodies import LeftError
+from .engine import UnavailableError
 from .errors import RequestError, error_response
 from .guard import Access, Guard
 from .service import Service, service_of
@@ -96,7 +97,8 @@ async def page(request: Request) -> Response:
 
 async def health(request: Request) -> Response:
     """`GET /health`: whether requests are taken."""
-    _ = service_of(request).engine.loaded
+    if service_of(request).engine.state != "ready":
+        raise UnavailableError("the server is about to end")
     return JSONResponse({"status": "ok"})
 
 

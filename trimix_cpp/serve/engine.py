@@ -15,13 +15,13 @@ from .metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-State = Literal["loading", "ready", "ending", "ended"]
+State = Literal["ready", "ending", "ended"]
 # A defect that comes up in so many steps in a row is not one request's.
 _MOST_DEFECTS = 3
 
 
 class UnavailableError(TrimixError):
-    """It cannot be done now: still loading, too many requests, or about to end.
+    """It cannot be done now: too many requests, or about to end.
 
     Attributes:
         retry_after: seconds after which it may be tried again.
@@ -77,10 +77,10 @@ class Task:
 
 
 class Engine:
-    """Loads a trio and steps the texts of tasks, in a thread of its own.
+    """Steps the texts of tasks, in a thread of its own.
 
     Args:
-        load: gives the loaded trio.
+        trimix: the loaded trio, the caller's; nobody else computes with it.
         n_parallel: texts at once.
         n_waiting: tasks beyond these that may wait.
         metrics: what is counted goes there.
@@ -88,26 +88,22 @@ class Engine:
 
     Attributes:
         state: what it is at.
-        error: why the trio could not be loaded, or what ended the thread.
-        trimix: the trio, once it is loaded.
-        on_ready: called when it is, from its thread.
+        error: what ended the thread, if nobody told it to end.
     """
 
     def __init__(
         self,
-        load: Callable[[], TriMix],
+        trimix: TriMix,
         *,
         n_parallel: int,
         n_waiting: int,
         metrics: Metrics,
         on_end: Callable[[], None],
     ) -> None:
-        self.n_parallel, self.n_waiting, self.metrics = n_parallel, n_waiting, metrics
-        self.state: State = "loading"
+        self.trimix, self.n_parallel, self.n_waiting = trimix, n_parallel, n_waiting
+        self.metrics, self._on_end = metrics, on_end
+        self.state: State = "ready"
         self.error: BaseException | None = None
-        self.trimix: TriMix | None = None
-        self._load, self._on_end = load, on_end
-        self.on_ready: Callable[[], None] = lambda: None
         self._changed = threading.Condition()
         self._tasks: list[Task] = []
         self._owners: dict[Text, Task] = {}
@@ -116,22 +112,14 @@ class Engine:
         self._defects = 0
         self._thread = threading.Thread(target=self._run, name="trimix-engine", daemon=True)
 
-    @property
-    def loaded(self) -> TriMix:
-        """The trio; raises UnavailableError where it is not there yet, or not any more."""
-        if self.state == "loading" or self.trimix is None:
-            raise UnavailableError("Loading model", retry_after=5)
-        if self.state != "ready":
-            raise UnavailableError("the server is about to end")
-        return self.trimix
-
     def start(self) -> None:
-        """Begin to load."""
+        """Begin."""
         self._thread.start()
 
     def check(self) -> None:
         """Raises UnavailableError where a task would be refused."""
-        _ = self.loaded
+        if self.state != "ready":
+            raise UnavailableError("the server is about to end")
         if len(self._tasks) >= self.n_parallel + self.n_waiting:
             self.metrics.refused.inc()
             raise UnavailableError(
@@ -143,7 +131,7 @@ class Engine:
         """Let a task wait for its turn; from any thread.
 
         Raises:
-            UnavailableError: too many wait, or the trio is not there.
+            UnavailableError: too many wait, or the server is about to end.
         """
         with self._changed:
             self.check()
@@ -154,19 +142,18 @@ class Engine:
         """Nobody waits for a task any more: its places are free at the next step; any thread."""
         task.cancelled = True
         for text in tuple(task.running):
-            if self.trimix is not None:
-                self.trimix.decoder.cancel(text)
+            self.trimix.decoder.cancel(text)
         with self._changed:
             self._changed.notify()
 
     def drain(self, seconds: float) -> None:
         """Take no more tasks, and end when those that are there have ended, at most by then."""
         with self._changed:
-            if self.state in ("loading", "ready"):
+            if self.state == "ready":
                 self.state = "ending"
             self._deadline = min(self._deadline, time.monotonic() + seconds)
             self._changed.notify()
-        if seconds <= 0 and self.trimix is not None:
+        if seconds <= 0:
             for text in tuple(self._owners):
                 self.trimix.decoder.cancel(text)
 
@@ -182,14 +169,8 @@ class Engine:
 
     def _run(self) -> None:
         try:
-            with self._load() as trimix:
-                self.trimix = trimix
-                with self._changed:
-                    if self.state == "loading":
-                        self.state = "ready"
-                        self.on_ready()
-                while self._wait():
-                    self._step(trimix)
+            while self._wait():
+                self._step(self.trimix)
         except BaseException as error:  # whoever waits for the thread raises it
             self.error = error
         finally:

@@ -7,8 +7,7 @@ import logging
 import os
 import signal
 import socket
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import FrameType
 
@@ -27,6 +26,7 @@ from .service import Service
 
 # Tokens of prompts in a step in which others generate: nobody waits for long.
 _PREFILL = 128
+_BACKLOG = 1024
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,10 @@ class _Server(uvicorn.Server):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def end(self) -> None:
+        """End as after a signal; from any thread."""
+        self.should_exit = True
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal ends it cleanly, a second one at once."""
         if self.should_exit:
@@ -101,34 +105,43 @@ def serve(flags: DecodingFlags, serving: ServeFlags) -> None:
     access = access_of(serving)
     flags = replace(flags, run=replace(flags.run, n_prefill=_PREFILL))
     _quieten()
-    with listening(serving.host, serving.port) as listener:
-        servers: list[_Server] = []
+    with (
+        listening(serving.host, serving.port) as listener,
+        TriMix(flags, n_parallel=serving.n_parallel, may_score=True) as trimix,
+    ):
+        _run(trimix, flags, serving, access, listener)
 
-        def end() -> None:
-            for server in servers:
-                server.should_exit = True
 
-        engine = Engine(
-            lambda: TriMix(flags, n_parallel=serving.n_parallel, may_score=True),
-            n_parallel=serving.n_parallel,
-            n_waiting=serving.n_waiting,
-            metrics=Metrics(),
-            on_end=end,
-        )
-        service = Service(flags, engine, control=serving.control)
+def _run(
+    trimix: TriMix,
+    flags: DecodingFlags,
+    serving: ServeFlags,
+    access: Access,
+    listener: socket.socket,
+) -> None:
+    """Serve a loaded trio until a signal comes."""
+    engine = Engine(
+        trimix,
+        n_parallel=serving.n_parallel,
+        n_waiting=serving.n_waiting,
+        metrics=Metrics(),
+        on_end=lambda: server.end(),
+    )
+    with Service(flags, engine, control=serving.control) as service:
         config = uvicorn.Config(**config_of(application(service, access), serving.grace))
         server = _Server(config, engine, serving.grace)
-        servers.append(server)
-        engine.on_ready = _announce(listener, engine)
         engine.start()
         try:
+            listener.listen(_BACKLOG)
+            notice(f"{trimix.spec.name} at {_address(listener)} (Ctrl-C ends)")
             server.run(sockets=[listener])
         finally:
-            _finish(engine, service)
-        if engine.error is not None:
-            raise engine.error
-        if server.force_exit:
-            raise StoppedError("ended before all requests were answered")
+            engine.drain(0)
+            engine.join()
+    if engine.error is not None:
+        raise engine.error
+    if server.force_exit:
+        raise StoppedError("ended before all requests were answered")
 
 
 def access_of(serving: ServeFlags) -> Access:
@@ -149,37 +162,28 @@ def access_of(serving: ServeFlags) -> Access:
     return Access(names, frozenset(serving.origins), serving.keys)
 
 
-@contextlib.contextmanager
-def listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket that listens there; raises TrimixError where that cannot be."""
+def listening(host: str, port: int) -> socket.socket:
+    """A socket at this address; raises TrimixError where that cannot be."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
-        with socket.socket(family, kind, protocol) as listener:
-            if os.name == "posix":
+        listener = socket.socket(family, kind, protocol)
+        try:
+            if os.name == "posix":  # elsewhere two servers could share a port
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
-            listener.listen(1024)
-            yield listener
-    except (OSError, UnicodeError, OverflowError) as error:
-        if isinstance(error, OSError) and error.filename:
+        except BaseException:
+            listener.close()
             raise
+    except (OSError, UnicodeError, OverflowError, ValueError) as error:
         said = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise TrimixError(
-            f"cannot listen on {host}, port {port}: {said}; another --port may be free"
-        ) from None
+        raise TrimixError(f"cannot listen on {host}, port {port}: {said}; see --port") from None
+    return listener
 
 
-def _announce(listener: socket.socket, engine: Engine) -> Callable[[], None]:
+def _address(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-
-    def tell() -> None:
-        trimix = engine.trimix
-        assert trimix is not None
-        notice(f"{trimix.spec.name} at http://{shown}:{port} (Ctrl-C ends)")
-
-    return tell
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _quieten() -> None:
@@ -187,14 +191,3 @@ def _quieten() -> None:
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [logging.NullHandler()], False
-
-
-def _finish(engine: Engine, service: Service) -> None:
-    """Wait for the engine; one that still loads is left behind."""
-    engine.drain(0)
-    engine.join(10.0)
-    service.close()
-    if engine.is_alive:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)

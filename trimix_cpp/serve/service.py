@@ -10,6 +10,7 @@ from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 
 from ..errors import TrimixError
+from ..files import Closing
 from ..runtime import DecodingFlags
 from .bodies import Bodies
 from .engine import Engine, UnavailableError
@@ -24,7 +25,7 @@ T = TypeVar("T")
 _THREADS = 4
 
 
-class Service:
+class Service(Closing):
     """One server's trio and what belongs to it.
 
     Args:
@@ -34,6 +35,7 @@ class Service:
         ping_seconds: of silence, after which a stream says that it is alive.
 
     Attributes:
+        loaded: the trio as requests see it.
         bodies: reads requests.
         metrics: what is counted.
     """
@@ -51,17 +53,9 @@ class Service:
         self.metrics: Metrics = engine.metrics
         self.bodies = Bodies()
         self.created = int(time.time())
-        self._loaded: Loaded | None = None
+        self.loaded = Loaded(engine.trimix, Answers())
         # A chat template is rendered by one thread at a time.
         self._one, self._few = CapacityLimiter(1), CapacityLimiter(_THREADS)
-
-    @property
-    def loaded(self) -> Loaded:
-        """The trio; raises UnavailableError where it is not there."""
-        trimix = self.engine.loaded
-        if self._loaded is None:
-            self._loaded = Loaded(trimix, Answers())
-        return self._loaded
 
     async def planned(
         self, planner: Callable[[Loaded, DecodingFlags, A, str], Plan], asked: A, control: str
@@ -130,8 +124,7 @@ class Service:
 
     def close(self) -> None:
         """Let go of the template's process."""
-        if self._loaded is not None:
-            self._loaded.close()
+        self.loaded.close()
 
 
 def service_of(request: Request) -> Service:
