@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import StoppedError, UsageError
+from ..errors import TrimixError, UsageError
 from ..files import read_text, write_json
+from ..prompts import language
 from ..runtime import LIMITS, DecodingFlags
 from ..showing import count, notice, show_json
 from ..translate import CUT, FORMATS
@@ -20,21 +23,13 @@ from .options import decoding_options, whole
 
 if TYPE_CHECKING:
     from ..runtime import Settings
-    from ..translate import (
-        Document,
-        FormatOptions,
-        Journal,
-        Layout,
-        Outcome,
-        Recipe,
-        Summary,
-        Translator,
-        Unit,
-    )
+    from ..translate import Document, FormatOptions, Recipe, Summary, Task, Translator, Unit
 
 
 @click.command("translate", short_help="Translate a file, resumably.")
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument(
+    "sources", metavar="IN...", type=click.Path(path_type=Path), nargs=-1, required=True
+)
 @click.option(
     "-o",
     "--output",
@@ -62,8 +57,9 @@ if TYPE_CHECKING:
 @click.option("--field", metavar="NAME", help="jsonl: the field of the text.  [default: text]")
 @click.option(
     "--into",
-    metavar="NAME|N",
-    help="tsv, csv, jsonl: column or field of the translation.  [default: translation]",
+    metavar="NAME|N|TEMPLATE",
+    help="tsv, csv, jsonl: column or field of the translation.  [default: translation]  "
+    "With {path} or its like: where the translations of several files go.",
 )
 @click.option(
     "--header/--no-header",
@@ -118,12 +114,18 @@ if TYPE_CHECKING:
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress, and at the end warnings only.")
 @decoding_options(control="fused")
-def command(source: Path, output: Path | None, decoding: DecodingFlags, **flags: Any) -> None:
+def command(
+    sources: tuple[Path, ...], output: Path | None, decoding: DecodingFlags, **flags: Any
+) -> None:
     """Translate the file IN, segment by segment, into OUT.
 
-    Text (a line is a segment), TSV, CSV, JSONL, gettext PO, SubRip and WebVTT subtitles, Markdown;
+    Text (a line is a segment), tables, catalogues, subtitles, Markdown and other formats:
     docs/translate.md tells what each keeps. Finished segments go to OUT.journal at once: after an
     interruption of any kind the same command goes on from there. OUT appears when it is complete.
+
+    Several files, a folder or a pattern in quotes go with --into 'out/{path}', or {folder}, {name},
+    {stem}, {ext}, {lang}: each has a journal, the models are loaded once, and a file that fails is
+    told and leaves the others alone.
 
     -c and -n fit the text if left out: an answer has 200 tokens, a long one more. --weights preset
     takes the preset translation.FROM-TO if the trio has it. The models are those of the language
@@ -132,13 +134,51 @@ def command(source: Path, output: Path | None, decoding: DecodingFlags, **flags:
     from ..translate import files
 
     began = time.perf_counter()
-    output = _output(source, output, flags)
-    journal_path = _journal_path(output, flags["journal_path"])
-    files.check_paths(source, output, journal_path, flags["report_path"], force=flags["force"])
-    with files.sole_writer(output, journal_path):
-        if not flags["force"] and not (journal_path and journal_path.exists()):
+    template = _template(sources, output, flags)
+    if template is None:
+        source, output = sources[0], _output(sources[0], output, flags)
+        journal = _journal_path(output, flags["journal_path"])
+        files.check_paths(source, output, journal, flags["report_path"], force=flags["force"])
+        if not flags["force"] and not (journal and journal.exists()):
             files.refuse_existing(output)
-        _translate(source, output, journal_path, decoding, flags, began)
+        tasks, failed = [_task(source, output, journal, flags)], 0
+    else:
+        tasks, failed = _tasks(sources, template, flags)
+    failed += _translate(tasks, decoding, flags, began, alone=template is None)
+    if failed:
+        raise TrimixError(
+            f"{failed} of {count(len(tasks) + failed, 'file')} could not be translated: "
+            f"what is wrong with them is said above"
+        )
+
+
+def _template(sources: tuple[Path, ...], output: Path | None, flags: dict[str, Any]) -> str | None:
+    """The template of outputs; None where one file goes into one. `--into` may hold it, or `-o`."""
+    from ..translate import STREAM, is_template
+
+    into = flags["into"] if flags["into"] and is_template(flags["into"]) else None
+    named = str(output) if output is not None and is_template(str(output)) else None
+    if into and output is not None:
+        raise UsageError("-o and --into both say where the translation goes: leave one of them out")
+    if into:
+        flags["into"] = None  # it names no column
+    template: str | None = into or named
+    if template is None:
+        if len(sources) > 1 or sources[0].is_dir() or _is_pattern(sources[0]):
+            raise UsageError(
+                "several files need a template of their outputs: --into 'out/{path}', or {folder}, "
+                "{name}, {stem}, {ext}, {lang}"
+            )
+        return None
+    if STREAM in sources:
+        raise UsageError("- is one text: say where it goes with -o OUT")
+    if flags["journal_path"]:
+        raise UsageError("--journal is for one file; several have theirs beside their outputs")
+    return template
+
+
+def _is_pattern(path: Path) -> bool:
+    return any(char in str(path) for char in "*?[") and not os.path.lexists(path)
 
 
 def _output(source: Path, output: Path | None, flags: dict[str, Any]) -> Path:
@@ -167,115 +207,126 @@ def _journal_path(output: Path, wanted: Path | None) -> Path | None:
     return output.parent / f"{output.name}.journal" if files.is_file(output) else None
 
 
-def _translate(
-    source: Path,
-    output: Path,
-    journal_path: Path | None,
-    decoding: DecodingFlags,
-    flags: dict[str, Any],
-    began: float,
-) -> None:
-    from ..translate import (
-        files,
-        known_outcomes,
-        lay_out,
-        open_document,
-        results_of,
-        summarize,
-        units_of,
-    )
+def _document(source: Path, flags: dict[str, Any]) -> Document:
+    """A file, opened, with the languages that are said somewhere."""
+    from ..api import languages
+    from ..translate import files, open_document
 
     document = open_document(
         files.read(source), str(source), flags["format_"], _format_options(flags)
     )
     for line in document.notices:
         notice(line)
-    settings, recipe = _settings(decoding, document, flags)
+    for flag, tag in (("--from", document.source), ("--to", document.target)):
+        if tag is None:
+            raise UsageError(f"{source}: names no language for {flag}; say {flag} CODE")
+    languages(str(document.source), str(document.target))
+    return document
+
+
+def _task(
+    source: Path, output: Path, journal: Path | None, flags: dict[str, Any],
+    document: Document | None = None,
+) -> Task:  # fmt: skip
+    from ..translate import Task, lay_out
+
+    document = document or _document(source, flags)
     layouts = lay_out(document.segments, cut=flags["cut"], labels=document.format.labels)
-    n_units = len(units_of(layouts))
-    with _journal(journal_path, settings, recipe, decoding, flags) as (journal, recipe):
-        outcomes = known_outcomes(units_of(layouts), journal)
-        resumed = len(outcomes)
-        finished = resumed == n_units
-        if finished and files.holds(output, document.render(results_of(layouts, outcomes))):
-            # The last run was cut short between the output's appearance and the journal's end.
-            notice(f"{output}: is complete already")
-        else:
-            if not flags["force"]:
+    return Task(document, output, journal, layouts)
+
+
+def _tasks(named: tuple[Path, ...], template: str, flags: dict[str, Any]) -> tuple[list[Task], int]:
+    """A task for each file that can be translated, and how many cannot; those are told."""
+    from ..translate import files, output_of, paired, sources
+
+    for flag in ("from_", "to"):
+        if flags[flag]:
+            language(flags[flag])
+    found, documents, failed = [], [], 0
+    for source in sources(named, flags["format_"]):
+        try:
+            documents.append(_document(source.path, flags))
+            found.append(source)
+        except (TrimixError, OSError) as error:
+            failed += 1
+            _tell_fault(source.path, error)
+    outputs = [
+        output_of(template, source, flags["to"] or str(document.target))
+        for source, document in zip(found, documents, strict=True)
+    ]
+    kept, told = paired(found, outputs)
+    for line in told:
+        notice(line)
+    tasks = []
+    for i in kept:
+        path, output = found[i].path, outputs[i]
+        journal = _journal_path(output, None)
+        try:
+            files.check_paths(
+                path, output, journal, flags["report_path"], force=flags["force"], folders=True
+            )
+            if not flags["force"] and not (journal and journal.exists()):
                 files.refuse_existing(output)
-            if resumed and not flags["quiet"]:
-                notice(f"going on: {resumed:,} of {count(n_units, 'text')} are in {journal_path}")
-            _finish(layouts, outcomes, journal, settings, recipe, flags)
-            data = document.render(results_of(layouts, outcomes))
-            if not flags["force"]:  # it may have come up meanwhile
-                files.refuse_existing(output)
-            files.write(output, data)
-        if journal and not flags["keep_journal"]:
-            journal.remove()
-    report = summarize(
-        layouts, results_of(layouts, outcomes), outcomes,
-        resumed=resumed, n_shots=len(recipe.shots), seconds=time.perf_counter() - began,
-    )  # fmt: skip
-    _tell(report, flags)
+            tasks.append(_task(path, output, journal, flags, documents[i]))
+        except (TrimixError, OSError) as error:
+            failed += 1
+            _tell_fault(path, error)
+    return tasks, failed
 
 
-@contextmanager
-def _journal(
-    path: Path | None,
-    settings: Settings,
-    recipe: Recipe,
-    decoding: DecodingFlags,
-    flags: dict[str, Any],
-) -> Iterator[tuple[Journal | None, Recipe]]:
-    """The journal, if there is to be one, and the recipe with the seed that it goes on with."""
-    from ..translate import Journal, settings_of, with_seed
+def _tell_fault(path: Path, error: Exception) -> None:
+    text = str(error)
+    if isinstance(error, OSError):
+        text = f"{error.filename or path}: {error.strerror or error}"
+    notice(text if str(path) in text else f"{path}: {text}")
 
-    if path is None:
-        yield None, recipe
-        return
-    roles = settings.weighting.roles
-    known = settings_of(
-        recipe, settings.spec, roles, settings.options, str(decoding.weights.weights)
-    )
-    journal = Journal(
-        path,
-        known,
-        seed=recipe.sampler.seed,
+
+def _translate(
+    tasks: Sequence[Task], decoding: DecodingFlags, flags: dict[str, Any], began: float, alone: bool
+) -> int:
+    """Translate the files, those of one pair of languages with one trio; how many failed."""
+    from ..translate import Rules, Run, settings_of, total, units_of
+
+    rules = Rules(
+        **{name: flags[name] for name in ("force", "restart", "keep_journal", "quiet")},
         keep_seed=decoding.sampling.seed == -1,
-        restart=flags["restart"],
     )
-    with journal:
-        if journal.damaged:
-            lines = "1 line is" if journal.damaged == 1 else f"{journal.damaged:,} lines are"
-            notice(f"{path}: {lines} damaged; what was in them is translated again")
-        yield journal, with_seed(recipe, journal.seed)
 
+    def fault(task: Task, error: Exception) -> None:
+        if alone:
+            raise error
+        _tell_fault(task.output, error)
 
-def _finish(
-    layouts: list[Layout],
-    outcomes: dict[Unit, Outcome],
-    journal: Journal | None,
-    settings: Settings,
-    recipe: Recipe,
-    flags: dict[str, Any],
-) -> None:
-    from ..translate import finish, units_of
-
-    def start() -> AbstractContextManager[Translator]:
-        return _started(settings, recipe, layouts, flags["parallel"])
-
-    try:
-        finish(layouts, outcomes, journal, start, quiet=flags["quiet"])
-    except KeyboardInterrupt:
-        total = len(units_of(layouts))
-        where = f"in {journal.path}: the same command goes on there" if journal else "lost"
-        raise StoppedError(
-            f"interrupted; {len(outcomes):,} of {count(total, 'text')} are {where}"
-        ) from None
+    failed, reports = 0, []
+    pairs = dict.fromkeys((task.document.source, task.document.target) for task in tasks)
+    for source, target in pairs:
+        group = [
+            task
+            for task in tasks
+            if (task.document.source, task.document.target) == (source, target)
+        ]
+        settings, recipe = _settings(decoding, str(source), str(target), flags)
+        known = settings_of(
+            recipe,
+            settings.spec,
+            settings.weighting.roles,
+            settings.options,
+            str(decoding.weights.weights),
+        )
+        units = units_of(layout for task in group for layout in task.layouts)
+        start = partial(_started, settings, units, flags["parallel"])
+        run = Run(group, known, recipe, start, rules, fault)
+        run.go()
+        failed += len(run.failed)
+        seconds = time.perf_counter() - began
+        reports += [task.summary(len(recipe.shots), seconds) for task in group if task.done]
+    if reports:
+        texts = len({unit for task in tasks if task.done for unit in task.outcomes})
+        _tell(reports[0] if alone else total(reports, texts, time.perf_counter() - began), flags)
+    return failed
 
 
 def _format_options(flags: dict[str, Any]) -> FormatOptions:
-    from ..prompts import language
     from ..translate import FormatOptions
 
     names = ("paragraphs", "column", "into", "header", "field", "fuzzy", "encoding")
@@ -287,17 +338,14 @@ def _format_options(flags: dict[str, Any]) -> FormatOptions:
 
 
 def _settings(
-    decoding: DecodingFlags, document: Document, flags: dict[str, Any]
+    decoding: DecodingFlags, from_: str, to: str, flags: dict[str, Any]
 ) -> tuple[Settings, Recipe]:
     """What the flags mean: for the models, and for the texts."""
     from ..api import languages, translation_task
 
-    for flag, tag in (("--from", document.source), ("--to", document.target)):
-        if tag is None:
-            raise UsageError(f"{document.name}: names no language for {flag}; say {flag} CODE")
-    source, target = languages(str(document.source), str(document.target))
+    source, target = languages(from_, to)
     if not decoding.models.named:
-        lang = str(document.target if target.code != "eng" else document.source)
+        lang = to if target.code != "eng" else from_
         decoding = replace(decoding, models=replace(decoding.models, lang=lang))
     return translation_task(
         decoding,
@@ -323,13 +371,12 @@ def _shots(path: Path | None) -> tuple[tuple[str, str], ...]:
 
 @contextmanager
 def _started(
-    settings: Settings, recipe: Recipe, layouts: list[Layout], parallel: int
+    settings: Settings, units: Sequence[Unit], parallel: int, recipe: Recipe
 ) -> Iterator[Translator]:
     """The models, loaded with as many places and as long contexts as the texts need."""
     from ..decoding import Trio
-    from ..translate import Machine, Translator, units_of
+    from ..translate import Machine, Translator
 
-    units = units_of(layouts)
     roles = settings.weighting.roles
     machine = Machine(settings.spec, roles, settings.options)
     n_ctx = machine.context_length(recipe, units)

@@ -43,6 +43,11 @@ class Document:
         self._encoding = encoding
 
     @property
+    def codec(self) -> str:
+        """The encoding of `render`'s bytes, as Python names it."""
+        return self._encoding.codec if self._encoding else "utf-8"
+
+    @property
     def segments(self) -> Sequence[Segment]:
         """What is to be translated, in the order of the file."""
         return self._body.segments

@@ -31,9 +31,17 @@ def is_file(path: Path) -> bool:
 
 
 def check_paths(
-    source: Path, output: Path, journal: Path | None, report: Path | None, *, force: bool
+    source: Path,
+    output: Path,
+    journal: Path | None,
+    report: Path | None,
+    *,
+    force: bool,
+    folders: bool = False,
 ) -> None:
     """Find out before the work that all can be written, and that no two are one file.
+
+    Folders that the output lacks will be made where `folders` says so.
 
     An output may be there: whether it may be overwritten depends on the journal. A report may be
     replaced by a report.
@@ -51,13 +59,19 @@ def check_paths(
         if taken != option and is_file(path):
             raise UsageError(f"{path}: is {taken}; name another file with {option}")
         check_destination(
-            path,
+            _with_folder(path) if folders and path != report else path,
             force=force or path != report,
             ours=_is_report,
             advice=f"name another file with {option}, or overwrite it with --force",
         )
     if journal is not None and is_stream(journal):
         raise UsageError(f"--journal {journal}: is no file; name one")
+
+
+def _with_folder(path: Path) -> Path:
+    """`path`, or the first of its folders that is still to be made."""
+    missing = [folder for folder in path.parents if not os.path.lexists(folder)]
+    return missing[-1] if missing else path
 
 
 def _is_report(path: Path) -> bool:
@@ -114,16 +128,17 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def write(output: Path, data: bytes) -> None:
+def write(output: Path, data: bytes, codec: str = "utf-8") -> None:
     """Let the output appear, whole, or go to standard output for `-`; raises OSError.
 
     A terminal gets escapes for what would steer it: the text comes from a model, and from a file.
+    `codec` is the encoding of `data`.
     """
     if output != STREAM:
         with replacing(output) as temporary:
             temporary.write_bytes(data)
         return
     if sys.stdout.isatty():
-        data = safe(data.decode("utf-8"), keep="\n\t").encode("utf-8")
+        data = safe(data.decode(codec), keep="\n\t").encode("utf-8")
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any
 
 from .. import __version__
 from ..quant import Options
-from ..showing import Bar
 from ..store import TrioSpec, fingerprint
-from .engine import Translator
 from .journal import Journal
 from .recipe import Recipe
 from .segments import Result
 from .units import Layout, Outcome, Unit
-
-Start = Callable[[], AbstractContextManager[Translator]]
 
 
 def units_of(layouts: Iterable[Layout]) -> list[Unit]:
@@ -75,42 +69,6 @@ def known_outcomes(units: Iterable[Unit], journal: Journal | None) -> dict[Unit,
         return {}
     keys = {unit: journal.key(unit) for unit in units}
     return {unit: journal.done[key] for unit, key in keys.items() if key in journal.done}
-
-
-def finish(
-    layouts: Sequence[Layout],
-    outcomes: dict[Unit, Outcome],
-    journal: Journal | None,
-    start: Start,
-    *,
-    quiet: bool,
-) -> None:
-    """Translate the units that have no outcome yet and add theirs to `outcomes`, as they come.
-
-    `start` gives the translator; it is not called where nothing is left to do.
-
-    Raises:
-        TrimixError: the journal cannot be written; what is in it is kept.
-    """
-    left = [unit for unit in units_of(layouts) if unit not in outcomes]
-    if not left:
-        return
-    total, tokens = len(outcomes) + len(left), 0
-    done = len(outcomes)
-    with (
-        start() as translator,
-        Bar("translating", "texts", done=done, in_flight=translator.in_flight, quiet=quiet) as bar,
-    ):
-        began = time.monotonic()
-        for unit, outcome in translator.run(left):
-            if journal is not None:
-                journal.add(unit, outcome)
-            outcomes[unit] = outcome
-            tokens += outcome.tokens
-            speed = tokens / max(time.monotonic() - began, 1e-3)
-            bar(len(outcomes), total, f"{speed:.1f} tokens/s")
-    if journal is not None:
-        journal.sync()
 
 
 def results_of(layouts: Iterable[Layout], outcomes: Mapping[Unit, Outcome]) -> dict[int, Result]:

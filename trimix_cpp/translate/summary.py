@@ -130,6 +130,28 @@ def summarize(
     )
 
 
+def total(summaries: Sequence[Summary], generations: int, seconds: float) -> Summary:
+    """Several files' summaries as one; `generations` are the different texts of all of them."""
+
+    def added(name: str) -> int:
+        return sum(getattr(summary, name) for summary in summaries)
+
+    return Summary(
+        segments=added("segments"),
+        translated=added("translated"),
+        passed_through=added("passed_through"),
+        untranslated=added("untranslated"),
+        flagged=tuple(item for summary in summaries for item in summary.flagged),
+        generations=generations,
+        resumed=min(added("resumed"), generations),
+        retries=added("retries"),
+        dropped_shots=added("dropped_shots"),
+        tokens=added("tokens"),
+        seconds=seconds,
+        weights=_mean([summary.weights for summary in summaries if summary.weights]),
+    )
+
+
 def _mean(weights: Sequence[Weights]) -> Weights | None:
     if len(set(weights)) <= 1:
         return weights[0] if weights else None

@@ -1,0 +1,272 @@
+"""Files on their way through the models: one journal and one lock each, one trio for all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from ..errors import StoppedError, TrimixError
+from ..showing import Bar, count, notice
+from . import files
+from .documents import Document
+from .engine import Translator
+from .job import known_outcomes, results_of, units_of, with_seed
+from .journal import Journal
+from .places import make_folders
+from .recipe import Recipe
+from .summary import Summary, summarize
+from .units import Layout, Outcome, Unit
+
+Start = Callable[[Recipe], AbstractContextManager[Translator]]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What may be written, and what is kept.
+
+    Attributes:
+        force: outputs are overwritten.
+        restart: journals are emptied.
+        keep_journal: journals stay after the end.
+        keep_seed: a journal that goes on keeps its seed.
+        quiet: no progress.
+    """
+
+    force: bool = False
+    restart: bool = False
+    keep_journal: bool = False
+    keep_seed: bool = False
+    quiet: bool = False
+
+
+@dataclass(eq=False)
+class Task:
+    """A file on its way.
+
+    Attributes:
+        document: the file.
+        output: where its translation goes.
+        journal_path: where finished texts are kept; None: nowhere.
+        layouts: of its segments.
+        outcomes: of its units, as they come.
+        left: units without an outcome, in the order of the file.
+        resumed: how many units were in the journal.
+        done: the translation is there.
+    """
+
+    document: Document
+    output: Path
+    journal_path: Path | None
+    layouts: Sequence[Layout]
+    outcomes: dict[Unit, Outcome] = field(default_factory=dict)
+    left: dict[Unit, None] = field(default_factory=dict)
+    resumed: int = 0
+    done: bool = False
+    journal: Journal | None = None
+    held: ExitStack = field(default_factory=ExitStack)
+
+    def summary(self, n_shots: int, seconds: float) -> Summary:
+        """What became of it."""
+        results = results_of(self.layouts, self.outcomes)
+        return summarize(
+            self.layouts, results, self.outcomes,
+            resumed=self.resumed, n_shots=n_shots, seconds=seconds,
+        )  # fmt: skip
+
+
+class Run:
+    """Translates files of one pair of languages with one trio.
+
+    A file is opened when its first text is due, and written and closed when its last one is there;
+    a text that stands in several is sent once. Journals of a run of several files stay until all
+    of them are done, so that the same command knows which are.
+
+    Args:
+        tasks: the files.
+        settings: what decides their results, for the journals.
+        recipe: how texts are translated.
+        start: loads the models; not called where nothing is left to do.
+        rules: what may be written.
+        fault: is told of a file that fails; what it raises ends the run.
+
+    Attributes:
+        failed: files that failed.
+        recipe: with the seed that the journals go on with.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        settings: Mapping[str, Any],
+        recipe: Recipe,
+        start: Start,
+        rules: Rules,
+        fault: Callable[[Task, Exception], None],
+    ) -> None:
+        self.failed: list[Task] = []
+        self.recipe = recipe
+        self._tasks, self._settings, self._start = tasks, settings, start
+        self._rules, self._fault = rules, fault
+        self._keep_seed = rules.keep_seed
+        self._open: list[Task] = []
+        self._known: dict[Unit, Outcome] = {}
+        self._total = len({unit for task in tasks for unit in units_of(task.layouts)})
+
+    def go(self) -> None:
+        """Translate the files.
+
+        Raises:
+            StoppedError: the user stopped it; the line says where it goes on.
+            TrimixError, OSError: what `fault` raised, and whatever ends all files.
+        """
+        try:
+            feed = self._feed()
+            first = next(feed, None)
+            if first is not None:
+                self._translate(chain([first], feed))
+        except KeyboardInterrupt:
+            raise StoppedError(self._stopped()) from None
+        finally:
+            for task in self._open:
+                task.held.close()
+        if not self.failed and not self._rules.keep_journal and len(self._tasks) > 1:
+            self._remove_journals()
+
+    def _translate(self, units: Iterator[Unit]) -> None:
+        tokens, done = 0, len(self._known)
+        with (
+            self._start(self.recipe) as translator,
+            Bar(
+                "translating", "texts",
+                done=done, in_flight=translator.in_flight, quiet=self._rules.quiet,
+            ) as bar,
+        ):  # fmt: skip
+            began = time.monotonic()
+            for unit, outcome in translator.run(units):
+                self._take(unit, outcome)
+                tokens += outcome.tokens
+                speed = tokens / max(time.monotonic() - began, 1e-3)
+                bar(len(self._known), self._total, f"{speed:.1f} tokens/s")
+
+    def _feed(self) -> Iterator[Unit]:
+        """The units that no file has yet, as they are due."""
+        asked: set[Unit] = set()
+        for task in self._tasks:
+            with self._guarded(task):
+                self._begin(task)
+                if not task.left:
+                    self._complete(task)
+            if task in self._open:
+                new = [unit for unit in task.left if unit not in asked]
+                asked.update(new)
+                yield from new
+
+    @contextmanager
+    def _guarded(self, task: Task) -> Iterator[None]:
+        """What goes wrong with a file ends that file alone."""
+        try:
+            yield
+        except (TrimixError, OSError) as error:
+            if task in self._open:
+                self._open.remove(task)
+            task.held.close()
+            self.failed.append(task)
+            self._fault(task, error)
+
+    def _begin(self, task: Task) -> None:
+        """Lock the output and take over what the journal has."""
+        self._open.append(task)
+        if files.is_file(task.output):
+            task.held.callback(_remove_empty, make_folders(task.output))
+        task.held.enter_context(files.sole_writer(task.output, task.journal_path))
+        if task.journal_path is not None:
+            task.journal = self._journal(task.journal_path)
+            task.held.enter_context(task.journal)
+        units = units_of(task.layouts)
+        task.outcomes = known_outcomes(units, task.journal)
+        task.resumed = len(task.outcomes)
+        self._known.update(task.outcomes)
+        task.left = dict.fromkeys(unit for unit in units if unit not in task.outcomes)
+        if task.left and not self._rules.force:
+            files.refuse_existing(task.output)
+        if task.resumed and task.left and not self._rules.quiet:
+            where = f"{count(len(units), 'text')} are in {task.journal_path}"
+            notice(f"going on: {task.resumed:,} of {where}")
+        for unit in list(task.left):  # what another file of this run has brought
+            if unit in self._known:
+                self._add(task, unit, self._known[unit])
+
+    def _journal(self, path: Path) -> Journal:
+        journal = Journal(
+            path,
+            self._settings,
+            seed=self.recipe.sampler.seed,
+            keep_seed=self._keep_seed,
+            restart=self._rules.restart,
+        )
+        if journal.damaged:
+            lines = "1 line is" if journal.damaged == 1 else f"{journal.damaged:,} lines are"
+            notice(f"{path}: {lines} damaged; what was in them is translated again")
+        # One trio draws with one seed: that of the first journal.
+        self.recipe, self._keep_seed = with_seed(self.recipe, journal.seed), False
+        return journal
+
+    def _add(self, task: Task, unit: Unit, outcome: Outcome) -> None:
+        if task.journal is not None:
+            task.journal.add(unit, outcome)
+        task.outcomes[unit] = outcome
+        del task.left[unit]
+
+    def _take(self, unit: Unit, outcome: Outcome) -> None:
+        self._known[unit] = outcome
+        for task in [task for task in self._open if unit in task.left]:
+            with self._guarded(task):
+                self._add(task, unit, outcome)
+                if not task.left:
+                    self._complete(task)
+
+    def _complete(self, task: Task) -> None:
+        if task.journal is not None:
+            task.journal.sync()
+        data = task.document.render(results_of(task.layouts, task.outcomes))
+        if task.resumed == len(task.outcomes) and files.holds(task.output, data):
+            # The last run was cut short between the output's appearance and the journal's end.
+            notice(f"{task.output}: is complete already")
+        else:
+            if not self._rules.force:  # it may have come up meanwhile
+                files.refuse_existing(task.output)
+            files.write(task.output, data, task.document.codec)
+        if task.journal is not None and len(self._tasks) == 1 and not self._rules.keep_journal:
+            task.journal.remove()
+        task.done = True
+        self._open.remove(task)
+        task.held.close()
+
+    def _remove_journals(self) -> None:
+        for task in self._tasks:
+            if task.journal is not None:
+                with files.sole_writer(task.output, task.journal_path):
+                    task.journal.remove()
+
+    def _stopped(self) -> str:
+        kept = [task.journal_path for task in self._open if task.journal_path]
+        where = f"in {kept[0]}" if len(kept) == 1 else "in the journals beside the outputs"
+        where += ": the same command goes on there" if kept or len(self._tasks) > 1 else ""
+        if not kept and len(self._tasks) == 1:
+            where = "lost"
+        total = count(self._total, "text")
+        return f"interrupted; {len(self._known):,} of {total} are {where}"
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Take away folders that were made, where nothing came into them."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
