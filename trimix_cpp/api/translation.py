@@ -9,7 +9,10 @@ from ..errors import UsageError
 from ..fusion import ByAnswers
 from ..prompts import Language, language
 from ..runtime import DecodingFlags, Settings
-from ..translate import Recipe
+from ..translate import Aids, Recipe
+
+# Pairs of a memory by whose answers `ppl-answers` chooses: five prompts of five.
+_JUDGED = 25
 
 
 def languages(source: str, target: str) -> tuple[Language, Language]:
@@ -31,20 +34,28 @@ def translation_task(
     target: Language,
     *,
     shots: Sequence[tuple[str, str]] = (),
+    aids: Aids | None = None,
     retry: bool = True,
     score_shots: bool = False,
 ) -> tuple[Settings, Recipe]:
     """What is asked of the models, and `settings` with the weights of the pair of languages.
 
-    Without weights in `flags` the preset translation.SOURCE-TARGET holds if the trio has it.
+    Without weights in `flags` the preset translation.SOURCE-TARGET holds if the trio has it. With
+    `ppl-answers` and no `shots` the weights are chosen by pairs of the memory.
 
     Raises:
         UsageError: the weights mean nothing.
     """
     preset = f"translation.{source.code}-{target.code}"
     weighting = flags.weights.preferring(preset, settings.spec).resolve(settings.spec)
-    if isinstance(weighting.chooser, ByAnswers) and not shots:
-        raise UsageError("--weights ppl-answers looks at the exemplars' answers: give --shots FILE")
+    judged = aids.memory.sample(_JUDGED) if aids and aids.memory else ()
+    if not isinstance(weighting.chooser, ByAnswers) or shots:
+        judged = ()
+    elif not judged:
+        raise UsageError(
+            "--weights ppl-answers looks at the answers of exemplars: give --shots FILE, or "
+            "--memory FILE"
+        )
     settings = replace(settings, weighting=weighting)
     sampler = settings.sampler
     if flags.sampling.seed in (None, -1) and sampler.temperature == 0:
@@ -62,4 +73,6 @@ def translation_task(
         stops=settings.stops,
         retry=retry,
         score_shots=score_shots,
+        judged=judged,
+        varied=bool(aids and aids.varied),
     )

@@ -23,7 +23,7 @@ from .options import decoding_options, whole
 
 if TYPE_CHECKING:
     from ..runtime import Settings
-    from ..translate import Document, FormatOptions, Recipe, Summary, Task, Translator, Unit
+    from ..translate import Aids, Document, FormatOptions, Recipe, Summary, Task, Translator, Unit
 
 
 @click.command("translate", short_help="Translate a file, resumably.")
@@ -73,6 +73,15 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Exemplars, a TSV file of a text and its translation a line; the first 5 count.",
 )
+@click.option(
+    "--memory",
+    "memory",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Translations to take over and to learn from; may be given several times.",
+)
+@click.option("--no-memory", is_flag=True, help="Do not look at what IN holds translated already.")
 @click.option(
     "--score-shots",
     is_flag=True,
@@ -141,7 +150,9 @@ def command(
         files.check_paths(source, output, journal, flags["report_path"], force=flags["force"])
         if not flags["force"] and not (journal and journal.exists()):
             files.refuse_existing(output)
-        tasks, failed = [_task(source, output, journal, flags)], 0
+        document = _document(source, flags)
+        (aids,) = _aids([document], flags)
+        tasks, failed = [_task(document, output, journal, aids, flags)], 0
     else:
         tasks, failed = _tasks(sources, template, flags)
     failed += _translate(tasks, decoding, flags, began, alone=template is None)
@@ -224,15 +235,20 @@ def _document(source: Path, flags: dict[str, Any]) -> Document:
     return document
 
 
+def _aids(documents: Sequence[Document], flags: dict[str, Any]) -> list[Aids]:
+    from ..translate import aids_of
+
+    return aids_of(documents, flags["memory"], own=not flags["no_memory"])
+
+
 def _task(
-    source: Path, output: Path, journal: Path | None, flags: dict[str, Any],
-    document: Document | None = None,
-) -> Task:  # fmt: skip
+    document: Document, output: Path, journal: Path | None, aids: Aids, flags: dict[str, Any]
+) -> Task:
     from ..translate import Task, lay_out
 
-    document = document or _document(source, flags)
-    layouts = lay_out(document.segments, cut=flags["cut"], labels=document.format.labels)
-    return Task(document, output, journal, layouts)
+    labels = document.format.labels
+    layouts = lay_out(document.segments, cut=flags["cut"], labels=labels, aids=aids)
+    return Task(document, output, journal, layouts, aids)
 
 
 def _tasks(named: tuple[Path, ...], template: str, flags: dict[str, Any]) -> tuple[list[Task], int]:
@@ -257,7 +273,7 @@ def _tasks(named: tuple[Path, ...], template: str, flags: dict[str, Any]) -> tup
     kept, told = paired(found, outputs)
     for line in told:
         notice(line)
-    tasks = []
+    tasks, aids = [], _aids(documents, flags)
     for i in kept:
         path, output = found[i].path, outputs[i]
         journal = _journal_path(output, None)
@@ -267,7 +283,7 @@ def _tasks(named: tuple[Path, ...], template: str, flags: dict[str, Any]) -> tup
             )
             if not flags["force"] and not (journal and journal.exists()):
                 files.refuse_existing(output)
-            tasks.append(_task(path, output, journal, flags, documents[i]))
+            tasks.append(_task(documents[i], output, journal, aids[i], flags))
         except (TrimixError, OSError) as error:
             failed += 1
             _tell_fault(path, error)
@@ -305,7 +321,7 @@ def _translate(
             for task in tasks
             if (task.document.source, task.document.target) == (source, target)
         ]
-        settings, recipe = _settings(decoding, str(source), str(target), flags)
+        settings, recipe = _settings(decoding, str(source), str(target), group[0].aids, flags)
         known = settings_of(
             recipe,
             settings.spec,
@@ -319,7 +335,7 @@ def _translate(
         run.go()
         failed += len(run.failed)
         seconds = time.perf_counter() - began
-        reports += [task.summary(len(recipe.shots), seconds) for task in group if task.done]
+        reports += [task.summary(recipe, seconds) for task in group if task.done]
     if reports:
         texts = len({unit for task in tasks if task.done for unit in task.outcomes})
         _tell(reports[0] if alone else total(reports, texts, time.perf_counter() - began), flags)
@@ -338,7 +354,7 @@ def _format_options(flags: dict[str, Any]) -> FormatOptions:
 
 
 def _settings(
-    decoding: DecodingFlags, from_: str, to: str, flags: dict[str, Any]
+    decoding: DecodingFlags, from_: str, to: str, aids: Aids, flags: dict[str, Any]
 ) -> tuple[Settings, Recipe]:
     """What the flags mean: for the models, and for the texts."""
     from ..api import languages, translation_task
@@ -353,6 +369,7 @@ def _settings(
         source,
         target,
         shots=_shots(flags["shots"]),
+        aids=aids,
         retry=not flags["no_retry"],
         score_shots=flags["score_shots"],
     )

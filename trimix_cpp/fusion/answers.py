@@ -21,13 +21,19 @@ class AnswersChooser:
     Args:
         spans: of the answers: (position of the first token, that behind the last one), in order.
         grid: the pairs.
+        score: of answers in other prompts, which count too.
 
     Attributes:
         score: of the answers' tokens.
     """
 
-    def __init__(self, spans: Sequence[tuple[int, int]], grid: Grid = DEFAULT_GRID) -> None:
-        self.spans, self.score = spans, GridScore(grid)
+    def __init__(
+        self,
+        spans: Sequence[tuple[int, int]],
+        grid: Grid = DEFAULT_GRID,
+        score: GridScore | None = None,
+    ) -> None:
+        self.spans, self.score = spans, score or GridScore(grid)
         self.roles = grid.roles
 
     def first(self, n_prompt: int) -> int:
@@ -59,6 +65,8 @@ class ByAnswers:
         """What chooses where no answer is known: nothing is chosen."""
         return self.of(())
 
-    def of(self, spans: Sequence[tuple[int, int]]) -> AnswersChooser:
-        """What chooses the weights of a prompt with answers in these spans."""
-        return AnswersChooser(spans, self.grid)
+    def of(
+        self, spans: Sequence[tuple[int, int]], score: GridScore | None = None
+    ) -> AnswersChooser:
+        """What chooses the weights of a prompt with answers in these spans, and of those scored."""
+        return AnswersChooser(spans, self.grid, score)

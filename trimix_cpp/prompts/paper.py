@@ -28,24 +28,34 @@ def few_shot(shots: Sequence[tuple[str, str]], question: str) -> str:
 
 
 def translation_prompt(
-    text: str, source: Language, target: Language, shots: Sequence[tuple[str, str]] = ()
+    text: str,
+    source: Language,
+    target: Language,
+    shots: Sequence[tuple[str, str]] = (),
+    context: str = "",
 ) -> str:
     """The paper's translation prompt (its appendix on prompts; 200 tokens, greedy, 5 exemplars).
 
-    `shots` are (source text, translation). The answer ends at a newline.
+    `shots` are (source text, translation). The answer ends at a newline. `context`, which the paper
+    has not, are whole lines that stand before the line of the text.
     """
     asked = [(translation_question(shot, source, target), answer) for shot, answer in shots]
-    return few_shot(asked, translation_question(text, source, target))
+    return few_shot(asked, translation_question(text, source, target, context=context))
 
 
 def translation_question(
-    text: str, source: Language, target: Language, instructions: Instructions = "en"
+    text: str,
+    source: Language,
+    target: Language,
+    instructions: Instructions = "en",
+    context: str = "",
 ) -> str:
-    """Asks for a translation of one line."""
+    """Asks for a translation of one line; `context` are whole lines before it."""
     one, other = _name(source, instructions), _name(target, instructions)
     if instructions == "zh":
-        return f"请将下面的{one}文本翻译成{other}。\n{one}：{text}\n{other}："
-    return f"Please translate the following {one} text into {other}.\n{one}: {text}\n{other}: "
+        return f"请将下面的{one}文本翻译成{other}。\n{context}{one}：{text}\n{other}："
+    asked = f"Please translate the following {one} text into {other}.\n"
+    return f"{asked}{context}{one}: {text}\n{other}: "
 
 
 def title_question(content: str, language: Language, instructions: Instructions = "en") -> str:

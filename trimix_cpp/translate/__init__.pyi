@@ -1,3 +1,4 @@
+from .aids import Aids as Aids
 from .capacity import Machine as Machine
 from .documents import Document as Document
 from .documents import format_of as format_of
@@ -10,6 +11,7 @@ from .job import settings_of as settings_of
 from .job import units_of as units_of
 from .job import with_seed as with_seed
 from .journal import Journal as Journal
+from .memory import Memory as Memory
 from .places import Source as Source
 from .places import is_template as is_template
 from .places import output_of as output_of
@@ -26,6 +28,7 @@ from .segments import FormatOptions as FormatOptions
 from .segments import Pair as Pair
 from .segments import Result as Result
 from .segments import Segment as Segment
+from .shelf import aids_of as aids_of
 from .summary import Summary as Summary
 from .summary import summarize as summarize
 from .summary import total as total

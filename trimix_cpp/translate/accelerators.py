@@ -65,3 +65,12 @@ def accelerators(text: str) -> list[Placeholder]:
         if item is None or at < item.start:
             found.append(Placeholder("accelerator", text[at : at + 2], at, match.end()))
     return found
+
+
+def without_accelerator(label: str) -> str:
+    """`label` without its accelerator, wherever that stands: "Open", and "ئاچ" of "ئاچ(_O)"."""
+    found = accelerator(label)
+    if found is None:
+        return label
+    appended = re.compile(rf"\s?[(（]{re.escape(found.token)}[)）]", re.IGNORECASE)
+    return appended.sub("", label) if appended.search(label) else found.plain

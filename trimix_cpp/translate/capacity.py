@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..fusion import ROLES
@@ -10,7 +10,7 @@ from ..gguf import Header, read_header
 from ..llama import MAX_SEQ, Model, physical_cores, supports_gpu
 from ..quant import Options, cache_bytes, free_memory
 from ..store import TrioSpec
-from .recipe import Recipe
+from .recipe import NO_HINTS, Recipe
 from .units import Unit
 
 # Sequences in flight for each core: on 2 cores a batch of 16 costs about 3 times a single token.
@@ -53,18 +53,25 @@ class Machine:
             def tokens(text: str) -> int:
                 return len(model.tokenize(text, add_special=True))
 
-            around = tokens(recipe.prompt("", len(recipe.shots))) + _SLACK
-            longest = 0
+            shared = tokens(recipe.prompt("", len(recipe.shots))) + _SLACK
+
+            def needed(unit: Unit, length: Callable[[str], int]) -> int:
+                """Of its prompt, if text has so many tokens, and its answer."""
+                text, hints, answer = unit.asked, unit.hints, recipe.answer_limit(unit.asked)
+                if hints == NO_HINTS:
+                    return shared + length(text) + answer
+                shots = len(recipe.exemplars(hints))
+                return length(recipe.prompt(text, shots, hints)) + _SLACK + answer
+
+            longest = shared
             # No text has more tokens than bytes, so that few need to be tokenized.
-            bounds = [
-                (len(u.asked.encode()) + recipe.answer_limit(u.asked), u.asked) for u in units
-            ]
-            for bound, text in sorted(bounds, reverse=True):
+            bounds = [(needed(unit, _n_bytes), i, unit) for i, unit in enumerate(units)]
+            for bound, _, unit in sorted(bounds, reverse=True):
                 if bound <= longest:
                     break
-                longest = max(longest, tokens(text) + recipe.answer_limit(text))
-        needed = -(-(around + longest) // _STEP) * _STEP
-        return min(needed, trained) if trained else needed
+                longest = max(longest, needed(unit, tokens))
+        rounded = -(-longest // _STEP) * _STEP
+        return min(rounded, trained) if trained else rounded
 
     def parallel(self, n_ctx: int, n_units: int) -> int:
         """Sequences in flight: 8 a core (64 with a GPU), as far as half of the free memory goes."""
@@ -119,6 +126,10 @@ class Machine:
 
     def _files(self) -> set[Path]:
         return {self._spec.roles[role].path for role in self._roles}
+
+
+def _n_bytes(text: str) -> int:
+    return len(text.encode())
 
 
 def _rows(header: Header) -> int:

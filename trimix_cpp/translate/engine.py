@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..decoding import Decoder, Text, Trio, common_length
 from ..errors import TrimixError
 from ..files import Closing
-from ..fusion import ByAnswers, Weights
+from ..fusion import ByAnswers, GridScore, Weights
 from ..prompts import translation_prompt
 from .quality import flags
-from .recipe import Recipe
+from .recipe import MAX_SHOTS, NO_HINTS, Hints, Recipe, Shot
 from .units import Outcome, Unit
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Translator(Closing):
         self._again: deque[_Attempt] = deque()
         self._running: dict[Text, _Attempt] = {}
         self._done: list[tuple[Unit, Outcome]] = []
-        around, least = len(self._tokens("", 0)), min(trio.n_ctx // 2, _LEAST_ROOM)
+        around, least = len(self._tokens(Unit(""), 0)), min(trio.n_ctx // 2, _LEAST_ROOM)
         if around + least > trio.n_ctx:
             raise TrimixError(
                 f"-c {trio.n_ctx} has no room for a text: the prompt around it takes {around} "
@@ -65,11 +65,12 @@ class Translator(Closing):
             # All texts have the same exemplars, and so the same weights.
             weights = self._by_answers(recipe.chooser)
             self._recipe = recipe = replace(recipe, weights=weights, chooser=None)
-        self._beginning = self._shared_beginning()
+        self._beginning = self._shared_beginning(NO_HINTS, len(recipe.exemplars()))
         scored = recipe.chooser and recipe.score_shots
         self._held = None
-        if trio.n_parallel > 1 and len(self._beginning) > 1 and not scored:
-            roles = self._text(self._tokens("a", 0), "a", 0).roles
+        # Where texts have exemplars of their own, each begins as the ones that ran before it.
+        if trio.n_parallel > 1 and len(self._beginning) > 1 and not scored and not recipe.varied:
+            roles = self._text(_Attempt(Unit("a")), self._tokens(Unit("a"), 0)).roles
             # Its last token is left to each text, for the row that predicts what follows.
             self._held = self._decoder.pin(self._beginning[:-1], roles)
 
@@ -123,73 +124,94 @@ class Translator(Closing):
             self._done.append((unit, Outcome(None, (reason,))))
             return None
         tokens, shots = fitting
-        text = self._text(tokens, unit.asked, int(attempt.first is not None))
-        self._running[text] = _Attempt(unit, attempt.first, shots)
+        placed = replace(attempt, shots=shots)
+        text = self._text(placed, tokens)
+        self._running[text] = placed
         return text
 
-    def _text(self, tokens: list[int], text: str, attempt: int) -> Text:
-        recipe = self._recipe
+    def _text(self, attempt: _Attempt, tokens: list[int]) -> Text:
+        recipe, text = self._recipe, attempt.unit.asked
         return Text(
             tokens,
             recipe.weights,
-            sampler=recipe.sampler_for(text, attempt),
+            sampler=recipe.sampler_for(text, int(attempt.first is not None)),
             control=recipe.control,
             max_tokens=recipe.answer_limit(text),
             stops=("\n", *recipe.stops),
-            chooser=recipe.chooser(self._start(tokens)) if recipe.chooser else None,
+            chooser=recipe.chooser(self._start(attempt, tokens)) if recipe.chooser else None,
             plausibility=recipe.plausibility,
         )
 
-    def _start(self, tokens: list[int]) -> int:
+    def _start(self, attempt: _Attempt, tokens: list[int]) -> int:
         """The position from which on a chooser looks at a prompt: that before the text's own."""
-        shared = self._beginning
-        own = not self._recipe.score_shots and tokens[: len(shared)] == shared
-        return max(len(shared) - 1, 0) if own else 0
+        shared, hints = self._beginning, attempt.unit.hints
+        if self._recipe.score_shots:
+            return 0
+        if tokens[: len(shared)] != shared or hints != NO_HINTS:
+            shared = self._shared_beginning(hints, attempt.shots)
+        return max(common_length(shared, tokens) - 1, 0)
 
     def _fit(self, unit: Unit) -> tuple[list[int], int] | None:
         """The prompt, with as many exemplars as leave room for the answer, and how many."""
         # An answer that may be longer than half of the context must not cost the exemplars.
         wanted = min(self._recipe.answer_limit(unit.asked), self._trio.n_ctx // 2)
-        for shots in range(len(self._recipe.shots), -1, -1):
-            tokens = self._tokens(unit.asked, shots)
+        for shots in range(len(self._recipe.exemplars(unit.hints)), -1, -1):
+            tokens = self._tokens(unit, shots)
             if len(tokens) + wanted <= self._trio.n_ctx:
                 return tokens, shots
+        if unit.hints.context:  # what stands around a text must not keep it from the models
+            return self._fit(replace(unit, hints=replace(unit.hints, context="")))
         room = self._trio.n_ctx - len(tokens)
         return (tokens, 0) if room >= min(wanted, _LEAST_ROOM) else None
 
-    def _tokens(self, text: str, shots: int) -> list[int]:
+    def _tokens(self, unit: Unit, shots: int) -> list[int]:
+        return self._tokenized(self._recipe.prompt(unit.asked, shots, unit.hints))
+
+    def _tokenized(self, prompt: str) -> list[int]:
         # Names of control tokens in somebody's text are text.
-        return self._trio.tokenize(self._recipe.prompt(text, shots), add_special=True)
+        return self._trio.tokenize(prompt, add_special=True)
 
     def _by_answers(self, choosing: ByAnswers) -> Weights:
         """The weights under which the answers of the exemplars that fit are likeliest."""
+        recipe, score = self._recipe, GridScore(choosing.grid)
+        shots = recipe.judged or recipe.shots
+        weights = recipe.weights
+        # One prompt after the other: the sums are the same whatever is in flight.
+        size = max(len(recipe.shots), MAX_SHOTS)
+        for i in range(0, len(shots), size):
+            tokens, spans = self._answered(shots[i : i + size])
+            chooser = choosing.of(spans, score)
+            looking = Text(tokens, weights, max_tokens=0, chooser=chooser)
+            for done in self._decoder.run([looking]):
+                done.raise_error()
+            weights = looking.weights
+        return weights
+
+    def _answered(self, shots: Sequence[Shot]) -> tuple[list[int], list[tuple[int, int]]]:
+        """The prompt of as many exemplars as fit, the last ones, and where their answers stand."""
         recipe, room = self._recipe, self._trio.n_ctx - _LEAST_ROOM
-        counts = range(len(recipe.shots), -1, -1)
-        prompts = ((count, self._tokens("", count)) for count in counts)
-        count, tokens = next(each for each in prompts if len(each[1]) <= room or not each[0])
-        shots, spans = recipe.shots[len(recipe.shots) - count :], []
+
+        def prompt(text: str, shots: Sequence[Shot]) -> str:
+            return translation_prompt(text, recipe.source, recipe.target, shots)
+
+        while len(tokens := self._tokenized(prompt("", shots))) > room and shots:
+            shots = shots[1:]
+        spans = []
         for i, (text, answer) in enumerate(shots):
-            asked = translation_prompt(text, recipe.source, recipe.target, shots[:i])
+            asked = prompt(text, shots[:i])
             # A token that both sides of a border are in belongs to what comes after it.
             ends = (asked, f"{asked}{answer}\n")
-            start, end = (
-                common_length(self._trio.tokenize(each, add_special=True), tokens) for each in ends
-            )
+            start, end = (common_length(self._tokenized(each), tokens) for each in ends)
             spans.append((start, end))
-        chooser = choosing.of(spans)
-        looking = Text(tokens, recipe.weights, max_tokens=0, chooser=chooser)
-        for done in self._decoder.run([looking]):
-            done.raise_error()
-        return looking.weights
+        return tokens, spans
 
-    def _shared_beginning(self) -> list[int]:
-        """What the prompts of any text begin with, in tokens.
+    def _shared_beginning(self, hints: Hints, shots: int) -> list[int]:
+        """What the prompts of any text with these hints and exemplars begin with, in tokens.
 
         Found by comparing prompts: the beginning alone might end in another token than it does
         where a text follows.
         """
-        shots = len(self._recipe.shots)
-        prompts = [self._tokens(probe, shots) for probe in _PROBES]
+        prompts = [self._tokens(Unit(probe, hints=hints), shots) for probe in _PROBES]
         length = 0
         for tokens in zip(*prompts, strict=False):
             if len(set(tokens)) > 1:

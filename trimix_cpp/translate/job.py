@@ -42,7 +42,7 @@ def settings_of(
         "models": {role: fingerprint(spec.roles[role]) for role in used},
         "from": recipe.source.code,
         "to": recipe.target.code,
-        "shots": _digest(repr(recipe.shots)) if recipe.shots else None,
+        "shots": _digest(repr(shots)) if (shots := recipe.shots + recipe.judged) else None,
         "weights": f"{weights}, else {recipe.weights}" if recipe.chooser else str(recipe.weights),
         "score_shots": recipe.score_shots if recipe.chooser else None,
         "plausibility": recipe.plausibility and asdict(recipe.plausibility),

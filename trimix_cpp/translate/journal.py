@@ -16,13 +16,14 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import TrimixError
 from ..files import Closing, as_type
 from ..fusion import Weights
+from .recipe import NO_HINTS
 from .units import Outcome, Unit
 
 _MAGIC = b'{"trimix-cpp translate": '
@@ -82,6 +83,8 @@ class Journal(Closing):
     def key(self, unit: Unit) -> str:
         """The outcome of `unit` stands under it: a hash of settings, seed and unit."""
         parts = [self._settings, self.seed, unit.text, sorted(unit.syntax), unit.label]
+        if unit.hints != NO_HINTS:
+            parts.append(asdict(unit.hints))
         return hashlib.sha256(_line(parts)).hexdigest()[:32]
 
     def add(self, unit: Unit, outcome: Outcome) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..decoding import Control
 from ..errors import TrimixError
@@ -29,6 +29,24 @@ Shot = tuple[str, str]
 
 
 @dataclass(frozen=True)
+class Hints:
+    """What the prompt of one text holds besides it.
+
+    Attributes:
+        shots: exemplars of its own, the most similar last; they take the place of the recipe's.
+        terms: (term, its translation) of the terms in it; they follow as further exemplars.
+        context: lines on where it stands, each with its end; "" for none.
+    """
+
+    shots: tuple[Shot, ...] = ()
+    terms: tuple[Shot, ...] = ()
+    context: str = ""
+
+
+NO_HINTS: Final[Hints] = Hints()
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How texts are translated.
 
@@ -43,6 +61,8 @@ class Recipe:
         stops: strings that end an answer, besides the line break.
         retry: try a part that loses placeholders once more.
         score_shots: a chooser looks at the exemplars too, not only at the text.
+        judged: pairs by whose answers `ppl-answers` chooses the weights; () for the exemplars.
+        varied: texts come with exemplars of their own (`Hints`): few prompts begin alike.
     """
 
     source: Language
@@ -57,11 +77,19 @@ class Recipe:
     stops: tuple[str, ...] = ()
     retry: bool = True
     score_shots: bool = False
+    judged: tuple[Shot, ...] = ()
+    varied: bool = False
 
-    def prompt(self, text: str, n_shots: int) -> str:
-        """The paper's prompt with the last `n_shots` exemplars."""
-        kept = self.shots[len(self.shots) - n_shots :]
-        return translation_prompt(text, self.source, self.target, kept)
+    def prompt(self, text: str, n_shots: int, hints: Hints = NO_HINTS) -> str:
+        """The paper's prompt with the last `n_shots` exemplars, and the context of the text."""
+        shots = self.exemplars(hints)
+        kept = shots[len(shots) - n_shots :]
+        return translation_prompt(text, self.source, self.target, kept, hints.context)
+
+    def exemplars(self, hints: Hints = NO_HINTS) -> tuple[Shot, ...]:
+        """All exemplars of a text: its own, filled up with the recipe's to five, then its terms."""
+        room = max(MAX_SHOTS - len(hints.shots), 0) if hints.shots else len(self.shots)
+        return (*self.shots[:room], *hints.shots, *hints.terms)
 
     def answer_limit(self, text: str) -> int:
         """Most tokens of the translation of `text`."""

@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import StoppedError, TrimixError
 from ..showing import Bar, count, notice
 from . import files
+from .aids import Aids
 from .documents import Document
 from .engine import Translator
 from .job import known_outcomes, results_of, units_of, with_seed
@@ -53,6 +54,7 @@ class Task:
         output: where its translation goes.
         journal_path: where finished texts are kept; None: nowhere.
         layouts: of its segments.
+        aids: what helped to lay them out.
         outcomes: of its units, as they come.
         left: units without an outcome, in the order of the file.
         resumed: how many units were in the journal.
@@ -63,6 +65,7 @@ class Task:
     output: Path
     journal_path: Path | None
     layouts: Sequence[Layout]
+    aids: Aids = field(default_factory=Aids)
     outcomes: dict[Unit, Outcome] = field(default_factory=dict)
     left: dict[Unit, None] = field(default_factory=dict)
     resumed: int = 0
@@ -70,12 +73,12 @@ class Task:
     journal: Journal | None = None
     held: ExitStack = field(default_factory=ExitStack)
 
-    def summary(self, n_shots: int, seconds: float) -> Summary:
+    def summary(self, recipe: Recipe, seconds: float) -> Summary:
         """What became of it."""
         results = results_of(self.layouts, self.outcomes)
         return summarize(
             self.layouts, results, self.outcomes,
-            resumed=self.resumed, n_shots=n_shots, seconds=seconds,
+            resumed=self.resumed, recipe=recipe, seconds=seconds,
         )  # fmt: skip
 
 
@@ -164,6 +167,8 @@ class Run:
             if task in self._open:
                 new = [unit for unit in task.left if unit not in asked]
                 asked.update(new)
+                # Prompts that begin alike come one after the other: what they share is there yet.
+                new.sort(key=lambda unit: unit.hints.shots)
                 yield from new
 
     @contextmanager

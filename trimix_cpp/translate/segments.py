@@ -68,11 +68,13 @@ class Result:
         text: the translation, or the text itself where there is nothing to translate.
         flagged: somebody should look at it. PO files say so themselves (fuzzy, with a comment).
         reasons: why, each a short phrase.
+        remembered: it is the translation of an equal text, from a memory.
     """
 
     text: str
     flagged: bool = False
     reasons: tuple[str, ...] = ()
+    remembered: bool = False
 
 
 @dataclass(frozen=True)

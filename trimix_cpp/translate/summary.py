@@ -8,6 +8,7 @@ from typing import Any
 
 from ..fusion import Weights
 from ..showing import count
+from .recipe import Recipe
 from .segments import Result
 from .units import Layout, Outcome, Unit, reasons_of
 
@@ -32,6 +33,7 @@ class Summary:
     Attributes:
         segments: in the file, as far as they were to be translated.
         translated: with at least one generated part.
+        remembered: taken over from a memory.
         passed_through: where nothing had to be generated: numbers, addresses and the like.
         untranslated: left as they were, because no part could be translated.
         flagged: to be looked at, the untranslated ones among them.
@@ -46,6 +48,7 @@ class Summary:
 
     segments: int
     translated: int
+    remembered: int
     passed_through: int
     untranslated: int
     flagged: tuple[Flagged, ...]
@@ -66,6 +69,7 @@ class Summary:
         """The summary in words, then the first of the segments to look at."""
         parts = [
             f"{count(self.segments, 'segment')}: {self.translated} translated",
+            f"{self.remembered} from the memory" if self.remembered else "",
             f"{self.passed_through} passed through",
             f"{self.untranslated} left as they were" if self.untranslated else "",
             f"{len(self.flagged)} to look at",
@@ -98,11 +102,12 @@ def summarize(
     outcomes: Mapping[Unit, Outcome],
     *,
     resumed: int,
-    n_shots: int,
+    recipe: Recipe,
     seconds: float,
 ) -> Summary:
     """Sum up; `results` by key of their segments, `outcomes` of all units."""
     flagged, translated, untranslated = [], 0, 0
+    remembered = sum(result.remembered for result in results.values())
     for layout in layouts:
         result = results.get(layout.segment.key)
         if result is None:
@@ -117,13 +122,18 @@ def summarize(
     return Summary(
         segments=len(layouts),
         translated=translated,
-        passed_through=len(layouts) - translated - untranslated,
+        remembered=remembered,
+        passed_through=len(layouts) - translated - untranslated - remembered,
         untranslated=untranslated,
         flagged=tuple(flagged),
         generations=len(outcomes),
         resumed=resumed,
         retries=sum(outcome.retried for outcome in outcomes.values()),
-        dropped_shots=sum(o.shots < n_shots for o in outcomes.values() if o.text is not None),
+        dropped_shots=sum(
+            outcome.shots < len(recipe.exemplars(unit.hints))
+            for unit, outcome in outcomes.items()
+            if outcome.text is not None
+        ),
         tokens=sum(outcome.tokens for outcome in outcomes.values()),
         seconds=seconds,
         weights=_mean([outcome.weights for outcome in outcomes.values() if outcome.weights]),
@@ -139,6 +149,7 @@ def total(summaries: Sequence[Summary], generations: int, seconds: float) -> Sum
     return Summary(
         segments=added("segments"),
         translated=added("translated"),
+        remembered=added("remembered"),
         passed_through=added("passed_through"),
         untranslated=added("untranslated"),
         flagged=tuple(item for summary in summaries for item in summary.flagged),

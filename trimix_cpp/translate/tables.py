@@ -51,10 +51,11 @@ class _Table:
         rows = [row for row in self._rows if not row.blank]
         self.segments: list[Segment] = []
         self.pairs: list[Pair] = []
+        self.names: list[str] = []
         if not rows:
             return
         self._header = rows[0] if _has_header(options) else None
-        names = [self._value(cell) for cell in rows[0].cells]
+        self.names = names = [self._value(cell) for cell in rows[0].cells]
         self._column = _source_column(options, names, bool(self._header), name)
         self._into, self._new_name = self._into_column(options, names)
         self._check_widths(rows)
@@ -153,6 +154,12 @@ def open_tsv(text: str, name: str, options: FormatOptions) -> _Table:
         TrimixError: it cannot be told which.
     """
     return (_QuotedTsv if _is_quoted(text, name) else TsvTable)(text, name, options)
+
+
+def first_row(text: str, name: str, format: str) -> list[str]:
+    """The cells of the first row of a table that is not blank; [] if all are."""
+    opener = open_tsv if format == "tsv" else CsvTable
+    return opener(text, name, FormatOptions(column="1", into="1")).names
 
 
 def _is_quoted(text: str, name: str) -> bool:

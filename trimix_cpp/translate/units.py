@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ..fusion import Weights
 from .accelerators import accelerator, append_accelerator
 from .context import Context
 from .faults import lost
 from .placeholders import passes_through
-from .recipe import size
+from .recipe import NO_HINTS, Hints, size
 from .segments import Result, Segment
 from .sentences import Part, join, split
+
+if TYPE_CHECKING:
+    from .aids import Aids
+    from .memory import Taken
 
 
 @dataclass(frozen=True)
@@ -23,11 +28,13 @@ class Unit:
         text: one line, without white space around it.
         syntax: what its segment says of placeholders (`Segment.syntax`).
         label: it may have a keyboard accelerator, which is kept from the models.
+        hints: what else its prompt holds.
     """
 
     text: str
     syntax: frozenset[str] = frozenset()
     label: bool = False
+    hints: Hints = NO_HINTS
 
     @property
     def asked(self) -> str:
@@ -72,11 +79,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Layout:
-    """A segment and how it is put together: its parts, and the unit of each that has one."""
+    """A segment and how it is put together: its parts, and the unit of each that has one.
+
+    One that was `taken` from a memory has neither.
+    """
 
     segment: Segment
-    parts: tuple[Part, ...]
-    units: tuple[Unit | None, ...]
+    parts: tuple[Part, ...] = ()
+    units: tuple[Unit | None, ...] = ()
+    taken: Taken | None = None
 
     @property
     def asked(self) -> list[Unit]:
@@ -88,6 +99,9 @@ class Layout:
 
         A part that could not be translated stays as it is.
         """
+        if self.taken:
+            reasons = (*self.segment.notes, *self.taken.reasons)
+            return Result(self.taken.text, bool(reasons), reasons, remembered=True)
         found = [outcomes[unit] for unit in self.asked]
         if found and all(outcome.text is None for outcome in found):
             return None
@@ -104,20 +118,28 @@ def reasons_of(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(reason for outcome in outcomes for reason in outcome.reasons))
 
 
-def lay_out(segments: Iterable[Segment], *, cut: int, labels: bool) -> list[Layout]:
+def lay_out(
+    segments: Sequence[Segment], *, cut: int, labels: bool, aids: Aids | None = None
+) -> list[Layout]:
     """The segments in parts, a line each; those beyond `cut` characters in several (0: never).
 
-    `labels`: they are strings of programs, whose accelerators come back appended.
+    `labels`: they are strings of programs, whose accelerators come back appended. What the `aids`
+    remember is taken over whole; what they know of the others goes into their prompts.
     """
     layouts = []
-    for segment in segments:
+    for i, segment in enumerate(segments):
+        if aids and (taken := aids.taken(segment)):
+            layouts.append(Layout(segment, taken=taken))
+            continue
         limit = cut or max(size(segment.text), 1)
         parts = tuple(split(segment.text, limit, size))
-        units = tuple(
-            None
-            if passes_through(part.text, segment.syntax)
-            else Unit(part.text, segment.syntax, labels)
-            for part in parts
-        )
-        layouts.append(Layout(segment, parts, units))
+        context = aids.context_of(segments, i) if aids else ""
+        units: list[Unit | None] = []
+        for part in parts:
+            if passes_through(part.text, segment.syntax):
+                units.append(None)
+                continue
+            unit = Unit(part.text, segment.syntax, labels)
+            units.append(replace(unit, hints=aids.hints(unit.asked, context)) if aids else unit)
+        layouts.append(Layout(segment, parts, tuple(units)))
     return layouts
