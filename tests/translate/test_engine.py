@@ -18,14 +18,15 @@ from trimix_cpp.decoding import Decoder, Text
 from trimix_cpp.decoding.trio import Options, Trio
 from trimix_cpp.errors import TrimixError
 from trimix_cpp.fusion.answers import AnswersChooser, ByAnswers
+from trimix_cpp.fusion.choosers import PplChooser
 from trimix_cpp.fusion.sampling import Sampler
 from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.llama.backend import supports_gpu
 from trimix_cpp.prompts.languages import language
 from trimix_cpp.store.spec import TrioSpec
 from trimix_cpp.translate.capacity import Machine
-from trimix_cpp.translate.engine import Translator
-from trimix_cpp.translate.recipe import MIN_ANSWER, Recipe, read_shots, size
+from trimix_cpp.translate.engine import Translator, _Attempt
+from trimix_cpp.translate.recipe import MIN_ANSWER, NO_HINTS, Hints, Recipe, read_shots, size
 from trimix_cpp.translate.segments import Segment
 from trimix_cpp.translate.units import Layout, Outcome, Unit, lay_out
 
@@ -97,6 +98,44 @@ def test_the_answers_of_the_exemplars_choose_for_all_texts(demo_spec: TrioSpec) 
     assert weights != TASK.weights
 
 
+def test_the_answers_of_a_memory_choose_once_where_no_exemplars_are(demo_spec: TrioSpec) -> None:
+    judged = tuple((f"{text} {i}", f"{answer} {i}") for i in range(3) for text, answer in SHOTS)
+    recipe = dataclasses.replace(TASK, judged=judged, chooser=ByAnswers(), varied=True)
+    hints = Hints(SHOTS)
+    chosen = []
+    for parallel in (1, 4):
+        with Trio(demo_spec, ROLES, options(parallel)) as trio:
+            units = [Unit(text, hints=hints) for text in TEXTS[:3]]
+            (weights,) = {o.weights for _, o in Translator(trio, recipe).run(units)}
+            chosen.append(weights)
+    assert chosen[0] == chosen[1] != TASK.weights
+
+
+def test_a_chooser_looks_at_the_text_alone_whatever_its_exemplars(demo_spec: TrioSpec) -> None:
+    recipe = dataclasses.replace(TASK, shots=SHOTS, chooser=PplChooser)
+    with Trio(demo_spec, ROLES, options(1)) as trio:
+        translator = Translator(trio, dataclasses.replace(recipe, varied=True))
+        for hints in (
+            NO_HINTS,
+            Hints(SHOTS[::-1]),
+            Hints((), SHOTS[:1]),
+            Hints(context="Use: x\n"),
+        ):
+            unit = Unit("Open file", hints=hints)
+            tokens, shots = translator._fit(unit) or ([], 0)
+            start = translator._start(_Attempt(unit, shots=shots), tokens)
+            own = b"".join(trio.piece(token) for token in tokens[start + 1 :]).decode()
+            assert own.strip() == "Open file\nUyghur:"
+
+
+def test_what_stands_around_a_text_goes_where_there_is_no_room(demo_spec: TrioSpec) -> None:
+    unit = Unit("Open", hints=Hints(context="Note: " + "word " * 300 + "\n"))
+    with Trio(demo_spec, ROLES, options(1)) as trio:
+        (done,) = Translator(trio, TASK).run([unit])
+    assert done[0] == unit
+    assert done[1].text
+
+
 def test_exemplars_are_dropped_from_the_front_then_the_text_is_refused(demo_spec: TrioSpec) -> None:
     recipe = dataclasses.replace(TASK, shots=SHOTS, max_tokens=16)
     long = "Open the file and close it again " * 12
@@ -130,8 +169,6 @@ def test_an_answer_at_its_limit_is_flagged(demo_spec: TrioSpec) -> None:
 
 
 def test_weights_are_chosen_for_each_text(demo_spec: TrioSpec) -> None:
-    from trimix_cpp.fusion.choosers import PplChooser
-
     recipe = dataclasses.replace(TASK, shots=SHOTS, chooser=PplChooser, max_tokens=4)
     found = translate(demo_spec, recipe, TEXTS)
     assert len({outcome.weights for outcome in found.values()}) > 1
@@ -146,7 +183,7 @@ def test_names_of_control_tokens_in_a_text_are_text(demo_spec: TrioSpec) -> None
         assert not control & set(tokens)
 
 
-@pytest.mark.parametrize("case", ["alone", "together", "weights"])
+@pytest.mark.parametrize("case", ["alone", "together", "weights", "memory"])
 def test_in_exact_mode_only_the_text_decides(case: str, demo_files: dict[str, Path]) -> None:
     """In a process of its own: exact mode must be chosen before a fast decode."""
     done = subprocess.run(

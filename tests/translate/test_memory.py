@@ -220,7 +220,7 @@ def test_files_of_pairs(name: str, text: str, found: dict[str, str], tmp_path: P
             TrimixError,
         ),
         ("m.txt", "Open\n", "text holds no translations", UsageError),
-        ("m.xyz", "Open\n", "cannot be told", UsageError),
+        ("m.xyz", "Open\n", "its ending is none", UsageError),
         ("m.tsv", "Open\t\0\n", "zero byte", TrimixError),
     ],
 )

@@ -46,7 +46,12 @@ def open_pairs(path: Path, source: Language, target: Language) -> Document:
         OSError: it cannot be read.
     """
     data, name = read_bytes(path), str(path)
-    format = format_of(name)
+    try:
+        format = format_of(name)
+    except UsageError:
+        raise UsageError(
+            f"{name}: its ending is none of a format that holds translations, such as .po or .tsv"
+        ) from None
     options = FormatOptions(source=source.code, target=target.code)
     if format in _TABLES:
         text, _ = decode(data, name, FORMATS[format].encodings, source=source.code)
