@@ -26,11 +26,14 @@ def byte_alphabet() -> list[str]:
 MERGES = ("t h", "h e", "Ø §", "Ù Ĭ")
 
 
-def tiny_vocabulary(merges: Sequence[str] = MERGES) -> tuple[list[str], list[int], list[str]]:
+def tiny_vocabulary(
+    merges: Sequence[str] = MERGES, special: Sequence[str] = SPECIAL
+) -> tuple[list[str], list[int], list[str]]:
     """(tokens, types, merges): 256 bytes, the merged pieces, and the special tokens."""
     tokens = byte_alphabet() + [merge.replace(" ", "") for merge in merges]
     types = [int(gguf.TokenType.NORMAL)] * len(tokens)
-    return [*tokens, *SPECIAL], [*types, *[int(gguf.TokenType.CONTROL)] * 3], list(merges)
+    kinds = [*types, *[int(gguf.TokenType.CONTROL)] * len(special)]
+    return [*tokens, *special], kinds, list(merges)
 
 
 def write_tiny_model(
@@ -43,12 +46,13 @@ def write_tiny_model(
     n_head: int = 2,
     n_ctx: int = 2048,
     merges: Sequence[str] = MERGES,
+    special: Sequence[str] = SPECIAL,
     chat_template: str | None = CHATML,
     scale: float = 0.3,
     eos: str = SPECIAL[-1],
 ) -> Path:
     """A random F32 Qwen2 model with tied embeddings; the same seed gives the same file."""
-    tokens, types, merges = tiny_vocabulary(merges)
+    tokens, types, merges = tiny_vocabulary(merges, special)
     rng = np.random.default_rng(seed)
     writer = gguf.GGUFWriter(path, "qwen2")
     writer.add_context_length(n_ctx)

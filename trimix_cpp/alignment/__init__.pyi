@@ -1,4 +1,4 @@
-from .guard import Alignment as Alignment
+from .columns import Alignment as Alignment
 from .guard import align as align
 from .guard import report_for as report_for
 from .report import Report as Report

@@ -7,14 +7,15 @@ from typing import Any
 
 from ..showing import Table, count
 
-IDENTICAL, PADDED, PERMUTED, EXPANDED, DIFFERENT = VERDICTS = (
+IDENTICAL, PADDED, PERMUTED, SPECIALS, EXPANDED, DIFFERENT = VERDICTS = (
     "identical",
     "padded",
     "permuted",
+    "specials",
     "expanded",
     "different",
 )
-"""From best to worst; the first three are fused exactly."""
+"""From best to worst; the first four are fused."""
 
 SHOWN = 10
 
@@ -22,7 +23,8 @@ _MEANING = {
     IDENTICAL: "the same tokens under the same ids",
     PADDED: "the same tokens under the same ids; the rows beyond them are padding",
     PERMUTED: "the same tokens under other ids; every model is fed its own",
-    EXPANDED: "one model has tokens that another lacks",
+    SPECIALS: "the same tokens for text; some special tokens are not in all models",
+    EXPANDED: "one model has tokens of text that another lacks",
     DIFFERENT: "the tokenizers differ",
 }
 
@@ -69,7 +71,8 @@ class ProbeDiff:
 class RoleReport:
     """One role against the reference role (for the reference itself: against itself).
 
-    Of every list the first few are kept; the counts are whole.
+    Of every list the first few are kept; the counts are whole. `flags` are special tokens that one
+    file takes for control tokens and the other for added ones.
     """
 
     role: str
@@ -83,6 +86,8 @@ class RoleReport:
     only_role: tuple[TokenOf, ...] = ()
     only_reference: tuple[TokenOf, ...] = ()
     differing_ids: tuple[TokenDiff, ...] = ()
+    n_flags: int = 0
+    flags: tuple[TokenDiff, ...] = ()
     settings: tuple[SettingDiff, ...] = ()
     n_probes: int = 0
     n_probes_differ: int = 0
@@ -105,7 +110,12 @@ class Report:
     @property
     def fusible(self) -> bool:
         """Whether the models may be fused."""
-        return self.verdict in (IDENTICAL, PADDED, PERMUTED)
+        return self.verdict in (IDENTICAL, PADDED, PERMUTED, SPECIALS)
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """The roles that lack tokens of the reference."""
+        return tuple(role.role for role in self.roles if role.n_only_reference)
 
     @property
     def worst(self) -> RoleReport:
@@ -226,6 +236,13 @@ def _details(role: RoleReport, reference: str) -> list[str]:
         "the first:",
         [f"{token.id:>7}  {token.token}" for token in role.only_reference],
     )
+    if role.verdict == SPECIALS:
+        out += ["", *_handling(role, reference)]
+    section(
+        f"{count(role.n_flags, 'special token')} that only one of {role.role} and {reference} "
+        "flags as control tokens; one tokenizer serves all, so that is harmless. The first:",
+        [f"{diff.id:>7}  {diff.role} / {diff.reference}" for diff in role.flags],
+    )
     section(
         f"the first ids that name different tokens in {role.role} and {reference}:",
         [f"{diff.id:>7}  {diff.role} / {diff.reference}" for diff in role.differing_ids],
@@ -239,6 +256,19 @@ def _details(role: RoleReport, reference: str) -> list[str]:
         f"{role.role} and {reference} split differently, with the first differing token:",
         [f"{_shown(diff.text)}: {diff.role} / {diff.reference}" for diff in role.probes],
     )
+    return out
+
+
+def _handling(role: RoleReport, reference: str) -> list[str]:
+    """What the fusion makes of special tokens that only one side has."""
+    out = []
+    if role.n_only_role:
+        out.append(f"what only {role.role} has never comes.")
+    if role.n_only_reference:
+        out.append(
+            f"{role.role} reads what it lacks as text. With --control large such tokens have the "
+            f"probabilities of {reference}; with --control fused they never come."
+        )
     return out
 
 

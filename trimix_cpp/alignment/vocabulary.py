@@ -7,6 +7,7 @@ Read from the header alone. Defaults follow `llama_vocab::impl::load` in llama.c
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 # Token types of the file; `llama_token_type` in llama.h.
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+
+# What a token that was added as a name looks like: <image>, <|tool|>, [PAD]. Words that were added
+# are text.
+_NAME = re.compile(rb"<[^\s<>]+>|\[[^\s\[\]]+\]")
 
 KINDS = {b"t": "text", b"b": "byte", b"c": "control"}
 
@@ -119,6 +124,14 @@ class Vocabulary:
     def is_control(self) -> NDArray[np.bool_]:
         """Which ids are control tokens, bool [n_vocab]."""
         return np.equal(self.types, CONTROL)
+
+    @cached_property
+    def is_special(self) -> NDArray[np.bool_]:
+        """Which ids are no text: control tokens, and added ones that are names; bool [n_vocab]."""
+        special = np.isin(self.types, (CONTROL, UNKNOWN))
+        for token in np.flatnonzero(self.types == USER_DEFINED).tolist():
+            special[token] = _NAME.fullmatch(self.texts[token]) is not None
+        return special
 
     @cached_property
     def merges(self) -> Array | None:

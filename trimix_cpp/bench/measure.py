@@ -139,7 +139,7 @@ class Bench:
     def __init__(self, trio: Trio, workload: Workload, prompts: Sequence[list[int]] = ()) -> None:
         self.trio, self.workload, self.prompts = trio, workload, prompts
         self.decoder = Decoder(trio, keep=False)
-        ordinary = np.flatnonzero(~trio.alignment.control())
+        ordinary = np.flatnonzero(~trio.alignment.of().special)
         rng = np.random.default_rng(workload.seed)
         self._cached: list[int] = rng.choice(ordinary, workload.depth).tolist()
         self._new: NDArray[np.int32] = rng.choice(

@@ -248,7 +248,10 @@ class Decoder(Closing):
                 continue
             try:
                 self.trio.require(text.roles)
-                self.trio.check_length(text.n_prompt, answer=text.max_tokens != 0)
+                length = self.trio.length(text.roles, text.tokens)
+                self.trio.check_length(length, answer=text.max_tokens != 0)
+                if text.control == "fused":
+                    self.trio.tell_lacked(text.weights.roles)
                 # Between these no Ctrl-C: a text would be lost, or a place.
                 with interrupts_deferred():
                     self._place(text)
@@ -366,7 +369,7 @@ class Decoder(Closing):
         text, looked = part.text, part.text.is_looking
         if looked and part.n_rows:
             with interrupts_deferred():  # each position is shown once
-                text.show(part.start, rows)
+                text.show(part.start, rows, self.trio.alignment.of(text.roles).lacked)
         if text.max_tokens == 0:
             if not text.is_looking and (looked or not any(map(text.lacks, text.roles))):
                 self._end(text, "length")
@@ -391,7 +394,7 @@ class Decoder(Closing):
             stop = "stop"
         elif n_generated == text.max_tokens:
             stop = "length"
-        elif len(text.tokens) >= self.trio.n_ctx:
+        elif self.trio.length(text.roles, text.tokens) >= self.trio.n_ctx:
             stop = "context"
         if stop:
             piece += text.stream.finish()

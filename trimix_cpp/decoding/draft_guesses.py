@@ -52,7 +52,11 @@ class Offset:
     def note(self, fused: Row, drafted: Row) -> None:
         """One more position: what was sampled from, and the drafter's own logits."""
         difference = fused - drafted
-        difference -= difference.mean()  # a constant changes no choice
+        mean = difference.mean()
+        if not np.isfinite(mean):  # tokens that never come
+            difference[~np.isfinite(difference)] = 0.0
+            mean = difference.mean()
+        difference -= mean  # a constant changes no choice
         difference *= _OFFSET_PART
         if self.row is None or len(self.row) != len(difference):
             self.row = np.zeros_like(difference)

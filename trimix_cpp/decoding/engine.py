@@ -10,9 +10,12 @@ import numpy as np
 from ..fusion import Row, Rows, control_from_large, fuse, keep_plausible, score
 from .draft_costs import Costs
 from .lanes import Lanes
-from .parts import Part, lanes_of
+from .parts import Part, count, lanes_of
 from .text import Text, Timings
 from .trio import Feed, Trio
+
+# Of a role that is fed nothing: its lane has what it needs.
+_NO_ROWS: Rows = np.empty((0, 0), np.float32)
 
 
 class Engine:
@@ -41,7 +44,8 @@ class Engine:
         logits = self._decode(feeds, tuple(part.text for part in parts))
         if self.measures and len(parts) == 1:
             for role, own in feeds.items():
-                self.costs.note(role, sum(len(f.tokens) for f in own), self.trio.seconds[role])
+                if own:
+                    self.costs.note(role, count(own), self.trio.seconds[role])
         at = dict.fromkeys(feeds, 0)
         found = []
         for part in parts:
@@ -66,7 +70,7 @@ class Engine:
         for role, lane in lanes.items():
             rows[role] = lane.rows(logits[role])[-1]
             lane.cached = end
-            if self.measures:
+            if self.measures and feeds[role]:
                 self.costs.note(role, 1, self.trio.seconds[role])
         return rows
 
@@ -79,13 +83,13 @@ class Engine:
             lane.cached = end
 
     def _decode(self, feeds: dict[str, list[Feed]], texts: tuple[Text, ...]) -> dict[str, Rows]:
-        self.feeding = texts
+        self.feeding, fed = texts, {role: own for role, own in feeds.items() if own}
         try:
-            logits = self.trio.decode(feeds)
+            logits = self.trio.decode(fed) if fed else {}
         finally:
             self.feeding = ()
-        self.timings.models += sum([self.trio.seconds[role] for role in feeds])
-        return logits
+        self.timings.models += sum([self.trio.seconds[role] for role in fed])
+        return {role: logits.get(role, _NO_ROWS) for role in feeds}
 
     def pick(self, text: Text, rows: dict[str, Row]) -> int:
         """The next token, by the rows of one position.
@@ -96,11 +100,13 @@ class Engine:
         began = time.perf_counter()
         coefficients = text.weights.coefficients
         row = fuse(rows, coefficients, self.buffer())
+        of = self.trio.alignment.of(text.weights.roles)
+        if len(of.lacked):
+            row[of.lacked] = -np.inf
         if text.plausibility:
             keep_plausible(row, rows[text.plausibility.role], text.plausibility.threshold)
         if text.control == "large" and "large" in coefficients and len(coefficients) > 1:
-            control = self.trio.alignment.control(text.weights.roles)
-            control_from_large(row, rows["large"], control, out=row)
+            control_from_large(row, rows["large"], of.special, out=row)
         fused = time.perf_counter()
         token = text.sampler.pick(row, text.tokens, len(text.tokens))
         if text.n_top is not None:

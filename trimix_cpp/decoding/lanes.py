@@ -7,7 +7,9 @@ what a role makes of them is its lane's affair. All the lanes of a text stand on
 from __future__ import annotations
 
 import weakref
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -48,6 +50,9 @@ class Lane(Protocol):
 class AlignedLane:
     """A role with the alphabet's tokens, perhaps under ids of its own: one sequence of llama.cpp.
 
+    Special tokens that the role lacks are fed as their texts, so that it counts positions of its
+    own.
+
     Args:
         trio: its contexts.
         role: loaded.
@@ -57,19 +62,44 @@ class AlignedLane:
     def __init__(self, trio: Trio, role: str, slot: int) -> None:
         self._trio, self._role, self._slot = trio, role, slot
         self.cached = 0
+        # Its own tokens up to each of the text's, where these are not one to one.
+        self._ends: list[int] | None = [] if role in trio.alignment.spelled else None
 
     def reach(self, tokens: Sequence[int], room: int) -> int:
         """See `Lane`: a token each."""
-        return min(self.cached + room, len(tokens))
+        far = min(self.cached + room, len(tokens))
+        if self._ends is None or far == self.cached:
+            return far
+        sizes = [self._trio.alignment.length(self._role, (t,)) for t in tokens[self.cached : far]]
+        # At least one: what exceeds a batch is fed in several.
+        return self.cached + max(bisect_right(list(accumulate(sizes)), room), 1)
 
     def feeds(self, tokens: Sequence[int], end: int, n_rows: int) -> list[Feed]:
         """See `Lane`."""
         alignment, start = self._trio.alignment, self.cached
+        if self._ends is not None:
+            return self._spelled(tokens[start:end], n_rows, self._ends)
         if end - start == 1:  # plain stepping, without arrays
             own = (alignment.id_in_role(self._role, tokens[start]),)
             return [Feed(self._slot, own, start, n_rows)]
         fed = alignment.to_role(self._role, np.asarray(tokens[start:end], np.int32))
         return [Feed(self._slot, fed.tolist(), start, n_rows)]
+
+    def _spelled(self, tokens: Sequence[int], n_rows: int, ends: list[int]) -> list[Feed]:
+        """What it is fed for these `tokens`, a row at the end of each of the last `n_rows`."""
+        alignment, role = self._trio.alignment, self._role
+        spelled, unseen = alignment.spelled[role], len(tokens) - n_rows
+        del ends[self.cached :]  # of a batch that was left
+        fed, start, rows, feeds = list[int](), ends[-1] if ends else 0, 0, list[Feed]()
+        for i, token in enumerate(tokens):
+            own = spelled.get(token) or (alignment.id_in_role(role, token),)
+            if rows and len(own) > 1:  # rows come for the last tokens of a feed
+                feeds.append(Feed(self._slot, fed, start, rows))
+                fed, start, rows = [], start + len(fed), 0
+            fed += own
+            rows += i >= unseen
+            ends.append(start + len(fed))
+        return [*feeds, Feed(self._slot, fed, start, rows)]
 
     def rows(self, logits: Rows) -> Rows:
         """See `Lane`."""
@@ -77,13 +107,18 @@ class AlignedLane:
 
     def rewind(self, length: int) -> int:
         """See `Lane`; nothing is left where this kind of cache cannot be cut."""
-        self.cached = self._trio.rewind(self._role, self._slot, min(self.cached, length))
+        length = own = min(self.cached, length)
+        if self._ends is not None:
+            del self._ends[length:]
+            own = self._ends[-1] if self._ends else 0
+        self.cached = length if self._trio.rewind(self._role, self._slot, own) == own else 0
         return self.cached
 
     def copy(self, other: AlignedLane, length: int) -> None:
         """Share the first `length` tokens that `other` has cached; this lane is empty."""
         self._trio.copy(self._role, other._slot, self._slot)
         self.cached = other.cached
+        self._ends = None if other._ends is None else other._ends[: other.cached]
         self.rewind(length)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ..errors import TrimixError
-from ..fusion import Plausibility, Rows, Sampler, Scored, Weights
+from ..fusion import Ids, Plausibility, Rows, Sampler, Scored, Weights
 from .stream import TextStream
 
 if TYPE_CHECKING:
@@ -148,12 +148,18 @@ class Text:
         """Whether observers have not seen the end of the prompt yet."""
         return bool(self._looking)
 
-    def show(self, at: int, rows: Mapping[str, Rows]) -> None:
-        """Show the prompt's rows from position `at` on to the observers; at its end, choose."""
+    def show(self, at: int, rows: Mapping[str, Rows], lacked: Ids) -> None:
+        """Show the prompt's rows from position `at` on to the observers; at its end, choose.
+
+        Of the tokens that a role lacks no role thinks anything, and they are no targets.
+        """
         n_rows = len(next(iter(rows.values())))
         ends = at + n_rows == self.n_prompt
         n_scored = n_rows - ends
         targets = np.asarray(self.tokens[at + 1 : at + 1 + n_scored], np.int32)
+        if len(lacked):
+            rows = _without(rows, lacked)
+            targets[np.isin(targets, lacked)] = -1
         for each in self._looking:
             skip = max(each.first(self.n_prompt) - at, 0)
             if skip < n_scored:
@@ -196,6 +202,18 @@ class Text:
     def text(self) -> str:
         """The text generated so far, whole characters only."""
         return self.stream.text
+
+
+def _without(rows: Mapping[str, Rows], lacked: Ids) -> dict[str, Rows]:
+    """The rows with one low logit for `lacked`: coefficients add up to 1, so the fused one is it.
+
+    It is finite, as observers want it, and below every logit of every role.
+    """
+    least = min(float(own.min()) for own in rows.values())
+    out = {role: own.copy() for role, own in rows.items()}
+    for own in out.values():
+        own[:, lacked] = least
+    return out
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from ..llama import (
     supports_gpu,
 )
 from ..quant import Options, check_fits, estimate
+from ..showing import count
 from ..store import RoleSpec, TrioSpec
 from .prefixes import Held, Prefixes
 
@@ -88,6 +89,7 @@ class Trio(Closing):
         self._n_ctx = 0
         self._free = list(range(self.options.n_parallel))[::-1]
         self._closed = self._aborted = False
+        self._told: set[tuple[str, ...]] = set()
         self.lock = threading.RLock()
         self.prefixes = Prefixes()
         self.uncut: set[str] = set()
@@ -220,6 +222,24 @@ class Trio(Closing):
         own = self.alignment.id_in_role(role, token)
         return self._by_role[role].piece(own, special=special)
 
+    def length(self, roles: Iterable[str], tokens: Sequence[int]) -> int:
+        """Tokens of a text, as the role counts them that needs most."""
+        return max(len(tokens), *(self.alignment.length(role, tokens) for role in roles))
+
+    def tell_lacked(self, roles: tuple[str, ...]) -> None:
+        """Say once that tokens which one of `roles` lacks never come."""
+        lacked = self.alignment.of(roles).lacked
+        if len(lacked) and roles not in self._told:
+            self._told.add(roles)
+            names = ", ".join(map(self.text_of, lacked[:3].tolist()))
+            log.warning(
+                "%s that not all models have never come (%s%s); --control large takes their "
+                "probabilities from large",
+                count(len(lacked), "special token"),
+                names,
+                ", …" if len(lacked) > 3 else "",
+            )
+
     def decode(self, feeds: Mapping[str, list[Feed]]) -> dict[str, Rows]:
         """Evaluate one batch a role; the logits of each role, in the order of its feeds.
 
@@ -275,11 +295,28 @@ class Trio(Closing):
         if len(feeds) == 1 and len(feeds[0].tokens) == feeds[0].n_logits == 1:
             slot, (token,), start, _ = feeds[0]
             context.step(int(token), start, slot)
+            rows = context.logits()  # llama.cpp may compute until they are asked for
         else:
-            context.decode(*_batch(feeds))
-        rows = context.logits()  # llama.cpp may compute until they are asked for
+            rows = self._feed_batches(context, feeds)
         self.seconds[role] = time.perf_counter() - began
         return rows
+
+    def _feed_batches(self, context: Context, feeds: Sequence[Feed]) -> Rows:
+        """Feed what may be more than one batch: a role may need several tokens for one of a text.
+
+        The rows are a view where it was one batch.
+        """
+        tokens, positions, slots, outputs = _batch(feeds)
+        ends = _batch_ends(outputs, context.n_batch, context.n_outputs_max)
+        if len(ends) == 1:
+            context.decode(tokens, positions, slots, outputs)
+            return context.logits()
+        rows = []
+        for start, end in zip([0, *ends], ends, strict=False):
+            part = slice(start, end)
+            context.decode(tokens[part], positions[part], slots[part], outputs[part])
+            rows.append(context.logits().copy())
+        return np.concatenate(rows)
 
     def context(self, role: str) -> Context:
         """The context of a loaded role, for measurements of that role alone."""
@@ -398,6 +435,19 @@ def _batch(feeds: Sequence[Feed]) -> tuple[Ids, Ids, Ids, Mask]:
         np.array(slots, np.int32),
         np.array(outputs, bool),
     )
+
+
+def _batch_ends(outputs: Mask, n_batch: int, n_outputs: int) -> list[int]:
+    """Where batches of these tokens end: of at most `n_batch`, with at most `n_outputs` rows."""
+    n = len(outputs)
+    if n <= n_batch and np.count_nonzero(outputs) <= n_outputs:
+        return [n]
+    ends, rows = list[int](), np.cumsum(outputs)
+    while not ends or ends[-1] < n:
+        start = ends[-1] if ends else 0
+        before = int(rows[start - 1]) if start else 0
+        ends.append(min(start + n_batch, int(np.searchsorted(rows, before + n_outputs, "right"))))
+    return ends
 
 
 def _identity(path: Path) -> object:

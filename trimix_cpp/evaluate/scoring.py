@@ -93,6 +93,8 @@ class Endings(Looker):
     def add(self, at: int, rows: Mapping[str, Rows], targets: Ids) -> None:
         """See `Observer`."""
         for i, target in enumerate(targets.tolist()):
+            if target < 0:
+                continue
             one = {role: own[i] for role, own in rows.items()}
             for j, fusion in enumerate(self.fusions):
                 (value,), best = fusion.look(one, [target])

@@ -144,16 +144,23 @@ def affine(rows: Mapping[str, Rows], grid: Grid) -> tuple[Doubles, Doubles, Doub
     return offset, u, w
 
 
-def check_chunk(rows: Mapping[str, Rows], targets: Ids, grid: Grid) -> None:
-    """Raises ValueError where rows and targets do not go together."""
+def scored(rows: Mapping[str, Rows], targets: Ids, grid: Grid) -> tuple[Mapping[str, Rows], Ids]:
+    """What of a chunk is scored: all but targets of -1, tokens that a role lacks.
+
+    Raises ValueError where rows and targets do not go together.
+    """
     shapes = {rows[role].shape for role in grid.roles}
     if len(shapes) != 1:
         raise ValueError(f"rows of different shapes: {sorted(shapes)}")
     n, n_tokens = shapes.pop()
     if targets.shape != (n,):
         raise ValueError(f"{n} rows, and targets of the shape {targets.shape}")
-    if n and not 0 <= int(targets.min()) <= int(targets.max()) < n_tokens:
+    if n and not -1 <= int(targets.min()) <= int(targets.max()) < n_tokens:
         raise ValueError(f"a target is not among the {n_tokens} columns")
+    if n and targets.min() < 0:
+        known = targets >= 0
+        return {role: rows[role][known] for role in grid.roles}, targets[known]
+    return rows, targets
 
 
 class GridScore:
@@ -177,7 +184,7 @@ class GridScore:
             TrimixError: a logit is NaN or infinite; nothing is added.
             ValueError: shapes that do not go together, or a target that is no column.
         """
-        check_chunk(rows, targets, self.grid)
+        rows, targets = scored(rows, targets, self.grid)
         at = np.arange(len(targets)), targets
         chosen = {role: rows[role][at] for role in self.grid.roles}
         nll = np.zeros(self.grid.shape)

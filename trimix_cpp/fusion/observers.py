@@ -28,7 +28,8 @@ class Observer(Protocol):
     def add(self, at: int, rows: Mapping[str, Rows], targets: Ids) -> None:
         """A chunk, in order: rows[role][i] (float32 [n, n_tokens]) stand at position `at` + i.
 
-        They predict targets[i], the prompt's next token, and are views, valid now only.
+        They predict targets[i], the prompt's next token, and are views, valid now only. A target
+        of -1 is a token that one of the roles lacks: nothing is to be scored there.
 
         Raises:
             TrimixError: a logit is NaN or infinite.
@@ -57,7 +58,7 @@ class LogProbs:
         start: the first position whose row counts: the tokens after it are scored.
 
     Attributes:
-        values: of each scored token, in nats.
+        values: of each scored token, in nats; -inf for one that a role lacks.
         greedy: whether each is the likeliest there.
     """
 
@@ -74,6 +75,10 @@ class LogProbs:
     def add(self, at: int, rows: Mapping[str, Rows], targets: Ids) -> None:
         """See `Observer`."""
         for i, target in enumerate(targets.tolist()):
+            if target < 0:
+                self.values.append(-np.inf)
+                self.greedy.append(False)
+                continue
             row = fuse({role: own[i] for role, own in rows.items()}, self._coefficients)
             self.values.append(float(log_softmax(row)[target]))
             self.greedy.append(int(np.argmax(row)) == target)

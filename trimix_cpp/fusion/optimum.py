@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .arrays import Doubles, Ids, Rows
-from .grid import TIE, TRIMIX, Grid, GridScore, Plane, check_chunk
+from .grid import TIE, TRIMIX, Grid, GridScore, Plane, scored
 from .rows import check_finite, log_softmax
 
 BUDGET = 64 << 20
@@ -143,7 +143,7 @@ class Optimum:
             TrimixError: a logit is NaN or infinite.
             ValueError: shapes that do not go together, or a target that is no column.
         """
-        check_chunk(rows, targets, self.grid)
+        rows, targets = scored(rows, targets, self.grid)
         self._room -= sum(rows[role].nbytes for role in self.grid.roles)
         if self.exact and self._room >= 0:
             copies = {role: rows[role].copy() for role in self.grid.roles}
