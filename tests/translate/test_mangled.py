@@ -15,7 +15,10 @@ from ..support.examples import examples
 from .test_formats import SRT, VTT
 from .test_markdown import TEXT
 
-PO = (Path(__file__).parents[2] / "docs" / "examples" / "messages.po").read_text(encoding="utf-8")
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+XML = ("strings.xml", "Localizable.stringsdict", "messages.xlf", "messages-2.xlf", "app.ts",
+       "Strings.resx", "memory.tmx")  # fmt: skip
+PO = (EXAMPLES / "messages.po").read_text(encoding="utf-8")
 TABLE = 'id,en,note\r\n1,Open,"a, b"\r\n2,,\r\n3,"Save ""as""",\r\n\r\n'
 JSON = '{"n": 1.5e2, "text": "Open", "e": "\\u00e9\\/"}\n\n{"text":null}\n{"text":"b"}'
 FILES = [
@@ -28,6 +31,10 @@ FILES = [
     ("a.tsv", TABLE.replace(",", "\t"), FormatOptions(column="2", into="3")),
     ("a.jsonl", JSON, FormatOptions()),
     ("a.txt", TEXT, FormatOptions(paragraphs=True)),
+    *(
+        (name, (EXAMPLES / name).read_text(encoding="utf-8"), FormatOptions(target="rus"))
+        for name in XML
+    ),
 ]
 PARTS = [
     "",

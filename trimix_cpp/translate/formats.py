@@ -43,6 +43,7 @@ class Format:
         return opener(content, name, options)
 
 
+_XML: frozenset[Kind] = frozenset({"xml"})
 _TABLE = frozenset({"column", "into", "header"})
 FORMATS = {
     format.name: format
@@ -52,6 +53,24 @@ FORMATS = {
         Format("csv", (".csv",), _TABLE, "tables", "CsvTable"),
         Format("jsonl", (".jsonl", ".ndjson"), frozenset({"field", "into"}), "jsonl", "JsonLines"),
         Format("po", (".po", ".pot"), frozenset({"fuzzy"}), "po", "PoFile", labels=True),
+        Format(
+            "android", (".xml",), frozenset(), "android", "AndroidStrings", encodings=_XML
+        ),
+        Format(
+            "stringsdict", (".stringsdict",), frozenset(), "stringsdict", "StringsDict",
+            encodings=_XML,
+        ),
+        Format(
+            "xliff", (".xlf", ".xliff"), frozenset({"fuzzy"}), "xliff", "open_xliff", labels=True,
+            encodings=_XML,
+        ),
+        Format(
+            "ts", (".ts",), frozenset({"fuzzy"}), "qt", "QtTs", labels=True, encodings=_XML
+        ),
+        Format(
+            "resx", (".resx", ".resw"), frozenset(), "resx", "Resx", labels=True, encodings=_XML
+        ),
+        Format("tmx", (".tmx",), frozenset(), "tmx", "Tmx", encodings=_XML),
         Format("srt", (".srt",), frozenset(), "subtitles", "SubRip"),
         Format("vtt", (".vtt",), frozenset(), "subtitles", "WebVtt"),
         Format("markdown", (".md", ".markdown", ".mdx"), frozenset(), "markdown", "Markdown"),

@@ -40,6 +40,10 @@ class Tag:
     key: object = None
 
 
+class Section(str):
+    """The text of a CDATA section."""
+
+
 Piece = str | Tag
 # What an element within a text is: its tags around text ("pair"), kept with its content ("whole"),
 # or itself one half of a pair, with that pair's key.
@@ -85,6 +89,23 @@ class Inline:
         out += [self.tags[number][1] for number in reversed(opened)]
         out += ["".join(tag) for tag in left.values()]
         return "".join(out)
+
+    def numbered_as(self, other: Inline) -> str:
+        """The text with the numbers that `other`, its source, has for the same tags."""
+        same: dict[tuple[str, ...], list[int]] = {}
+        for number, tag in reversed([*other.tags.items()]):
+            same.setdefault(tag, []).append(number)
+        new = count(max(other.tags, default=0) + 1)
+        names = {
+            number: same[tag].pop() if same.get(tag) else next(new)
+            for number, tag in self.tags.items()
+        }
+
+        def renamed(match: re.Match[str]) -> str:
+            number = names.get(int(match[2]))
+            return f"<{match[1]}{number}{match[3]}>" if number else match[0]
+
+        return _NUMBERED.sub(renamed, self.text)
 
 
 def inline(pieces: Iterable[Piece]) -> Inline:
@@ -169,7 +190,7 @@ def _between(text: str, at: int, end: int) -> Iterator[Piece]:
         yield _broken(text[at : match.start()])
         at = match.end()
         if match["cdata"] is not None:
-            yield _broken(match["cdata"])
+            yield Section(_broken(match["cdata"]))
         elif match["kept"] or not (match["entity"] in _PREDEFINED or match["entity"][0] == "#"):
             yield Tag(match[0])
         else:

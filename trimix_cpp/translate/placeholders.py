@@ -64,8 +64,9 @@ _KINDS = {
         %\([^()\s]+\)[-+\#0]*\d*(?:\.\d+)?[A-Za-z]
         | %<(?![biups]>)[A-Za-z_]\w*>[-+\#0]*\d*(?:\.\d+)?[A-Za-z]?     # Ruby; gettext: %<PRId64>
         | %[1-9]\d?[diouxXeEfFgGcsp](?![A-Za-z])            # not Qt's %1 with a word after it
-        | %\d+[$:][-+\#0']*\d*(?:\.\d+)?(?:hh?|ll?|[Lqjzt])?[A-Za-z@](?![A-Za-z])
-        | %(?:\d+[$:])?(?:[-+\#0']+\d*|\*)?(?:\.(?:\d+|\*)|\d+\.(?:\d+|\*))?(?:hh?|ll?|[Lqjzt])?
+        | %(?:\d+\$)?\#@[^@\s]{1,80}@                        # Apple: a variable of .stringsdict
+        | %\d+[$:][-+\#0',]*\d*(?:\.\d+)?(?:hh?|ll?|[Lqjzt])?[A-Za-z@](?![A-Za-z])
+        | %(?:\d+[$:])?(?:[-+\#0',]+\d*|\*)?(?:\.(?:\d+|\*)|\d+\.(?:\d+|\*))?(?:hh?|ll?|[Lqjzt])?
           (?:[diouxXeEfFgGaAcsp@]|n(?![A-Za-z]))
         | %\d+\$(?:[tT])?[A-Za-z](?![A-Za-z])
         | %%""",

@@ -13,7 +13,7 @@ from typing import NoReturn
 from xml.parsers import expat
 
 from ..errors import TrimixError
-from .lines import Edit
+from .lines import Edit, edited
 
 XML = "http://www.w3.org/XML/1998/namespace"
 
@@ -137,48 +137,76 @@ class _Reader:
         raise TrimixError(f"{self._name}: line {self._parser.CurrentLineNumber}: {why}")
 
 
+def allowed(text: str) -> str:
+    """`text` without the characters that XML cannot hold."""
+    return _FORBIDDEN.sub("", text)
+
+
 def escape(text: str) -> str:
     """`text` as the content of an element; characters that XML cannot hold are left out."""
-    text = _FORBIDDEN.sub("", text)
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = allowed(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return text.replace("\r", "&#13;")
 
 
 def comment(text: str) -> str:
     """A comment that says `text`."""
-    return f"<!-- {re.sub('-(?=-)', '- ', _FORBIDDEN.sub('', text)).rstrip('-')} -->"
+    return f"<!-- {re.sub('-(?=-|$)', '- ', allowed(text))} -->"
 
 
-def content_edit(text: str, element: Element, content: str) -> Edit:
-    """Replace the content of `element` by `content`, which is XML."""
-    if element.inner < element.end:
+def name_in(text: str, element: Element) -> str:
+    """The name of `element` as the file spells it, with its prefix."""
+    match = _TAG_NAME.match(text, element.start)
+    assert match is not None
+    return match[0][1:]
+
+
+def attribute_span(text: str, element: Element, name: str) -> tuple[int, int] | None:
+    """Where the value of an attribute stands, by its name as the file spells it."""
+    for match in _attributes(text, element):
+        if match[1] == name:
+            return match.span(2 if match[2] is not None else 3)
+    return None
+
+
+def with_attributes(text: str, element: Element, changes: Mapping[str, str | None]) -> Edit:
+    """Set attributes of `element`, by their names in the file, or take them out (None)."""
+    return element.start, element.inner, _changed_tag(text, element, changes)
+
+
+def with_content(
+    text: str, element: Element, content: str, changes: Mapping[str, str | None] | None = None
+) -> Edit:
+    """Replace the content of `element` by `content`, which is XML, and set attributes."""
+    if element.inner < element.end and not changes:
         return element.inner, element.inner_end, content
-    match = _TAG_NAME.match(text, element.start)
-    assert match is not None
-    tag = text[element.start : element.end - 2].rstrip()
-    return element.start, element.end, f"{tag}>{content}</{match[0][1:]}>"
+    tag = _changed_tag(text, element, changes or {})
+    if element.inner < element.end:
+        return element.start, element.inner_end, tag + content
+    tag = tag.removesuffix("/>").rstrip()
+    return element.start, element.end, f"{tag}>{content}</{name_in(text, element)}>"
 
 
-def attribute_edits(
-    text: str, element: Element, changes: Mapping[str, str | None]
-) -> Iterator[Edit]:
-    """Set attributes of `element`, spelled as in the file, or take them out (None)."""
-    match = _TAG_NAME.match(text, element.start)
-    assert match is not None
-    at, left = match.end(), dict(changes)
-    while attribute := _ATTRIBUTE.match(text, at):
-        at = attribute.end()
-        if attribute[1] in left:
-            value = left.pop(attribute[1])
-            if value is None:
-                yield attribute.start(), attribute.end(), ""
-            else:
-                group = 2 if attribute[2] is not None else 3
-                yield *attribute.span(group), _attribute(value)
-    new = "".join(f' {name}="{_attribute(value)}"' for name, value in left.items() if value)
-    if new:
-        yield at, at, new
+def _attributes(text: str, element: Element) -> Iterator[re.Match[str]]:
+    at = element.start + 1 + len(name_in(text, element))
+    while match := _ATTRIBUTE.match(text, at):
+        at = match.end()
+        yield match
 
 
-def _attribute(value: str) -> str:
+def _changed_tag(text: str, element: Element, changes: Mapping[str, str | None]) -> str:
+    tag, base = text[element.start : element.inner], element.start
+    edits, left = [], dict(changes)
+    end = 1 + len(name_in(text, element))
+    for match in _attributes(text, element):
+        end = match.end() - base
+        if match[1] in left:
+            value = left.pop(match[1])
+            span = match.span(0 if value is None else 2 if match[2] is not None else 3)
+            new = "" if value is None else _quoted(value)
+            edits.append((span[0] - base, span[1] - base, new))
+    more = (f' {name}="{_quoted(value)}"' for name, value in left.items() if value is not None)
+    return edited(tag, [*edits, (end, end, "".join(more))])
+
+
+def _quoted(value: str) -> str:
     return escape(value).replace('"', "&quot;").replace("'", "&#39;").replace("\n", "&#10;")
