@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trimix_cpp.errors import TrimixError
-from trimix_cpp.translate.checks import lost
 from trimix_cpp.translate.documents import Document, open_document
+from trimix_cpp.translate.faults import lost
 from trimix_cpp.translate.segments import FormatOptions, Result
 
 from ..support.examples import examples

@@ -28,8 +28,6 @@ _TOKEN = re.compile(
 _MEANT = {"n": "\n", "t": "\t"}
 # What is escaped: white space that would be lost, and what begins a reference.
 _SPECIAL = re.compile(r"[\\'\"\x00-\x1f\x7f]|(?<= ) |^ | \Z|^[@?]")
-_IN_SECTION = re.compile(r"[\\\x00-\x1f\x7f]")
-_ESCAPED_QUOTE = re.compile(r"\\['\"]")
 _SPELLED = {"\n": "\\n", "\t": "\\t", "\\": "\\\\", "'": "\\'", '"': '\\"', "@": "\\@", "?": "\\?"}
 
 
@@ -89,10 +87,9 @@ class AndroidStrings(XmlCatalogue):
         text = inline(_unescaped(pieces_of(self._text, element, _role)))
         return text if text.text.strip() else None
 
-    def _spelled(self, translation: str, raw: str, section: bool) -> str:
-        # Between the marks of CDATA quotes and spaces are what they are; some files escape them.
-        special = _IN_SECTION if section and not _ESCAPED_QUOTE.search(raw) else _SPECIAL
-        return special.sub(lambda match: _SPELLED.get(match[0], _unit(match[0])), translation)
+    def _spelled(self, translation: str) -> str:
+        # In CDATA too: some versions of aapt2 take quotes in it as quotes, all know the escapes.
+        return _SPECIAL.sub(lambda match: _SPELLED.get(match[0], _unit(match[0])), translation)
 
     def _more_edits(self) -> Iterable[Edit]:
         span = attribute_span(self._text, self._root, "tools:locale")

@@ -118,18 +118,15 @@ class XmlCatalogue:
     def _raw(self, element: Element) -> str:
         return self._text[element.inner : element.inner_end]
 
-    def _spelled(self, translation: str, raw: str, section: bool) -> str:
-        """The translation with the escapes that the format has besides XML's.
-
-        `raw` is the source in the file, a CDATA section or not.
-        """
+    def _spelled(self, translation: str) -> str:
+        """The translation with the escapes that the format has besides XML's."""
         return translation
 
     def _written(self, text: Inline, translation: str, raw: str) -> str:
         """The translation as content of an element, in CDATA where `raw`, its source, is."""
         section = _CDATA.fullmatch(raw) if self._unicode else None
         section = section if raw.count("]]>") == 1 else None
-        translation = self._spelled(translation, raw, section is not None)
+        translation = self._spelled(translation)
         if section:
             bare = text.write(translation, allowed)
             content = section[1] + bare.replace("]]>", "]]]]><![CDATA[>") + section[2]

@@ -18,9 +18,13 @@ from .xml_file import Element, escape, name_in, with_content
 
 _SYNTAX = frozenset({"qt-format"})
 _GONE = frozenset({"vanished", "obsolete"})
-# Numbers of forms as Qt's tools have them (its numerus rules); two where nothing is said.
-_ONE_FORM = "mya zho dzo ind jpn jav kor zsm gaz pes sun tha bod tur vie yor"
-_FORMS = {"arb": 6, "rus": 3, "ukr": 3, "tgl": 3}
+# How many forms lupdate 5.15 writes for a language, where that is not two. Those of the second line
+# it does not know.
+_ONE_FORM = (
+    "mya zho dzo ind jpn jav kor zsm gaz pes sun tha bod tur vie yor tat "
+    "mai sat ibo nya ceb ilo war min mvf khk tyv bua sah ary arz"
+)
+_FORMS = {"arb": 6, "rus": 3, "ukr": 3, "san": 3, "div": 3}
 
 
 class QtTs(XmlCatalogue):

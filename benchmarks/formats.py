@@ -1,0 +1,102 @@
+"""How fast files of each format are read and written: python benchmarks/formats.py [--segments N].
+
+Each is a file of N segments; the time is that of opening it, filling in a translation for every
+segment, half of them flagged, and writing it. No model takes part. A format that takes far longer
+than the others, or whose time grows faster than N, has lost its linear way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from trimix_cpp.translate import FormatOptions, Result, open_document
+
+TRANSLATION = "ھۆججەتنى ئاچ"
+
+
+def repeated(head: str, unit: str, tail: str = "") -> Callable[[int], str]:
+    """A file of N units; `{}` in one is its number."""
+    return lambda n: head + "".join(unit.replace("{}", str(i)) for i in range(n)) + tail
+
+
+PO = 'msgid ""\nmsgstr "Content-Type: text/plain; charset=UTF-8\\n"\n\n'
+RESX = "<root>\n", '<data name="n{}"><value>Open file {}</value></data>\n', "</root>\n"
+# By format: the file's extension, what makes the file, and its options.
+FILES: dict[str, tuple[str, Callable[[int], str], dict[str, str]]] = {
+    "text": (".txt", repeated("", "Open file {}\n"), {}),
+    "tsv": (".tsv", repeated("id\ten\n", "{}\tOpen file {}\n"), {"column": "en"}),
+    "csv": (".csv", repeated("id,en\n", '{},"Open, {}"\n'), {"column": "en"}),
+    "jsonl": (".jsonl", repeated("", '{"text": "Open file"}\n'), {}),
+    "po": (".po", repeated(PO, 'msgid "Open file {}"\nmsgstr ""\n\n'), {}),
+    "srt": (".srt", repeated("", "1\n00:00:01,000 --> 00:00:02,000\nOpen {}\n\n"), {}),
+    "vtt": (".vtt", repeated("WEBVTT\n\n", "00:01.000 --> 00:02.000\nOpen {}\n\n"), {}),
+    "markdown": (".md", repeated("", "Open *file* {}\n\n"), {}),
+    "android": (
+        ".xml",
+        repeated("<resources>\n", '<string name="n{}">Open <b>{}</b></string>\n', "</resources>\n"),
+        {},
+    ),
+    "stringsdict": (
+        ".stringsdict",
+        repeated(
+            "<plist><dict>\n", "<key>n{}</key><string>Open {}</string>\n", "</dict></plist>\n"
+        ),
+        {},
+    ),
+    "xliff": (
+        ".xlf",
+        repeated(
+            '<xliff version="1.2"><file source-language="en"><body>\n',
+            '<trans-unit id="n{}">\n<source>Open <x id="1"/>{}</source>\n</trans-unit>\n',
+            "</body></file></xliff>\n",
+        ),
+        {},
+    ),
+    "ts": (
+        ".ts",
+        repeated("<TS><context>\n", "<message><source>a{}</source></message>\n", "</context></TS>"),
+        {},
+    ),
+    "resx": (".resx", repeated(*RESX), {}),
+    "tmx": (
+        ".tmx",
+        repeated(
+            "<tmx><body>\n", '<tu><tuv xml:lang="en"><seg>a{}</seg></tuv></tu>\n', "</body></tmx>"
+        ),
+        {},
+    ),
+}
+
+
+def seconds(format: str, n: int) -> tuple[float, int, int]:
+    """CPU seconds for a file of `n` segments, its bytes, and how many segments were found."""
+    extension, make, options = FILES[format]
+    data = make(n).encode()
+    settings = FormatOptions(source="eng", target="uig", **options)  # type: ignore[arg-type]
+    began = time.process_time()
+    document = open_document(data, f"a{extension}", format, settings)
+    results = {
+        segment.key: Result(TRANSLATION, i % 2 == 0, ("why",))
+        for i, segment in enumerate(document.segments)
+    }
+    document.render(results)
+    return time.process_time() - began, len(data), len(document.segments)
+
+
+def main() -> None:
+    """Print a row a format."""
+    parser = argparse.ArgumentParser(description=Path(__file__).stem)
+    parser.add_argument("--segments", type=int, default=10_000)
+    n = parser.parse_args().segments
+    print(f"{'format':12} {'segments':>9} {'KiB':>7} {'s':>7} {'s, a quarter':>13}")
+    for format in FILES:
+        quarter, _, _ = seconds(format, n // 4)
+        took, size, found = seconds(format, n)
+        print(f"{format:12} {found:>9,} {size / 1024:>7.0f} {took:>7.2f} {quarter:>13.2f}")
+
+
+if __name__ == "__main__":
+    main()
