@@ -26,7 +26,7 @@ from trimix_cpp.prompts.languages import language
 from trimix_cpp.store.spec import TrioSpec
 from trimix_cpp.translate.capacity import Machine
 from trimix_cpp.translate.engine import Translator, _Attempt
-from trimix_cpp.translate.recipe import MIN_ANSWER, NO_HINTS, Hints, Recipe, read_shots, size
+from trimix_cpp.translate.recipe import MIN_ANSWER, NO_HINTS, Hints, Recipe, Term, read_shots, size
 from trimix_cpp.translate.segments import Segment
 from trimix_cpp.translate.units import Layout, Outcome, Unit, lay_out
 
@@ -118,7 +118,7 @@ def test_a_chooser_looks_at_the_text_alone_whatever_its_exemplars(demo_spec: Tri
         for hints in (
             NO_HINTS,
             Hints(SHOTS[::-1]),
-            Hints((), SHOTS[:1]),
+            Hints(terms=(Term(SHOTS[0][0], SHOTS[0][1:]),)),
             Hints(context="Use: x\n"),
         ):
             unit = Unit("Open file", hints=hints)

@@ -22,7 +22,17 @@ from ..runtime import (
     WeightFlags,
     named_models,
 )
-from ..translate import CUT, Segment, Translator, lay_out, reasons_of, results_of, units_of
+from ..translate import (
+    CUT,
+    Segment,
+    Translator,
+    aids_for,
+    grouped,
+    lay_out,
+    reasons_of,
+    results_of,
+    units_of,
+)
 from .looking import FusedRows, look, score
 from .results import Completion, Score, Translation
 from .texts import Chat, Stream
@@ -128,6 +138,10 @@ def load(
 
 def _path(name: str | Path | None) -> Path | None:
     return None if name is None else Path(name)
+
+
+def _paths(names: str | Path | Sequence[str | Path]) -> list[Path]:
+    return [Path(name) for name in ([names] if isinstance(names, (str, Path)) else names)]
 
 
 class TriMix(Closing):
@@ -246,6 +260,9 @@ class TriMix(Closing):
         source: str,
         target: str,
         shots: Sequence[tuple[str, str]] = (),
+        memory: str | Path | Sequence[str | Path] = (),
+        glossary: str | Path | Sequence[str | Path] = (),
+        context: bool = False,
         **options: Unpack[TextOptions],
     ) -> list[Translation]:
         """Translate texts as the command `translate` does; in their order.
@@ -255,22 +272,28 @@ class TriMix(Closing):
         could not be translated at all comes back empty, and its flags say why.
 
         `source` and `target` are codes of languages, `shots` exemplars (text, translation).
+        `memory` and `glossary` are files, as the command takes them: equal texts are taken over,
+        similar ones become exemplars, terms are shown and looked for. With `context` the models are
+        told what stands before and after a text.
         Without weights the preset translation.SOURCE-TARGET holds if the trio has it.
 
         Raises:
             UsageError: an unknown language, or an option means nothing.
+            TrimixError: a memory or a glossary is not of its format, or holds nothing.
+            OSError: it cannot be read.
         """
         if isinstance(texts, str):
             raise UsageError("translate takes a list of texts, not one text")
-        flags = self._flags(options)
-        settings, task = translation_task(
-            flags, self._settings(options), *languages(source, target), shots=shots
-        )
+        flags, pair = self._flags(options), languages(source, target)
         segments = [Segment(i, text, f"text {i + 1}") for i, text in enumerate(texts)]
-        layouts = lay_out(segments, cut=CUT, labels=False)
+        aids = aids_for(segments, *pair, _paths(memory), _paths(glossary), context=context)
+        settings, task = translation_task(
+            flags, self._settings(options), *pair, shots=shots, aids=aids
+        )
+        layouts = lay_out(segments, cut=CUT, labels=False, aids=aids)
         self.trio.require(settings.weighting.roles)
         with Translator(self.trio, task) as translator:
-            outcomes = dict(translator.run(units_of(layouts)))
+            outcomes = dict(translator.run(grouped(units_of(layouts))))
         results = results_of(layouts, outcomes)
         return [_translation(layout, results.get(i), outcomes) for i, layout in enumerate(layouts)]
 

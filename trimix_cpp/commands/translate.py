@@ -83,6 +83,18 @@ if TYPE_CHECKING:
 )
 @click.option("--no-memory", is_flag=True, help="Do not look at what IN holds translated already.")
 @click.option(
+    "--glossary",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Terms and their translations, to be used: TSV, CSV, TBX, or as --memory.",
+)
+@click.option(
+    "--context",
+    is_flag=True,
+    help="Tell the models where a text stands: its context, comments, the texts around it.",
+)
+@click.option(
     "--score-shots",
     is_flag=True,
     help="--weights ppl: score the exemplars with every text; much slower.",
@@ -238,7 +250,13 @@ def _document(source: Path, flags: dict[str, Any]) -> Document:
 def _aids(documents: Sequence[Document], flags: dict[str, Any]) -> list[Aids]:
     from ..translate import aids_of
 
-    return aids_of(documents, flags["memory"], own=not flags["no_memory"])
+    return aids_of(
+        documents,
+        flags["memory"],
+        flags["glossary"],
+        own=not flags["no_memory"],
+        context=flags["context"],
+    )
 
 
 def _task(

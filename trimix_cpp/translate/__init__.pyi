@@ -6,6 +6,7 @@ from .documents import open_document as open_document
 from .engine import Translator as Translator
 from .files import STREAM as STREAM
 from .formats import FORMATS as FORMATS
+from .job import grouped as grouped
 from .job import results_of as results_of
 from .job import settings_of as settings_of
 from .job import units_of as units_of
@@ -28,6 +29,7 @@ from .segments import FormatOptions as FormatOptions
 from .segments import Pair as Pair
 from .segments import Result as Result
 from .segments import Segment as Segment
+from .shelf import aids_for as aids_for
 from .shelf import aids_of as aids_of
 from .summary import Summary as Summary
 from .summary import summarize as summarize

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..prompts import Language
+    from .recipe import Term
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Context:
         seconds: how long the segment is shown (subtitles); 0: for good.
         longest: characters that it may have at most; 0: any number.
         speed: characters that can be read in a second, of what is shown for some time; 0: any.
+        terms: of a glossary, that are in the source.
     """
 
     syntax: frozenset[str] = frozenset()
@@ -27,3 +29,4 @@ class Context:
     seconds: float = 0.0
     longest: int = 0
     speed: float = 0.0
+    terms: tuple[Term, ...] = ()

@@ -12,6 +12,7 @@ from ..errors import TrimixError
 from ..files import Closing
 from ..fusion import ByAnswers, GridScore, Weights
 from ..prompts import translation_prompt
+from .context import Context
 from .quality import flags
 from .recipe import MAX_SHOTS, NO_HINTS, Hints, Recipe, Shot
 from .units import Outcome, Unit
@@ -225,7 +226,9 @@ class Translator(Closing):
         attempt = self._running.pop(done)
         unit, first = attempt.unit, attempt.first
         text = unit.answered(done.text.strip())
-        broken = unit.broken(text)
+        recipe = self._recipe
+        terms = unit.hints.terms
+        broken = unit.broken(text, Context(source=recipe.source, target=recipe.target, terms=terms))
         cut = done.stop in ("length", "context")
         outcome = Outcome(
             text,

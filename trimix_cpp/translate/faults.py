@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..errors import UsageError
-from . import checks, form, quality
+from . import checks, form, quality, terms
 from .arguments import lost_or_invented, wrong_accelerator
 from .context import Context
 from .plurals import categories, of_language
@@ -82,6 +82,7 @@ CHECKS = {
         Check("labels", "labels of links that the file defines", checks.labels, True),
         Check("brackets", "pairs of brackets, in Markdown", checks.brackets, True),
         Check("numbers", "numbers, in any digits", checks.numbers, True),
+        Check("terms", "terms of --glossary", terms.unused, True),
         Check("spaces", "white space at both ends", form.spaces),
         Check("ends", "the mark at the end (. ? ! : …)", form.ends),
         Check("script", "letters of the language", form.script),

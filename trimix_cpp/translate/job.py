@@ -22,6 +22,14 @@ def units_of(layouts: Iterable[Layout]) -> list[Unit]:
     return list(dict.fromkeys(unit for layout in layouts for unit in layout.asked))
 
 
+def grouped(units: Iterable[Unit]) -> list[Unit]:
+    """Those whose prompts begin alike one after the other: what they share is evaluated once.
+
+    Those without exemplars of their own keep their order.
+    """
+    return sorted(units, key=lambda unit: unit.hints.shots)
+
+
 def settings_of(
     recipe: Recipe, spec: TrioSpec, roles: Iterable[str], options: Options, weights: str
 ) -> dict[str, Any]:

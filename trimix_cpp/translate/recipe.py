@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..fusion import Choosing
 
 MAX_SHOTS = 5
+MAX_TERMS = 10
 # The paper's limit of an answer. Longer parts may have more: Tibetan costs 1.5 tokens of Qwen2 for
 # a character of the English text on average.
 MIN_ANSWER = 200
@@ -29,17 +30,25 @@ Shot = tuple[str, str]
 
 
 @dataclass(frozen=True)
+class Term:
+    """A term of a glossary, and its translations: the first is shown, any is right."""
+
+    text: str
+    translations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Hints:
     """What the prompt of one text holds besides it.
 
     Attributes:
         shots: exemplars of its own, the most similar last; they take the place of the recipe's.
-        terms: (term, its translation) of the terms in it; they follow as further exemplars.
+        terms: of a glossary, that are in it; the first ten follow as further exemplars.
         context: lines on where it stands, each with its end; "" for none.
     """
 
     shots: tuple[Shot, ...] = ()
-    terms: tuple[Shot, ...] = ()
+    terms: tuple[Term, ...] = ()
     context: str = ""
 
 
@@ -89,7 +98,8 @@ class Recipe:
     def exemplars(self, hints: Hints = NO_HINTS) -> tuple[Shot, ...]:
         """All exemplars of a text: its own, filled up with the recipe's to five, then its terms."""
         room = max(MAX_SHOTS - len(hints.shots), 0) if hints.shots else len(self.shots)
-        return (*self.shots[:room], *hints.shots, *hints.terms)
+        terms = [(term.text, term.translations[0]) for term in hints.terms[:MAX_TERMS]]
+        return (*self.shots[:room], *hints.shots, *terms)
 
     def answer_limit(self, text: str) -> int:
         """Most tokens of the translation of `text`."""

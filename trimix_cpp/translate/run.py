@@ -16,7 +16,7 @@ from . import files
 from .aids import Aids
 from .documents import Document
 from .engine import Translator
-from .job import known_outcomes, results_of, units_of, with_seed
+from .job import grouped, known_outcomes, results_of, units_of, with_seed
 from .journal import Journal
 from .places import make_folders
 from .recipe import Recipe
@@ -165,10 +165,8 @@ class Run:
                 if not task.left:
                     self._complete(task)
             if task in self._open:
-                new = [unit for unit in task.left if unit not in asked]
+                new = grouped(unit for unit in task.left if unit not in asked)
                 asked.update(new)
-                # Prompts that begin alike come one after the other: what they share is there yet.
-                new.sort(key=lambda unit: unit.hints.shots)
                 yield from new
 
     @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -119,7 +119,7 @@ def reasons_of(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
 
 
 def lay_out(
-    segments: Sequence[Segment], *, cut: int, labels: bool, aids: Aids | None = None
+    segments: Iterable[Segment], *, cut: int, labels: bool, aids: Aids | None = None
 ) -> list[Layout]:
     """The segments in parts, a line each; those beyond `cut` characters in several (0: never).
 
@@ -127,19 +127,18 @@ def lay_out(
     remember is taken over whole; what they know of the others goes into their prompts.
     """
     layouts = []
-    for i, segment in enumerate(segments):
+    for segment in segments:
         if aids and (taken := aids.taken(segment)):
             layouts.append(Layout(segment, taken=taken))
             continue
         limit = cut or max(size(segment.text), 1)
         parts = tuple(split(segment.text, limit, size))
-        context = aids.context_of(segments, i) if aids else ""
         units: list[Unit | None] = []
         for part in parts:
             if passes_through(part.text, segment.syntax):
                 units.append(None)
                 continue
             unit = Unit(part.text, segment.syntax, labels)
-            units.append(replace(unit, hints=aids.hints(unit.asked, context)) if aids else unit)
+            units.append(replace(unit, hints=aids.hints(unit.asked, segment)) if aids else unit)
         layouts.append(Layout(segment, parts, tuple(units)))
     return layouts
