@@ -10,6 +10,7 @@ from trimix_cpp.errors import UsageError
 from trimix_cpp.prompts import language
 from trimix_cpp.translate.context import Context
 from trimix_cpp.translate.faults import CHECKS, faults, known
+from trimix_cpp.translate.recipe import Term
 
 from ..support.growth import assert_linear
 
@@ -19,6 +20,7 @@ BOD = Context(target=language("bod"))
 MVF = Context(target=language("mvf"))
 KAZ = Context(target=language("kaz"))
 SHOWN = Context(target=language("uig"), seconds=1.0, speed=20)
+TERMS = Context(target=language("uig"), terms=(Term("file", ("ھۆججەت",)),))
 SHORT = Context(target=language("uig"), longest=4)
 MARKED = Context(MARKDOWN, target=language("uig"))
 LARAVEL = Context(frozenset({"laravel-format"}))
@@ -71,6 +73,7 @@ CASES: list[tuple[str, Context, str, list[str], list[str]]] = [
     ("script", KAZ, "Open the file", ["Файлды ашу"], ["ཡིག་ཆ་ཕྱེ།"]),
     ("length", SHOWN, "Come in, please.", ["كىرىڭ."], ["ئا" * 20]),
     ("length", SHORT, "Open", ["ئاچ", "ئاچ!"], ["ئېچىش"]),
+    ("terms", TERMS, "Open files", ["ھۆججەتلەرنى ئاچ", "ھۆججىتىنى ئاچ"], ["قىسقۇچنى ئاچ", ""]),
     ("empty", UIG, "Open", ["ئاچ"], ["", " "]),
     ("damaged", UIG, "Open", ["ئاچ"], ["ئا\ufffd"]),
     ("repeats", UIG, "Open it", ["ئاچ"], ["ئاچ ئاچ ئاچ ئاچ"]),
