@@ -320,12 +320,17 @@ def test_codes_of_xliff_2(content: str, text: str) -> None:
 def test_a_prefix_and_a_group_that_is_not_translated() -> None:
     text = """<x:xliff xmlns:x="urn:oasis:names:tc:xliff:document:1.2" version="1.2">
 <x:file><x:body>
-<x:group translate="no"><x:trans-unit id="a"><x:source>a</x:source></x:trans-unit>
-<x:trans-unit id="b" translate="yes"><x:source>b</x:source></x:trans-unit></x:group>
+<x:group translate="no" resname="Menu">
+<x:trans-unit id="a"><x:source>a</x:source></x:trans-unit>
+<x:trans-unit id="b" translate="yes">
+<x:source xml:space="preserve">b</x:source></x:trans-unit></x:group>
 <source>no</source></x:body></x:file></x:xliff>"""
     document = opened(text, "a.xlf")
-    assert [segment.name for segment in document.segments] == ["b"]
-    assert "</x:source><x:target state=" in document.render({0: Result("ئا")}).decode()
+    assert [(s.name, s.context) for s in document.segments] == [("b", "Menu")]
+    assert (
+        '</x:source>\n<x:target xml:space="preserve" state='
+        in document.render({0: Result("ئا")}).decode()
+    )
 
 
 # Qt

@@ -66,7 +66,9 @@ if TYPE_CHECKING:
     default=None,
     help="tsv, csv: the first row names the columns.  [default: if --column is a name]",
 )
-@click.option("--fuzzy", is_flag=True, help="po: translate fuzzy entries anew.")
+@click.option(
+    "--fuzzy", is_flag=True, help="po, xliff, ts: translate anew what is marked to be looked at."
+)
 @click.option(
     "--shots",
     type=click.Path(path_type=Path),

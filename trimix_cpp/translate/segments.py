@@ -66,7 +66,7 @@ class Result:
 
     Attributes:
         text: the translation, or the text itself where there is nothing to translate.
-        flagged: somebody should look at it. PO files say so themselves (fuzzy, with a comment).
+        flagged: somebody should look at it. Where a format has a mark for that, its file says so.
         reasons: why, each a short phrase.
         remembered: it is the translation of an equal text, from a memory.
     """
@@ -87,7 +87,7 @@ class FormatOptions:
         into: TSV, CSV, JSONL: the column or field of the translation; "translation" if None.
         header: TSV, CSV: the first row names the columns; None: it does if a name is asked for.
         field: JSONL: the text's field; "text" if None.
-        fuzzy: PO: entries marked fuzzy are translated anew.
+        fuzzy: PO, XLIFF, Qt: what is marked to be looked at is translated anew.
         target: tag of the target language; None: the one that the file names.
         source: tag of the text's language; tells the code page of a file that is not UTF-8.
         encoding: of the file, "windows-1251"; with the output's if that is another,

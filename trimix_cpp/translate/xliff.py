@@ -14,7 +14,7 @@ from .catalogue import NOTE, XmlCatalogue, reasons_of
 from .inline import Inline, Role
 from .lines import Edit, edited
 from .segments import FormatOptions, Languages, Pair, Result, Segment
-from .xml_file import Element, escape, name_in, with_attributes, with_content
+from .xml_file import XML, Element, escape, name_in, with_attributes, with_content
 
 _TOOL = NOTE.rstrip(": ")
 _VERSION = re.compile(r"""<(?:[\w.-]+:)?xliff\b[^>]*?\sversion\s*=\s*["']([^"']*)""")
@@ -55,16 +55,20 @@ class _Xliff(XmlCatalogue):
     ROOTS = ("xliff",)
     UNIT = ""
 
-    def _units(self, element: Element, sent: bool = True) -> Iterator[tuple[Element, bool]]:
-        """The units below `element`, and whether they are to be translated."""
+    def _units(
+        self, element: Element, sent: bool = True, context: str = ""
+    ) -> Iterator[tuple[Element, str]]:
+        """The units below `element` that are to be translated, and the names of their groups."""
         for child in element.children:
             if child.space == element.space and child.name not in ("header", "skeleton"):
                 its = child.attributes.get("translate")
                 here = sent if its is None else its != "no"
-                if child.name == self.UNIT:
-                    yield child, here
-                else:
-                    yield from self._units(child, here)
+                if child.name != self.UNIT:
+                    name = child.attributes.get("resname", child.attributes.get("name", ""))
+                    inner = " ".join(filter(None, (context, name)))
+                    yield from self._units(child, here, inner)
+                elif here:
+                    yield child, context
 
     def _role(self, element: Element) -> Role:
         raise NotImplementedError
@@ -94,7 +98,10 @@ class _Xliff(XmlCatalogue):
         if target is not None:
             return with_content(self._text, target, content, changes)
         name = re.sub(r"(?:seg-)?source$", "target", name_in(self._text, after))
-        attributes = "".join(f' {key}="{value}"' for key, value in changes.items())
+        kept = {"xml:space": after.attributes.get(f"{XML} space")}
+        attributes = "".join(
+            f' {key}="{value}"' for key, value in {**kept, **changes}.items() if value
+        )
         new = f"{self._break_at(after.start)}<{name}{attributes}>{content}</{name}>"
         return after.end, after.end, new
 
@@ -111,10 +118,10 @@ class Xliff1(_Xliff):
             if self.languages == Languages():
                 said = file.attributes
                 self.languages = Languages(said.get("source-language"), said.get("target-language"))
-            for unit, sent in self._units(file):
+            for unit, context in self._units(file):
                 source = unit.child("source")
-                if sent and source is not None:
-                    self._unit(file, unit, source)
+                if source is not None:
+                    self._unit(file, unit, source, context)
 
     def _role(self, element: Element) -> Role:
         name, said = element.name, element.attributes
@@ -124,13 +131,14 @@ class Xliff1(_Xliff):
         protected = name == "mrk" and said.get("mtype") == "protected"
         return "whole" if protected or name in ("x", "ph", "it") else "pair"
 
-    def _unit(self, file: Element, unit: Element, source: Element) -> None:
+    def _unit(self, file: Element, unit: Element, source: Element, context: str) -> None:
         said, target = unit.attributes, unit.child("target")
         characters = said.get("maxwidth", "") if said.get("size-unit") == "char" else ""
         about = Segment(
             0, "", "",
             name=said.get("resname", said.get("id", "")),
             longest=int(characters) if re.fullmatch(r"\d{1,6}", characters) else 0,
+            context=context,
             comment=" ".join(" ".join(self._notes(unit.all("note"))).split()),
         )  # fmt: skip
         state = target.attributes.get("state", "") if target else ""
@@ -201,9 +209,8 @@ class Xliff2(_Xliff):
 
     def _read(self, root: Element) -> None:
         self.languages = Languages(root.attributes.get("srcLang"), root.attributes.get("trgLang"))
-        for unit, sent in self._units(root):
-            if sent:
-                self._unit(root, unit)
+        for unit, context in self._units(root):
+            self._unit(root, unit, context)
 
     def _role(self, element: Element) -> Role:
         name, said = element.name, element.attributes
@@ -214,7 +221,7 @@ class Xliff2(_Xliff):
         kept = name == "mrk" and said.get("translate") == "no"
         return "whole" if kept or name in ("ph", "cp", "sc", "ec", "em") else "pair"
 
-    def _unit(self, root: Element, unit: Element) -> None:
+    def _unit(self, root: Element, unit: Element, context: str) -> None:
         notes = unit.child("notes")
         said = [
             self._inline(note).text
@@ -224,6 +231,7 @@ class Xliff2(_Xliff):
         about = Segment(
             0, "", "",
             name=unit.attributes.get("name", unit.attributes.get("id", "")),
+            context=context,
             comment=" ".join(" ".join(said).split()),
         )  # fmt: skip
         texts: dict[int, tuple[Element, _Text]] = {}
