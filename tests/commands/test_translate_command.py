@@ -346,6 +346,8 @@ def test_po_end_to_end(tmp_path: Path) -> None:
         (["latin.txt", "-o", "o.txt", "--encoding", "latin-1"], 1, ("no 'ئ'", "Uyghur")),
         (["-", "-o", "-", "--report", "-"], 2, ("standard output",)),
         (["latin.txt", "-o", "o.txt"], 1, ("latin.txt", "line 2", "UTF-8")),
+        (["half.xlf", "-o", "o.xlf"], 1, ("half.xlf: line 3: not well-formed XML",)),
+        (["bomb.xml", "-o", "o.xml"], 1, ("bomb.xml: line 2: the entity b",)),
         (["in.txt", "-o", "o.txt", "--shots", "in.txt"], 1, ("in.txt", "line 1")),
         (["in.txt", "-o", "o.txt", "--shots", "no.tsv"], 1, ("no.tsv",)),
         (["in.txt", "-o", "o.txt", "--journal", "there.txt"], 1, ("there.txt", "no journal")),
@@ -366,6 +368,11 @@ def test_bad_input_is_one_line(
     (tmp_path / "in.xyz").write_bytes(b"PK")
     (tmp_path / "in.po").write_text('msgid "a"\nmsgstr ""\n', encoding="utf-8")
     (tmp_path / "latin.txt").write_bytes("a\né\n".encode("latin-1"))
+    (tmp_path / "half.xlf").write_text("<xliff>\n<file>\n<trans-u", encoding="utf-8")
+    (tmp_path / "bomb.xml").write_text(
+        '<!DOCTYPE resources [<!ENTITY a "lol">\n<!ENTITY b "&a;&a;">]><resources/>',
+        encoding="utf-8",
+    )
     (tmp_path / "there.txt").write_text("mine\n", encoding="utf-8")
     (tmp_path / "folder").mkdir()
     before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}

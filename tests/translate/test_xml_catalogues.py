@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import plistlib
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -192,6 +194,19 @@ def test_references_are_no_text(raw: str) -> None:
     assert not opened(f"<resources><string>{raw}</string></resources>", "strings.xml").segments
 
 
+def test_entities_of_a_file_come_back() -> None:
+    text = """<!DOCTYPE resources [
+    <!ENTITY app "Notes &amp; more">
+]>
+<resources><string name="a">&app; cannot open %1$s</string></resources>
+"""
+    document = opened(text, "strings.xml")
+    assert document.segments[0].text == "<1/> cannot open %1$s"
+    after = document.render({0: Result("%1$s: <1/>")}).decode()
+    assert '<string name="a">%1$s: &app;</string>' in after
+    assert ElementTree.fromstring(after)[0].text == "%1$s: Notes & more"
+
+
 # Apple
 
 
@@ -360,6 +375,16 @@ def test_qt_s_bytes_and_marks() -> None:
     done = again.render({key: Result("<1/> %1 %2")}).decode()
     assert "trimix-cpp" not in done
     assert '<translation><byte value="x1b"/> %1 %2</translation>' in done
+
+
+@pytest.mark.skipif(shutil.which("lconvert") is None, reason="needs Qt's lconvert")
+def test_lconvert_writes_the_same(tmp_path: Path) -> None:
+    document = opened(FILES["app.ts"], "app.ts")
+    results = {s.key: Result(f"«{s.text}'»", s.key == 4, ("why",)) for s in document.segments}
+    ours, theirs = tmp_path / "ours.ts", tmp_path / "theirs.ts"
+    ours.write_bytes(document.render(results))
+    subprocess.run(["lconvert", "-i", ours, "-o", theirs], check=True, timeout=60)
+    assert theirs.read_bytes() == ours.read_bytes()
 
 
 # TMX
