@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
@@ -103,6 +104,14 @@ def test_terms_in_markup_and_addresses_are_none() -> None:
     aids = Aids(glossary=Glossary([("code", "كود"), ("file", "ھۆججەت")], ENG))
     segment = Segment(0, "", "f", frozenset({"markdown"}))
     assert aids.hints("the `code` of a **file**", segment).terms == (Term("file", ("ھۆججەت",)),)
+
+
+def test_what_is_taken_over_is_held_against_the_glossary() -> None:
+    (plain,) = aids_of([opened()])
+    aids = replace(plain, glossary=Glossary([("close", "ياپ")], ENG), target=UIG)
+    taken = aids.taken(Segment(0, "Close", "f"))
+    assert taken
+    assert (taken.text, taken.reasons) == ("تاقا", ("has not the term ياپ (close)",))
 
 
 def test_what_one_file_holds_helps_another_and_its_own_goes_first() -> None:

@@ -46,6 +46,20 @@ WRITTEN = st.text(
     max_size=9,
 ).filter(str.strip)
 
+TMX = (
+    '<tmx version="1.4"><header srclang="en" datatype="plaintext"/><body><tu>'
+    '<tuv xml:lang="en"><seg>Open</seg></tuv><tuv xml:lang="ug"><seg>ئاچ</seg></tuv>'
+    "</tu></body></tmx>"
+)
+XLIFF = (
+    '<xliff version="1.2" xmlns="urn:oasis:names:tc:xliff:document:1.2"><file original="a" '
+    'source-language="en" target-language="ug" datatype="plaintext"><body><trans-unit id="1" '
+    'approved="yes"><source>Open</source><target state="final">ئاچ</target></trans-unit>'
+    '<trans-unit id="2"><source>Close</source></trans-unit></body></file></xliff>'
+)
+ENTITIES = "".join(f'<!ENTITY e{i} "{f"&e{i - 1};" * 9 if i else "ha" * 9}">' for i in range(9))
+BOMB = f"<!DOCTYPE tmx [{ENTITIES}]><tmx>&e8;</tmx>"
+
 
 def memory_of(pairs: dict[str, str], **how: bool) -> Memory:
     memory = Memory(**how)
@@ -195,6 +209,8 @@ def test_what_a_file_holds_translated_stays_as_it_is(rows: list[tuple[str, str]]
         ("m.csv", 'ug,en\n"ئاچ, ياپ","Open, close"\n', {"Open, close": "ئاچ, ياپ"}),
         ("m.jsonl", '{"text": "Open", "translation": "ئاچ"}\n', {"Open": "ئاچ"}),
         ("m.po", 'msgid "Open"\nmsgstr "ئاچ"\n', {"Open": "ئاچ"}),
+        ("m.tmx", TMX, {"Open": "ئاچ"}),
+        ("m.xlf", XLIFF, {"Open": "ئاچ"}),
     ],
 )
 def test_files_of_pairs(name: str, text: str, found: dict[str, str], tmp_path: Path) -> None:
@@ -213,6 +229,9 @@ def test_files_of_pairs(name: str, text: str, found: dict[str, str], tmp_path: P
         ("m.csv", "Open,\n", "nothing", TrimixError),
         ("m.po", 'msgid "Open"\nmsgstr ""\n', "nothing", TrimixError),
         ("m.po", 'msgid "Open\n', "line 1", TrimixError),
+        ("m.tmx", BOMB, "made of others", TrimixError),
+        ("m.tmx", TMX.replace('"ug"', '"kk"'), "nothing", TrimixError),
+        ("m.tmx", TMX[:-9], "not well-formed", TrimixError),
         (
             "m.po",
             'msgid ""\nmsgstr "Language: kk\\n"\n\nmsgid "Open"\nmsgstr "Ашу"\n',

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..characters import characters
+from ..prompts import Language
+from .context import Context
 from .glossary import Glossary
 from .memory import Memory, Taken
 from .recipe import Hints
 from .segments import Pair, Segment
+from .terms import unused
 
 _LONGEST = 160  # characters of a line of context
 
@@ -23,12 +26,14 @@ class Aids:
         first: which of its files is the one that is translated; None: it is not among them.
         glossary: of terms; None for none.
         contexts: lines on where a segment stands, by its key.
+        target: language of the translations.
     """
 
     memory: Memory | None = None
     first: int | None = None
     glossary: Glossary | None = None
     contexts: Mapping[int, str] = field(default_factory=dict)
+    target: Language | None = None
 
     @property
     def varied(self) -> bool:
@@ -36,8 +41,14 @@ class Aids:
         return bool(self.memory)
 
     def taken(self, segment: Segment) -> Taken | None:
-        """The translation of an equal segment, if there is one."""
-        return self.memory.taken(segment, self.first) if self.memory else None
+        """The translation of an equal segment, if there is one; terms that it has not are told."""
+        taken = self.memory.taken(segment, self.first) if self.memory else None
+        if taken is None or self.glossary is None:
+            return taken
+        terms = self.glossary.found(segment.text, segment.syntax)
+        context = Context(segment.syntax, target=self.target, terms=terms)
+        lacking = unused(segment.text, taken.text, context)
+        return replace(taken, reasons=(*taken.reasons, *lacking))
 
     def hints(self, text: str, segment: Segment) -> Hints:
         """What goes into the prompt of `text`, a part of the segment."""

@@ -46,7 +46,7 @@ def aids_of(
     for document, first in zip(documents, sources, strict=True):
         pair = document.source, document.target
         around = contexts(document.segments, document.pairs or ()) if context else {}
-        aids.append(Aids(found[pair], first, terms[pair], around))
+        aids.append(Aids(found[pair], first, terms[pair], around, language(str(document.target))))
     return aids
 
 
@@ -63,4 +63,4 @@ def aids_for(
     remembered = Memory(contexts=context)
     add_files(remembered, memory, source, target)
     terms = read_glossary(glossary, source, target) if glossary else None
-    return Aids(remembered, None, terms, contexts(segments, ()) if context else {})
+    return Aids(remembered, None, terms, contexts(segments, ()) if context else {}, target)
