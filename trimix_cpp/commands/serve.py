@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,17 @@ from .options import Real, bounded, decoding_options, whole
     metavar="NAME",
     help="Requests may be addressed to this name too, as behind a proxy.",
 )
+@click.option(
+    "shots",
+    "--shots",
+    multiple=True,
+    metavar="FROM-TO=FILE",
+    help="Exemplars of translations, as translate's --shots, such as eng-uig=pairs.tsv.",
+)
 @decoding_options(control="large")
-def command(decoding: DecodingFlags, key_file: Path | None, **flags: Any) -> None:
+def command(
+    decoding: DecodingFlags, key_file: Path | None, shots: Sequence[str], **flags: Any
+) -> None:
     """Serve a trio to programs that speak OpenAI's or LibreTranslate's protocol.
 
     At http://127.0.0.1:8080 are /v1/chat/completions, /v1/completions, /translate and more, and a
@@ -98,7 +108,22 @@ def command(decoding: DecodingFlags, key_file: Path | None, **flags: Any) -> Non
     keys = (*flags.pop("keys"), *_keys(key_file))
     said = click.get_current_context().get_parameter_source("control")
     control = None if said is ParameterSource.DEFAULT else decoding.sampling.control
-    serve(decoding, ServeFlags(**flags, keys=keys, control=control))
+    exemplars = dict(map(_exemplars, shots))
+    serve(decoding, ServeFlags(**flags, keys=keys, control=control, exemplars=exemplars))
+
+
+def _exemplars(said: str) -> tuple[tuple[str, str], tuple[tuple[str, str], ...]]:
+    """The languages and exemplars of one --shots; raises UsageError where it means nothing."""
+    from ..api import languages
+    from ..translate import MAX_SHOTS, read_shots
+
+    pair, equals, name = said.partition("=")
+    source, dash, target = pair.partition("-")
+    if not (equals and dash and name):
+        raise UsageError(f"--shots {said}: is not FROM-TO=FILE, such as eng-uig=pairs.tsv")
+    found = languages(source, target)
+    shots = read_shots(read_text(Path(name)), name)[:MAX_SHOTS]
+    return (found[0].code, found[1].code), tuple(shots)
 
 
 def _keys(path: Path | None) -> list[str]:

@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from ..errors import TrimixError
-from . import openai
+from . import libretranslate, openai
 from .bodies import LeftError
 from .engine import UnavailableError
 from .errors import RequestError, error_response
@@ -55,6 +55,10 @@ def _routes() -> list[BaseRoute]:
     ]
     return [
         Route("/", _told(page), methods=["GET"]),
+        Route("/translate", libretranslate.told(libretranslate.translate), methods=["POST"]),
+        Route("/detect", libretranslate.told(libretranslate.detected), methods=["POST"]),
+        Route("/languages", libretranslate.told(libretranslate.languages), methods=["GET"]),
+        Route("/frontend/settings", libretranslate.told(libretranslate.settings), methods=["GET"]),
         Mount("/page", StaticFiles(directory=str(PAGE))),
         *(
             Route(prefix + path, _told(endpoint), methods=[method])

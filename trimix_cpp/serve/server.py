@@ -8,12 +8,13 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import FrameType
 
 import uvicorn
 
 from ..api import TriMix
+from ..decoding import Control
 from ..errors import StoppedError, TrimixError, UsageError
 from ..runtime import DecodingFlags
 from ..showing import notice
@@ -23,6 +24,7 @@ from .engine import Engine
 from .guard import Access, is_loopback
 from .metrics import Metrics
 from .service import Service
+from .translating import Exemplars
 
 # Tokens of prompts in a step in which others generate: nobody waits for long.
 _PREFILL = 128
@@ -43,6 +45,7 @@ class ServeFlags:
         origins: pages of other servers that may ask.
         names: further names that requests may be addressed to.
         control: whose probabilities control tokens have; None: large's in chats, else fused.
+        exemplars: of translations, by languages.
     """
 
     host: str = "127.0.0.1"
@@ -54,7 +57,8 @@ class ServeFlags:
     no_key: bool = False
     origins: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
-    control: str | None = None
+    control: Control | None = None
+    exemplars: Exemplars = field(default_factory=dict)
 
 
 class _Server(uvicorn.Server):
@@ -127,7 +131,9 @@ def _run(
         metrics=Metrics(),
         on_end=lambda: server.end(),
     )
-    with Service(flags, engine, control=serving.control) as service:
+    with Service(
+        flags, engine, access=access, control=serving.control, exemplars=serving.exemplars
+    ) as service:
         config = uvicorn.Config(**config_of(application(service, access), serving.grace))
         server = _Server(config, engine, serving.grace)
         engine.start()

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 
+from ..decoding import Control
 from ..errors import TrimixError
 from ..files import Closing
 from ..runtime import DecodingFlags
+from ..translate import Recipe
 from .bodies import Bodies
 from .engine import Engine, UnavailableError
 from .errors import RequestError
 from .generation import Plan
+from .guard import Access
 from .metrics import Metrics
+from .translating import Exemplars, recipe_for
 from .trios import Answers, Loaded
 
 A = TypeVar("A")
@@ -30,8 +35,10 @@ class Service(Closing):
 
     Args:
         flags: as the command was told.
-        control: whose probabilities control tokens have; None leaves it to the way of asking.
         engine: computes.
+        access: who may ask.
+        control: whose probabilities control tokens have; None leaves it to the way of asking.
+        exemplars: of translations, by languages.
         ping_seconds: of silence, after which a stream says that it is alive.
 
     Attributes:
@@ -45,10 +52,13 @@ class Service(Closing):
         flags: DecodingFlags,
         engine: Engine,
         *,
-        control: str | None = None,
+        access: Access,
+        control: Control | None = None,
+        exemplars: Exemplars | None = None,
         ping_seconds: float = 15.0,
     ) -> None:
         self.flags, self.engine, self.control = flags, engine, control
+        self._access, self._exemplars = access, exemplars or {}
         self.ping_seconds = ping_seconds
         self.metrics: Metrics = engine.metrics
         self.bodies = Bodies()
@@ -77,6 +87,23 @@ class Service(Closing):
             raise
         except TrimixError as error:
             raise RequestError(str(error)) from None
+
+    async def recipe(self, source: str, target: str) -> Recipe:
+        """What is asked of the models for a pair of languages; raises RequestError."""
+        sampling = replace(self.flags.sampling, control=self.control or "fused")
+        flags = replace(self.flags, sampling=sampling)
+        return await self.in_thread(
+            lambda: recipe_for(self.loaded, flags, source, target, self._exemplars)
+        )
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether a request needs a key."""
+        return bool(self._access.keys)
+
+    def knows(self, key: str) -> bool:
+        """Whether a key is good."""
+        return self._access.knows(key)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run what takes a while and touches no template."""

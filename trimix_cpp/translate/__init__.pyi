@@ -6,6 +6,7 @@ from .documents import open_document as open_document
 from .engine import Translator as Translator
 from .files import STREAM as STREAM
 from .formats import FORMATS as FORMATS
+from .html_text import Html as Html
 from .job import grouped as grouped
 from .job import results_of as results_of
 from .job import settings_of as settings_of

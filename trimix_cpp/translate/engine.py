@@ -45,12 +45,20 @@ class Translator(Closing):
         trio: with the roles of the recipe's weights, or of its chooser.
         recipe: what is asked of it.
         speculator: drafts tokens ahead while a single unit is in flight; None does not.
+        pins: keep the shared beginning; who steps the texts by another decoder does not.
 
     Raises:
         TrimixError: the context has no room for any prompt.
     """
 
-    def __init__(self, trio: Trio, recipe: Recipe, speculator: Speculator | None = None) -> None:
+    def __init__(
+        self,
+        trio: Trio,
+        recipe: Recipe,
+        speculator: Speculator | None = None,
+        *,
+        pins: bool = True,
+    ) -> None:
         self._trio, self._recipe = trio, recipe
         self._decoder = Decoder(trio, speculator)
         self._again: deque[_Attempt] = deque()
@@ -70,7 +78,8 @@ class Translator(Closing):
         scored = recipe.chooser and recipe.score_shots
         self._held = None
         # Where texts have exemplars of their own, each begins as the ones that ran before it.
-        if trio.n_parallel > 1 and len(self._beginning) > 1 and not scored and not recipe.varied:
+        pins = pins and trio.n_parallel > 1 and not recipe.varied
+        if pins and len(self._beginning) > 1 and not scored:
             roles = self._text(_Attempt(Unit("a")), self._tokens(Unit("a"), 0)).roles
             # Its last token is left to each text, for the row that predicts what follows.
             self._held = self._decoder.pin(self._beginning[:-1], roles)
@@ -93,13 +102,30 @@ class Translator(Closing):
         while True:
             for text in self._decoder.run(self._feed(waiting)):
                 self._finish(text)
-                yield from self._take_done()
-            yield from self._take_done()
+                yield from self.take_done()
+            yield from self.take_done()
             # Second attempts of the last ones come up when the decoder has seen its input end.
             if not self._again:
                 return
 
-    def _take_done(self) -> list[tuple[Unit, Outcome]]:
+    def next_text(self, units: Iterator[Unit]) -> Text | None:
+        """The next text of these units, for who steps it himself; None where there is none now.
+
+        It goes to `finish` when it has ended.
+        """
+        return next(self._feed(units), None)
+
+    def finish(self, text: Text) -> list[tuple[Unit, Outcome]]:
+        """What is known now that a text of `next_text` has ended; it may be tried once more.
+
+        Raises:
+            TrimixError: what ended it.
+        """
+        self._finish(text)
+        return self.take_done()
+
+    def take_done(self) -> list[tuple[Unit, Outcome]]:
+        """What is known and was not told yet."""
         done, self._done = self._done, []
         return done
 
