@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from ..errors import TrimixError
-from . import libretranslate, openai
+from . import jobs, libretranslate, openai
 from .bodies import LeftError
 from .engine import UnavailableError
 from .errors import RequestError, error_response
@@ -59,6 +59,11 @@ def _routes() -> list[BaseRoute]:
         Route("/detect", libretranslate.told(libretranslate.detected), methods=["POST"]),
         Route("/languages", libretranslate.told(libretranslate.languages), methods=["GET"]),
         Route("/frontend/settings", libretranslate.told(libretranslate.settings), methods=["GET"]),
+        Route("/jobs", _told(jobs.create), methods=["POST"]),
+        Route("/jobs/{id}", _told(jobs.status), methods=["GET"]),
+        Route("/jobs/{id}", _told(jobs.delete), methods=["DELETE"]),
+        Route("/jobs/{id}/segments", _told(jobs.segments), methods=["GET"]),
+        Route("/jobs/{id}/file", _told(jobs.download), methods=["GET"]),
         Mount("/page", StaticFiles(directory=str(PAGE))),
         *(
             Route(prefix + path, _told(endpoint), methods=[method])

@@ -20,6 +20,7 @@ from .engine import Engine, UnavailableError
 from .errors import RequestError
 from .generation import Plan
 from .guard import Access
+from .job import Jobs
 from .metrics import Metrics
 from .translating import Exemplars, recipe_for
 from .trios import Answers, Loaded
@@ -44,6 +45,7 @@ class Service(Closing):
     Attributes:
         loaded: the trio as requests see it.
         bodies: reads requests.
+        jobs: files that are translated.
         metrics: what is counted.
     """
 
@@ -61,7 +63,7 @@ class Service(Closing):
         self._access, self._exemplars = access, exemplars or {}
         self.ping_seconds = ping_seconds
         self.metrics: Metrics = engine.metrics
-        self.bodies = Bodies()
+        self.bodies, self.jobs = Bodies(), Jobs()
         self.created = int(time.time())
         self.loaded = Loaded(engine.trimix, Answers())
         # A chat template is rendered by one thread at a time.
@@ -151,6 +153,7 @@ class Service(Closing):
 
     def close(self) -> None:
         """Let go of the template's process."""
+        self.jobs.close()
         self.loaded.close()
 
 
