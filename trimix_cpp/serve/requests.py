@@ -62,6 +62,7 @@ class Asked(msgspec.Struct, kw_only=True):
     n: Annotated[int, Meta(ge=1, le=MOST_CHOICES)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    ignore_eos: bool | None = None
     logit_bias: dict[str, float] | list[tuple[int | str, float]] | None = None
     trimix: Extra | None = None
 

@@ -40,6 +40,7 @@ class ServeFlags:
         n_parallel: texts at once.
         n_waiting: requests beyond these that wait.
         grace: seconds that running requests get when it ends.
+        ping: seconds of silence after which a stream says that it is alive.
         keys: of which one must come with a request.
         no_key: an address beyond loopback needs none.
         origins: pages of other servers that may ask.
@@ -53,6 +54,7 @@ class ServeFlags:
     n_parallel: int = 4
     n_waiting: int = 64
     grace: float = 10.0
+    ping: float = 15.0
     keys: tuple[str, ...] = ()
     no_key: bool = False
     origins: tuple[str, ...] = ()
@@ -132,7 +134,12 @@ def _run(
         on_end=lambda: server.end(),
     )
     with Service(
-        flags, engine, access=access, control=serving.control, exemplars=serving.exemplars
+        flags,
+        engine,
+        access=access,
+        control=serving.control,
+        exemplars=serving.exemplars,
+        ping_seconds=serving.ping,
     ) as service:
         config = uvicorn.Config(**config_of(application(service, access), serving.grace))
         server = _Server(config, engine, serving.grace)

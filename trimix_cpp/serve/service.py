@@ -57,7 +57,7 @@ class Service(Closing):
         access: Access,
         control: Control | None = None,
         exemplars: Exemplars | None = None,
-        ping_seconds: float = 15.0,
+        ping_seconds: float,
     ) -> None:
         self.flags, self.engine, self.control = flags, engine, control
         self._access, self._exemplars = access, exemplars or {}
@@ -105,7 +105,7 @@ class Service(Closing):
 
     def knows(self, key: str) -> bool:
         """Whether a key is good."""
-        return self._access.knows(key)
+        return self._access.knows(key.encode("utf-8", "replace"))
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run what takes a while and touches no template."""
