@@ -254,7 +254,7 @@ def test_logprobs_of_a_reply(http: httpx.Client, stream: bool) -> None:
         content = answer["logprobs"]["content"]
         text = b"".join(bytes(each["bytes"]) for each in content).decode()
         assert text.startswith(answer["message"]["content"])
-    assert len(content) == 5
+    assert 3 <= len(content) <= 5
     for each in content:
         assert each["logprob"] == each["top_logprobs"][0]["logprob"] <= 0  # greedy
         assert bytes(each["bytes"]).decode("utf-8", "replace") == each["token"]
