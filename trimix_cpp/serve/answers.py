@@ -124,9 +124,12 @@ class Form:
         return thought, answer
 
     def _shown(self, event: Event) -> list[tuple[int, Scored]]:
-        """The tokens to tell of, with their scores; the one that ends a reply is not part of it."""
+        """The tokens to tell of, with their scores; the one that ends a reply is no part of it.
+
+        One that ends a completion is: lm-eval counts on a token for each that it asks for.
+        """
         pairs = list(zip(event.tokens, event.scores, strict=False))
-        return [] if event.text.stop == "end" else pairs
+        return [] if self._chat and event.text.stop == "end" else pairs
 
     def _first(self, index: int) -> Iterator[Document]:
         if self._chat:
@@ -173,7 +176,7 @@ class Form:
         finish = {"index": index, "finish_reason": _finish(text)}
         if not self._chat:
             echoed = self._plan.echoed[index] if self._plan.echoed else ""
-            shown = [*self._prompt_pairs(index), *((s.token, s) for s in _kept(text))]
+            shown = [*self._prompt_pairs(index), *((s.token, s) for s in text.scores)]
             logprobs = self._raw_scores(index, shown)
             return {**finish, "text": echoed + answer, "logprobs": logprobs}
         message: Document = {"role": "assistant", "content": answer}
@@ -245,7 +248,7 @@ class Form:
 
 
 def _kept(text: Text) -> list[Scored]:
-    """The scores of a text's tokens, without the one that ended it."""
+    """The scores of a reply's tokens, without the one that ended it."""
     return text.scores[:-1] if text.stop == "end" else text.scores
 
 
