@@ -24,6 +24,7 @@ from ..support.growth import assert_linear
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 IN_PLACE = ["strings.xml", "Localizable.stringsdict", "Strings.resx"]
 BESIDE = ["messages.xlf", "messages-2.xlf", "app.ts", "memory.tmx"]
+FUZZY = ["messages.xlf", "messages-2.xlf", "app.ts"]
 FILES = {name: (EXAMPLES / name).read_text(encoding="utf-8") for name in IN_PLACE + BESIDE}
 UYGHUR, TIBETAN = "ھۆججەتنى ئاچ", "ཡིག་ཆ་ཁ་འབྱེད།"
 names = st.sampled_from(sorted(FILES))
@@ -70,6 +71,24 @@ def test_a_file_comes_back_and_is_read_again(name: str, end: str, encoding: str)
     if encoding.startswith("utf-8"):
         lines = after.decode().split("\n")
         assert [line.endswith("\r") for line in lines[:-1]] == [end == "\r\n"] * (len(lines) - 1)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_lines_that_end_in_several_ways_keep_their_own(name: str) -> None:
+    lines = FILES[name].split("\n")
+    text = "".join(line + ("\n", "\r\n")[i % 2] for i, line in enumerate(lines[:-1]))
+    for target in ("uig", "bod", "rus"):
+        document = opened(text, name, target=target)
+        assert document.render({}) == text.encode()
+        results = {s.key: Result(UYGHUR, True, ("why",)) for s in document.segments}
+        after = document.render(results).decode()
+        ElementTree.fromstring(after)
+        again = opened(after, name, target=target, **({"fuzzy": True} if name in FUZZY else {}))
+        results = {s.key: Result(UYGHUR) for s in again.segments}
+        alike = opened(FILES[name], name, target=target)
+        plain = alike.render({s.key: Result(UYGHUR) for s in alike.segments}).decode()
+        if name in FUZZY:  # remarks are gone again, with their lines
+            assert again.render(results).decode().replace("\r\n", "\n") == plain
 
 
 @pytest.mark.parametrize("name", IN_PLACE)
@@ -252,6 +271,7 @@ XLIFF1 = """<xliff version="1.2" xmlns="urn:oasis:names:tc:xliff:document:1.2">
         ('<target state="needs-review-translation">ئاچ</target>', 0, 1),
         ("<target>ئاچ</target>", 0, 0),
         ('<target state="final">ئاچ</target>', 0, 0),
+        ('<target state="signed-off"/>', 0, 0),
         ("<alt-trans><target>ئاچ</target></alt-trans>", 1, 1),
     ],
 )
@@ -261,6 +281,19 @@ def test_translations_stay(target: str, sent: int, fuzzy: int) -> None:
     assert len(opened(text, "a.xlf", fuzzy=True).segments) == fuzzy
     approved = text.replace('id="a"', 'id="a" approved="yes"')
     assert not opened(approved, "a.xlf", fuzzy=True).segments
+
+
+def test_a_target_is_kept_segment_by_segment_or_whole() -> None:
+    text = FILES["messages.xlf"]
+    first = '<target><mrk mtype="seg" mid="1">ساقلاي</mrk> <mrk mtype="seg" mid="2"/></target>'
+    cut = text.replace("</seg-source>", f"</seg-source>{first}")
+    document = opened(cut, "a.xlf")
+    assert [s.text for s in document.segments][-1] == "They are lost otherwise."
+    after = document.render({document.segments[-1].key: Result("ئاچ")}).decode()
+    assert '<mrk mtype="seg" mid="1">ساقلاي</mrk> <mrk mtype="seg" mid="2">ئاچ</mrk></t' in after
+    whole = opened(text.replace("</seg-source>", "</seg-source><target>ساقلاي</target>"), "a.xlf")
+    assert "Save changes?" not in [s.text for s in whole.segments]
+    assert (whole.pairs or ())[-1].segment.text == "Save changes? They are lost otherwise."
 
 
 def test_states_and_notes_of_xliff_1() -> None:

@@ -70,7 +70,10 @@ class XmlCatalogue:
             return
         if root.name not in self.ROOTS:
             known = " or ".join(f"<{one}>" for one in self.ROOTS)
-            raise TrimixError(f"{self._where(root)}: <{root.name}> where {known} is expected")
+            raise TrimixError(
+                f"{self._where(root)}: <{root.name}> where {known} is expected; "
+                f"--format names another format"
+            )
         self._read(root)
 
     def _read(self, root: Element) -> None:
@@ -180,24 +183,23 @@ class XmlCatalogue:
                     content = self._written(
                         forms[source].text, result.text, self._raw(forms[source].holder)
                     )
+                parts = [] if content is None else [with_content(self._text, form.holder, content)]
                 if category in forms:
-                    if content is not None:
-                        yield with_content(self._text, form.holder, content)
-                    continue
-                parts = [(*form.label, category)]
-                if content is not None:
-                    parts.append(with_content(self._text, form.holder, content))
-                at = form.start
-                item = edited(
-                    self._text[at : form.end], ((a - at, b - at, new) for a, b, new in parts)
-                )
-                yield last.end, last.end, self._break_at(last.start) + item
+                    yield from parts
+                else:
+                    copy = self._copy(form, [(*form.label, category), *parts])
+                    yield last.end, last.end, self._break_at(last.start) + copy
             for category, form in forms.items():
                 if category not in made:
                     yield form.start - len(self._break_at(form.start)), form.end, ""
             yield from self._remark(whole, found)
 
         self._place(tuple(keys.values()), edits)
+
+    def _copy(self, form: Form, edits: Iterable[Edit]) -> str:
+        """All that a form is in the file, with edits of it."""
+        at = form.start
+        return edited(self._text[at : form.end], ((a - at, b - at, new) for a, b, new in edits))
 
     def _remark(self, element: Element, found: _Found) -> Iterator[Edit]:
         """A comment on a line of its own before `element`, with the reasons of flagged results."""
@@ -214,8 +216,9 @@ class XmlCatalogue:
     def _break_at(self, at: int) -> str:
         """The line break and indentation before `at`; "" where other things stand on its line."""
         begin = self._text.rfind("\n", 0, at) + 1
-        indent = self._text[begin:at]
-        return self._line_end + indent if begin and not indent.strip() else ""
+        if not begin or self._text[begin:at].strip():
+            return ""
+        return self._text[begin - (2 if self._text.endswith("\r\n", 0, begin) else 1) : at]
 
 
 def reasons_of(found: _Found) -> str:

@@ -18,8 +18,9 @@ from .xml_file import XML, Element, escape, name_in, with_attributes, with_conte
 
 _TOOL = NOTE.rstrip(": ")
 _VERSION = re.compile(r"""<(?:[\w.-]+:)?xliff\b[^>]*?\sversion\s*=\s*["']([^"']*)""")
-# States of a target in 1.2: none yet; somebody is to look at it.
+# States of a target in 1.2: none yet; nothing is to change; somebody is to look at it.
 _NONE_YET = frozenset({"new", "needs-translation"})
+_CLOSED = frozenset({"final", "signed-off"})
 _REVIEW = "needs-review-translation"
 _TO_LOOK_AT = frozenset(
     {_REVIEW, "needs-review-adaptation", "needs-review-l10n", "needs-adaptation", "needs-l10n"}
@@ -143,15 +144,18 @@ class Xliff1(_Xliff):
         )  # fmt: skip
         state = target.attributes.get("state", "") if target else ""
         cut = unit.child("seg-source")
-        parts = _segments(cut) if cut else {}
+        theirs: Mapping[str, Element | None] = _segments(target) if target else {}
+        # A target in one piece is the translation of all, however the source is cut.
+        in_one = target is not None and not theirs and self._raw(target).strip()
+        parts = _segments(cut) if cut and not in_one else {}
         whole = cut if cut and parts else source
-        theirs: Mapping[str, Element | None] = _segments(target) if target and parts else {}
         if not parts:
             parts, theirs = {"": source}, {"": target}
         texts = [
             self._collect(
                 about, part, theirs.get(mid), none_yet=state in _NONE_YET,
-                fuzzy=state in _TO_LOOK_AT, closed=said.get("approved") == "yes",
+                fuzzy=state in _TO_LOOK_AT,
+                closed=said.get("approved") == "yes" or state in _CLOSED,
             )
             for mid, part in parts.items()
         ]  # fmt: skip
@@ -262,9 +266,12 @@ class Xliff2(_Xliff):
 
     def _note_edits(self, unit: Element, notes: Element | None, why: str) -> Iterator[Edit]:
         """Our note says why now, or is gone."""
-        for old in notes.all("note") if notes else ():
-            if old.attributes.get("category") == _TOOL:
-                yield old.start - len(self._break_at(old.start)), old.end, ""
+        there = list(notes.all("note")) if notes else []
+        ours = [note for note in there if note.attributes.get("category") == _TOOL]
+        if notes and not why and len(ours) == len(notes.children):
+            ours = [notes]  # it may not be empty
+        for old in ours:
+            yield old.start - len(self._break_at(old.start)), old.end, ""
         if not why:
             return
         prefix = name_in(self._text, unit).removesuffix("unit")
