@@ -49,6 +49,7 @@ def _routes() -> list[BaseRoute]:
         ("/completions", openai.completions, "POST"),
         ("/tokenize", openai.tokenize, "POST"),
         ("/detokenize", openai.detokenize, "POST"),
+        ("/tokenizer_info", openai.tokenizer_info, "GET"),
         ("/health", health, "GET"),
         ("/metrics", metrics, "GET"),
         ("/props", props, "GET"),

@@ -153,6 +153,22 @@ async def tokenize(request: Request) -> Response:
     return JSONResponse({"tokens": ids, "count": len(ids), "max_model_len": loaded.trimix.n_ctx})
 
 
+async def tokenizer_info(request: Request) -> Response:
+    """`GET /tokenizer_info`, as vLLM's: with it lm-eval needs no tokenizer of its own."""
+    loaded = service_of(request).loaded
+    template = loaded.prompter.template
+    return JSONResponse(
+        {
+            "tokenizer_class": "llama.cpp",
+            "bos_token": template.bos or None,
+            "eos_token": template.eos or None,
+            "pad_token": template.eos or None,
+            "chat_template": template.source,
+            "model_max_length": loaded.trimix.n_ctx,
+        }
+    )
+
+
 async def detokenize(request: Request) -> Response:
     """`POST /detokenize`."""
     service = service_of(request)
