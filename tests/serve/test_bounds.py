@@ -64,7 +64,7 @@ def test_a_body_of_a_gigabyte_in_chunks_is_refused_on_its_way(
         b"X-A: " + b"a" * (1 << 20) + b"\r\n\r\n",
         b"".join(b"X-%d: a\r\n" % i for i in range(20_000)) + b"\r\n",
         b"a" * (1 << 20),
-        b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
         b"Content-Length: -5\r\n\r\n",
         b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
         b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
