@@ -8,11 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from trimix_cpp.commands import main
 from trimix_cpp.errors import UsageError
 from trimix_cpp.serve.guard import Access, is_loopback
-from trimix_cpp.serve.server import ServeFlags, access_of
+from trimix_cpp.serve.server import ServeFlags, access_of, listening
 
-from ..support.cli import trimix
 from ..support.serving import Server, serving
 
 KEY = "sésame-ouvre-toi"
@@ -70,15 +70,27 @@ def test_an_address_that_others_reach_needs_a_key(host: str) -> None:
     assert access_of(ServeFlags(host=host, no_key=True)).knows(b"anything")
 
 
-def test_the_command_refuses_before_it_loads(tmp_path: Path) -> None:
-    done = trimix("serve", "--trio", "demo", "--host", "0.0.0.0", "--port", "0")
-    assert done.returncode == 2
-    assert "--api-key" in done.stderr
+def test_the_command_refuses_before_it_loads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "--trio", "demo", "--host", "0.0.0.0", "--port", "0"]) == 2
+    assert "--api-key" in capsys.readouterr().err
     empty = tmp_path / "keys"
     empty.write_text("\n\n")
-    done = trimix("serve", "--trio", "demo", "--api-key-file", str(empty))
-    assert done.returncode == 2
-    assert "there is no key in it" in done.stderr
+    assert main(["serve", "--trio", "demo", "--api-key-file", str(empty)]) == 2
+    assert "there is no key in it" in capsys.readouterr().err
+    assert main(["serve", "--trio", "demo", "--shots", "eng-uig"]) == 2
+    assert "FROM-TO=FILE" in capsys.readouterr().err
+
+
+def test_an_address_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with listening("127.0.0.1", 0) as taken:
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["serve", "--trio", "demo", "--port", str(port)]) == 1
+    assert f"cannot listen on 127.0.0.1, port {port}" in capsys.readouterr().err
+    assert main(["serve", "--trio", "demo", "--host", "no.such.host.invalid", "--no-api-key"]) == 1
+    assert "cannot listen" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -213,11 +213,7 @@ async def _fields(request: Request) -> Fields:
 
 
 async def _multipart(request: Request, body: bytes) -> Fields:
-    sent = False
-
     async def receive() -> Any:
-        nonlocal sent
-        sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     fields: Fields = {}

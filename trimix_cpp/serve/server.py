@@ -19,7 +19,7 @@ from ..errors import StoppedError, TrimixError, UsageError
 from ..runtime import DecodingFlags
 from ..showing import notice
 from .app import application
-from .connections import config_of
+from .connections import MOST, config_of
 from .engine import Engine
 from .guard import Access, is_loopback
 from .metrics import Metrics
@@ -111,6 +111,7 @@ def serve(flags: DecodingFlags, serving: ServeFlags) -> None:
     access = access_of(serving)
     flags = replace(flags, run=replace(flags.run, n_prefill=_PREFILL))
     _quieten()
+    _allow_files(2 * MOST)
     with (
         listening(serving.host, serving.port) as listener,
         TriMix(flags, n_parallel=serving.n_parallel, may_score=True) as trimix,
@@ -192,6 +193,18 @@ def listening(host: str, port: int) -> socket.socket:
         said = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise TrimixError(f"cannot listen on {host}, port {port}: {said}; see --port") from None
     return listener
+
+
+def _allow_files(wanted: int) -> None:
+    """Let the process have so many files and connections open, as far as the system lets it."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such bound
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _address(listener: socket.socket) -> str:
