@@ -14,7 +14,7 @@ import pytest
 
 from trimix_cpp.alignment import align, report_for
 from trimix_cpp.alignment.report import Report
-from trimix_cpp.alignment.spelling import spell
+from trimix_cpp.alignment.spelling import Speller
 from trimix_cpp.commands import main
 from trimix_cpp.errors import TrimixError
 from trimix_cpp.llama.model import Model
@@ -158,10 +158,11 @@ def test_columns_of_a_role_that_lacks_tokens(tmp_path: Path) -> None:
 
 def test_a_name_is_spelled_without_what_tokenizers_put_before_a_text(tmp_path: Path) -> None:
     with Model(sentencepiece().write(tmp_path / "s.gguf"), vocab_only=True) as model:
-        own = spell(model, b"the and")
+        speller = Speller(model)
+        own = speller.spell(b"the and")
         assert own is not None
         assert b"".join(map(model.piece, own)) == b"the and"
-        assert spell(model, b"\xe0\xbd") is None
+        assert speller.spell(b"\xe0\xbd") is None
 
 
 # Published tokenizers

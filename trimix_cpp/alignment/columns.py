@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import TrimixError
 from ..fusion import DRAFT, Ids, Mask, Rows
+from .enlarged import Enlarged
 from .report import Report
 
 
@@ -42,6 +43,7 @@ class Alignment:
         columns: for each role the role's id of every canonical id, int32 [n_tokens], -1 where it
             lacks the token; None where that is 0 .. n_tokens - 1.
         spelled: for each role that lacks tokens what it is fed instead: canonical id -> own ids.
+        enlarged: for each role with more tokens of text than the alphabet how it reads and speaks.
         report: the whole comparison.
     """
 
@@ -49,6 +51,7 @@ class Alignment:
     n_tokens: int
     columns: Mapping[str, Ids | None]
     spelled: Mapping[str, Mapping[int, tuple[int, ...]]]
+    enlarged: Mapping[str, Enlarged]
     report: Report
     _inverse: Mapping[str, Ids] = field(repr=False)
     _ends: Mapping[str, frozenset[int]] = field(repr=False)

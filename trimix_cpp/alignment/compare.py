@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..fusion import Ids, Mask
 from ..showing import count
 from . import probes
+from .enlarged import SPELT
 from .report import (
     DIFFERENT,
     EXPANDED,
@@ -103,6 +104,7 @@ def compare(reference: Side, side: Side) -> Pair:
         only_role=tuple(TokenOf(t, other.describe(t)) for t in own_only[:SHOWN].tolist()),
         only_reference=tuple(TokenOf(t, ref.describe(t)) for t in ref_only[:SHOWN].tolist()),
         differing_ids=_id_diffs(ref, other, match),
+        lacks_text=verdict == EXPANDED and bool((only_ref & ~ref.is_special).any()),
         n_flags=len(flagged),
         flags=tuple(
             TokenDiff(t, ref.describe(t), other.describe(int(match[t]))) for t in flagged[:SHOWN]
@@ -160,10 +162,9 @@ def _verdict(
     ref: Vocabulary, other: Vocabulary, match: Ids, only_ref: Mask, only_role: Mask
 ) -> str:
     texts = (only_ref & ~ref.is_special).any(), (only_role & ~other.is_special).any()
-    if all(texts):
-        return DIFFERENT
     if any(texts):
-        return EXPANDED
+        spelt = {ref.model, other.model} <= set(SPELT) and ref.model == other.model
+        return EXPANDED if spelt and not all(texts) else DIFFERENT
     if only_ref.any() or only_role.any():
         return SPECIALS
     real = np.flatnonzero(ref.is_real)

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import AlignmentError, TrimixError
-from ..fusion import ROLES, Ids
+from ..fusion import DRAFT, ROLES, Ids
 from .columns import Alignment
 from .compare import Pair, Side, compare, inverse
+from .enlarged import Enlarged, strings_of
 from .report import VERDICTS, Report
-from .spelling import spell
+from .spelling import Speller
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -41,14 +42,13 @@ def align(models: Mapping[str, Model], *, reference: str | None = None) -> Align
     """Compare the vocabularies of all `models` (role -> model) and align them.
 
     `reference` names the role whose order of tokens is the canonical one; by default the first of
-    `ROLES` that is there.
+    `ROLES` that is there, but for `large` the first whose tokens of text all others have.
 
     Raises:
         MismatchError: they may not be fused.
         ModelFileError: a file has no vocabulary.
     """
-    reference = reference or _reference(models)
-    pairs = _compare_all(models, reference)
+    reference, pairs = _compare_all(models, reference)
     report = _report(pairs, reference)
     if not report.fusible:
         raise MismatchError(report)
@@ -56,12 +56,26 @@ def align(models: Mapping[str, Model], *, reference: str | None = None) -> Align
     ordered = np.flatnonzero(ref.is_real)
     columns = {role: pair.match[ordered] for role, pair in pairs.items()}
     back = {role: inverse(columns[role], pair.other.n_vocab) for role, pair in pairs.items()}
-    names = [ref.texts[token] for token in ordered] if report.lacking else []
+    spelled = {}
+    if report.lacking:
+        names = [ref.texts[token] for token in ordered]
+        spelled = {role: _spelled(models[role], columns[role], names) for role in report.lacking}
+    enlarged = {}
+    if report.enlarged:
+        reader = Speller(models[reference])
+        special = ref.is_special
+        letters = [b"" if special[token] else ref.bytes_of(token) for token in ordered.tolist()]
+        for role in report.enlarged:
+            strings = strings_of(pairs[role].other, columns[role], reader, ref, back[reference])
+            enlarged[role] = Enlarged(
+                Speller(models[role]), strings, letters, spelled.get(role, {})
+            )
     return Alignment(
         reference=reference,
         n_tokens=len(ordered),
         columns={role: _unless_prefix(ids) for role, ids in columns.items()},
-        spelled={role: _spelled(models[role], columns[role], names) for role in report.lacking},
+        spelled=spelled,
+        enlarged=enlarged,
         report=report,
         _inverse=back,
         _ends={role: _ends(model, back[role]) for role, model in models.items()},
@@ -83,24 +97,33 @@ def report_for(paths: Mapping[str, str | Path]) -> Report:
             for path in dict.fromkeys(map(Path, paths.values()))
         }
         models = {role: loaded[Path(path)] for role, path in paths.items()}
-        reference = _reference(models)
-        return _report(_compare_all(models, reference), reference)
+        reference, pairs = _compare_all(models)
+        return _report(pairs, reference)
 
 
-def _reference(models: Iterable[str]) -> str:
-    roles = tuple(models)
-    if not roles:
+def _references(models: Iterable[str]) -> list[str]:
+    """The roles that may be the reference, the best first; no other where there is a `large`."""
+    ordered = sorted(models, key=lambda role: (*ROLES, DRAFT).index(role))
+    if not ordered:
         raise ValueError("no role to compare")
-    return next((role for role in ROLES if role in roles), roles[0])
+    return ordered[:1] if ordered[0] == "large" else [r for r in ordered if r != DRAFT] or ordered
 
 
-def _compare_all(models: Mapping[str, Model], reference: str) -> dict[str, Pair]:
+def _compare_all(
+    models: Mapping[str, Model], reference: str | None = None
+) -> tuple[str, dict[str, Pair]]:
+    """The reference, and every role against it."""
     known: dict[int, Vocabulary] = {}  # one file may play two roles
     for model in models.values():
         if id(model) not in known:
             known[id(model)] = Vocabulary(model)
     sides = {role: Side(role, model, known[id(model)]) for role, model in models.items()}
-    return {role: compare(sides[reference], side) for role, side in sides.items()}
+    found = []
+    for one in [reference] if reference else _references(models):
+        found.append((one, {role: compare(sides[one], side) for role, side in sides.items()}))
+        if _report(found[-1][1], one).fusible:
+            return found[-1]
+    return found[0]
 
 
 def _report(pairs: Mapping[str, Pair], reference: str) -> Report:
@@ -114,9 +137,9 @@ def _unless_prefix(columns: Ids) -> Ids | None:
 
 def _spelled(model: Model, columns: Ids, names: list[bytes]) -> dict[int, tuple[int, ...]]:
     """What a role is fed for the tokens that it lacks: their texts, canonical id -> own ids."""
-    spelled = {}
+    spelled, speller = {}, Speller(model)
     for token in np.flatnonzero(columns < 0).tolist():
-        own = spell(model, names[token])
+        own = speller.spell(names[token])
         if not own:
             raise TrimixError(
                 f"{model.path}: its tokenizer cannot spell {names[token]!r}, a token that it lacks"

@@ -15,7 +15,7 @@ IDENTICAL, PADDED, PERMUTED, SPECIALS, EXPANDED, DIFFERENT = VERDICTS = (
     "expanded",
     "different",
 )
-"""From best to worst; the first four are fused."""
+"""From best to worst; all but the last are fused, unless a role lacks tokens of text."""
 
 SHOWN = 10
 
@@ -72,7 +72,8 @@ class RoleReport:
     """One role against the reference role (for the reference itself: against itself).
 
     Of every list the first few are kept; the counts are whole. `flags` are special tokens that one
-    file takes for control tokens and the other for added ones.
+    file takes for control tokens and the other for added ones. `lacks_text`: tokens of text are
+    among what the role lacks.
     """
 
     role: str
@@ -86,6 +87,7 @@ class RoleReport:
     only_role: tuple[TokenOf, ...] = ()
     only_reference: tuple[TokenOf, ...] = ()
     differing_ids: tuple[TokenDiff, ...] = ()
+    lacks_text: bool = False
     n_flags: int = 0
     flags: tuple[TokenDiff, ...] = ()
     settings: tuple[SettingDiff, ...] = ()
@@ -110,7 +112,12 @@ class Report:
     @property
     def fusible(self) -> bool:
         """Whether the models may be fused."""
-        return self.verdict in (IDENTICAL, PADDED, PERMUTED, SPECIALS)
+        return self.verdict != DIFFERENT and not any(role.lacks_text for role in self.roles)
+
+    @property
+    def enlarged(self) -> tuple[str, ...]:
+        """The roles with tokens of text that the reference lacks."""
+        return tuple(role.role for role in self.roles if role.verdict == EXPANDED)
 
     @property
     def lacking(self) -> tuple[str, ...]:
@@ -120,7 +127,7 @@ class Report:
     @property
     def worst(self) -> RoleReport:
         """The first role with the worst verdict."""
-        return max(self.roles, key=lambda role: VERDICTS.index(role.verdict))
+        return max(self.roles, key=lambda role: (VERDICTS.index(role.verdict), role.lacks_text))
 
     @property
     def reference_file(self) -> str:
@@ -159,15 +166,10 @@ class Report:
         if self.fusible:
             return ""
         role = self.worst
-        if role.verdict == EXPANDED and role.n_only_role:
-            return (
-                f"take a {role.role} that was trained without vocabulary expansion; fusing on the "
-                "shared tokens alone is not offered, it would cut the others off"
-            )
         if role.verdict == EXPANDED:
             return (
-                f"take a {role.role} with the whole vocabulary of {self.reference}, or a "
-                f"{self.reference} without the added tokens"
+                f"take a {self.reference} without the added tokens: cpt and base may have more "
+                f"tokens than {self.reference}, and not fewer"
             )
         if role.n_only_role or role.n_only_reference:
             return "take models of one family: base and cpt must share the tokenizer of large"
@@ -178,11 +180,6 @@ class Report:
 
 
 def _reason(role: RoleReport, reference: str) -> str:
-    if role.verdict == EXPANDED and role.n_only_role:
-        return (
-            f"{role.role} has {count(role.n_only_role, 'token')} that {reference} lacks, "
-            f"the first are {_listed(role.only_role)}"
-        )
     if role.verdict == EXPANDED:
         return (
             f"{role.role} lacks {count(role.n_only_reference, 'token')} of {reference}, "
@@ -236,7 +233,7 @@ def _details(role: RoleReport, reference: str) -> list[str]:
         "the first:",
         [f"{token.id:>7}  {token.token}" for token in role.only_reference],
     )
-    if role.verdict == SPECIALS:
+    if role.verdict in (SPECIALS, EXPANDED) and not role.lacks_text:
         out += ["", *_handling(role, reference)]
     section(
         f"{count(role.n_flags, 'special token')} that only one of {role.role} and {reference} "
@@ -260,9 +257,14 @@ def _details(role: RoleReport, reference: str) -> list[str]:
 
 
 def _handling(role: RoleReport, reference: str) -> list[str]:
-    """What the fusion makes of special tokens that only one side has."""
+    """What the fusion makes of tokens that only one side has."""
     out = []
-    if role.n_only_role:
+    if role.verdict == EXPANDED:
+        out.append(
+            f"{role.role} reads prompts in its own tokens, and what it would say is brought over "
+            f"to those of {reference}."
+        )
+    elif role.n_only_role:
         out.append(f"what only {role.role} has never comes.")
     if role.n_only_reference:
         out.append(

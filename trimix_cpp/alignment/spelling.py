@@ -1,7 +1,8 @@
-"""A text inside another one, in the tokens of one model: what a token that it lacks is fed as."""
+"""Bytes inside a text, in the tokens of one model."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,19 +13,32 @@ if TYPE_CHECKING:
 _LEADS = ("\n", "a", "")
 
 
-def spell(model: Model, raw: bytes) -> tuple[int, ...] | None:
-    """The model's own ids of `raw` as it stands inside a text; names in it are text.
+class Speller:
+    """Tokens of texts as they stand inside others; the names of control tokens are text.
 
-    None where its tokenizer gives no tokens with just these bytes: a part of a character, or a
-    tokenizer that changes its text.
+    Args:
+        model: whose tokens; it stays the caller's.
     """
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
+
+    def __init__(self, model: Model) -> None:
+        self.path = model.path
+        self._tokenize = model.tokenize
+        self._leads = [(lead, model.tokenize(lead)) for lead in _LEADS]
+        self.piece = lru_cache(maxsize=1 << 18)(model.piece)
+
+    def spell(self, raw: bytes) -> tuple[int, ...] | None:
+        """The model's own ids of `raw`.
+
+        None where its tokenizer gives no tokens with just these bytes: parts of characters, or a
+        tokenizer that changes its text.
+        """
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+        for lead, before in self._leads:
+            ids = self._tokenize(lead + text)
+            own = ids[len(before) :]
+            if ids[: len(before)] == before and b"".join(map(self.piece, own)) == raw:
+                return tuple(own)
         return None
-    for lead in _LEADS:
-        before, ids = model.tokenize(lead), model.tokenize(lead + text)
-        own = ids[len(before) :]
-        if ids[: len(before)] == before and b"".join(map(model.piece, own)) == raw:
-            return tuple(own)
-    return None

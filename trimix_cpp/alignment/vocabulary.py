@@ -184,6 +184,10 @@ class Vocabulary:
         types: list[int] = self.types.tolist()
         return types
 
+    def bytes_of(self, token: int) -> bytes:
+        """The bytes that a token is of a text; the name of a special one, empty for padding."""
+        return self._key(token)[1:]
+
     def describe(self, token: int) -> str:
         """A token for a person to read: kind and text, e.g. `control '<|im_end|>'`."""
         if not 0 <= token < self.n_vocab:

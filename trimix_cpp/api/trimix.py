@@ -97,6 +97,7 @@ def load(
     type_v: str | Mapping[str, str] | None = None,
     mlock: bool = False,
     exact: bool = False,
+    exact_vocabulary: bool = False,
     draft: str | int = "off",
     draft_model: str | Path | None = None,
 ) -> TriMix:
@@ -112,6 +113,7 @@ def load(
       while another text does not need its place.
     - n_gpu_layers, type_k, type_v: one value, or role -> value.
     - exact: the same numbers whatever the size of a batch; slower.
+    - exact_vocabulary: every way in which a model with tokens of its own may say a text counts.
     - draft, draft_model: tokens that cpt, or that model, drafts ahead: "auto" or a number.
 
     Raises:
@@ -128,7 +130,7 @@ def load(
         replace(models, large=large, cpt=cpt, base=base, large_base=large_base),
         RunFlags(
             n_ctx, n_batch, n_ubatch, n_threads, n_gpu_layers, flash_attn, type_k, type_v,
-            mlock, exact,
+            mlock, exact, exact_vocabulary,
         ),
         WeightFlags(weights, task, method, strength, plausibility),
         drafting=DraftFlags(draft, draft_model),

@@ -119,6 +119,8 @@ _RUN = [
     click.option("--mlock", is_flag=True, help="Keep the weights in RAM."),
     click.option("--exact", is_flag=True,
                  help="The same numbers whatever the size of a batch; slower."),
+    click.option("--exact-vocabulary", is_flag=True,
+                 help="A cpt with tokens of its own: count every way to say a text; slower."),
 ]  # fmt: skip
 _WEIGHTS = [
     click.option(

@@ -182,6 +182,7 @@ class Decoder(Closing):
             with interrupts_deferred():
                 lanes = Lanes(self.trio)
             try:
+                lanes.begin(tokens, len(tokens) - 1)
                 for role in roles:
                     self._engine.catch_up(lanes, role, tokens)
             except BaseException:
@@ -273,6 +274,7 @@ class Decoder(Closing):
         (gain, length), source = max(gains, key=lambda each: each[0], default=((0, 0), None))
         if source is None or not gain:
             text.lanes = Lanes(self.trio)
+            text.lanes.begin(text.tokens, min(text.wants, text.n_prompt - 1))
             return
         # What would hardly be of use to another is taken over, and what stands in the way of room.
         moves = not source.pinned and 2 * length >= source.lanes.longest
@@ -290,6 +292,7 @@ class Decoder(Closing):
         elif source in self.trio.prefixes:
             self.trio.prefixes.touch(source)
         text.lanes = lanes
+        lanes.begin(text.tokens, min(text.wants, text.n_prompt - 1))
         text.n_cached = min(lanes.cached(role) for role in text.roles)
 
     def _advance(self) -> None:

@@ -79,7 +79,8 @@ class Engine:
         lane = lanes[role]
         while lane.cached < len(tokens):
             end = lane.reach(tokens, self.trio.n_batch)
-            self._decode({role: lane.feeds(tokens, end, 0)}, ())
+            logits = self._decode({role: lane.feeds(tokens, end, 0)}, ())
+            lane.rows(logits[role])
             lane.cached = end
 
     def _decode(self, feeds: dict[str, list[Feed]], texts: tuple[Text, ...]) -> dict[str, Rows]:

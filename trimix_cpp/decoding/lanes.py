@@ -10,11 +10,12 @@ import weakref
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ..fusion import Rows
+from .enlarged import EnlargedLane
 from .trio import Feed
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ class Lane(Protocol):
 
     cached: int
 
+    def begin(self, tokens: Sequence[int], start: int) -> None:
+        """A text begins, or goes on, whose first wanted row is at the position `start`."""
+
     def reach(self, tokens: Sequence[int], room: int) -> int:
         """How far into `tokens` it gets if it is fed `room` tokens of its own."""
 
@@ -38,13 +42,19 @@ class Lane(Protocol):
         """What it is fed to get to `end`; rows are wanted of the last `n_rows` positions."""
 
     def rows(self, logits: Rows) -> Rows:
-        """Rows [n_rows, n_tokens] of the logits of these feeds; views where they can be."""
+        """Rows [n_rows, n_tokens] of the logits of these feeds; views where they can be.
+
+        It is told even where no rows are wanted.
+        """
 
     def rewind(self, length: int) -> int:
         """Cut its caches back to at most `length` tokens of the text; returns how many are left.
 
         It also clears what an interrupted batch left behind.
         """
+
+    def copy(self, other: Any, length: int) -> None:
+        """Share the first `length` tokens that `other` has cached; this lane is empty."""
 
 
 class AlignedLane:
@@ -64,6 +74,9 @@ class AlignedLane:
         self.cached = 0
         # Its own tokens up to each of the text's, where these are not one to one.
         self._ends: list[int] | None = [] if role in trio.alignment.spelled else None
+
+    def begin(self, tokens: Sequence[int], start: int) -> None:
+        """See `Lane`: it is all the same to it."""
 
     def reach(self, tokens: Sequence[int], room: int) -> int:
         """See `Lane`: a token each."""
@@ -115,7 +128,7 @@ class AlignedLane:
         return self.cached
 
     def copy(self, other: AlignedLane, length: int) -> None:
-        """Share the first `length` tokens that `other` has cached; this lane is empty."""
+        """See `Lane`."""
         self._trio.copy(self._role, other._slot, self._slot)
         self.cached = other.cached
         self._ends = None if other._ends is None else other._ends[: other.cached]
@@ -137,16 +150,26 @@ class Lanes:
 
     def __init__(self, trio: Trio, but: Held | None = None) -> None:
         self._trio, self.slot = trio, trio.take(but)
-        self._by_role: dict[str, AlignedLane] = {}
+        self._by_role: dict[str, Lane] = {}
+        self._begun: tuple[Sequence[int], int] | None = None
         self._give = weakref.finalize(self, trio.give, self.slot)
         self._give.atexit = False
 
-    def __getitem__(self, role: str) -> AlignedLane:
+    def __getitem__(self, role: str) -> Lane:
         """The lane of a loaded role, made where there is none yet."""
         lane = self._by_role.get(role)
         if lane is None:
-            lane = self._by_role[role] = AlignedLane(self._trio, role, self.slot)
+            kind = EnlargedLane if role in self._trio.alignment.enlarged else AlignedLane
+            lane = self._by_role[role] = kind(self._trio, role, self.slot)
+            if self._begun:
+                lane.begin(*self._begun)
         return lane
+
+    def begin(self, tokens: Sequence[int], start: int) -> None:
+        """A text begins, or goes on, whose first wanted row is at the position `start`."""
+        self._begun = tokens, start
+        for lane in self._by_role.values():
+            lane.begin(tokens, start)
 
     def cached(self, role: str) -> int:
         """How many tokens `role` has cached."""

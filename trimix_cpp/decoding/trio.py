@@ -24,6 +24,7 @@ from ..errors import ContextFullError, FullError, TrimixError
 from ..files import Closing
 from ..fusion import ALL_ROLES, Ids, Mask, Rows
 from ..llama import (
+    MAX_SEQ,
     Context,
     Model,
     hardware,
@@ -43,6 +44,8 @@ DEFAULT_N_CTX = 4096
 # A batch with so many tokens of a text may take seconds: it is left where Ctrl-C comes. Where two
 # devices work, so often is looked for it.
 _LONG, _LOOK_SECONDS = 32, 0.05
+# Of a role with tokens of its own: further sequences of a text, and cells for what is theirs alone.
+_BRANCHES, _BRANCH_CELLS = 4, 64
 
 
 class Feed(NamedTuple):
@@ -172,11 +175,16 @@ class Trio(Closing):
         alignment = align(models, reference=reference)
         n_ctx = self._n_ctx or self._context_length(models)
         self._check_memory({role: models[role] for role in new}, n_ctx)
-        contexts = {
-            role: undo.enter_context(self._context(role, models[role], n_ctx)) for role in new
-        }
-        self._files, self._by_role = files, models
-        self._alignment, self._n_ctx = alignment, n_ctx
+        before = self._files, self._by_role, self._alignment
+        self._files, self._by_role, self._alignment = files, models, alignment
+        try:
+            contexts = {
+                role: undo.enter_context(self._context(role, models[role], n_ctx)) for role in new
+            }
+        except BaseException:
+            self._files, self._by_role, self._alignment = before
+            raise
+        self._n_ctx = n_ctx
         self._contexts.update(contexts)
 
     def _check_memory(self, models: Mapping[str, Model], n_ctx: int) -> None:
@@ -357,8 +365,25 @@ class Trio(Closing):
 
     def empty(self, slot: int) -> None:
         """Empty a slot's caches in every role."""
-        for context in self._contexts.values():
-            context.remove(slot, 0)
+        for role, context in self._contexts.items():
+            for each in self.slots(role, slot):
+                context.remove(each, 0)
+
+    def slots(self, role: str, slot: int) -> list[int]:
+        """The sequences of a role that belong to a slot: its own, and those of its branches."""
+        n_more = self._n_branches(role)
+        first = self.n_parallel + slot * n_more
+        return [slot, *range(first, first + n_more)]
+
+    def _n_branches(self, role: str) -> int:
+        """Further sequences that a slot has in a role with tokens of its own."""
+        if role not in self.alignment.enlarged:
+            return 0
+        model = self._by_role[role]
+        most = _BRANCHES
+        if model.exact:  # a cache each
+            most = 0 if model.has_float_matrices else 1
+        return min(most, MAX_SEQ // self.n_parallel - 1)
 
     def _model(self, role: str) -> Model:
         return Model(
@@ -384,13 +409,18 @@ class Trio(Closing):
     def _context(self, role: str, model: Model, n_ctx: int) -> Context:
         options, role_spec = self.options, self._role_spec(role)
         type_k, type_v = options.cache_types(role)
+        n_each = 1 + self._n_branches(role)
+        n_seq = options.n_parallel * n_each
+        # Branches share all but their last tokens.
+        n_cells = options.n_parallel * (n_ctx + (n_each - 1) * _BRANCH_CELLS)
         return Context(
             model,
             n_ctx=n_ctx,
-            n_batch=max(options.n_batch, options.n_parallel),
+            n_batch=max(options.n_batch, n_seq),
             n_ubatch=options.n_ubatch,
-            n_seq_max=options.n_parallel,
-            n_outputs_max=max(options.n_parallel, options.n_outputs),
+            n_seq_max=n_seq,
+            n_cells=n_cells if n_each > 1 else None,
+            n_outputs_max=max(options.n_parallel, options.n_outputs) * n_each,
             n_threads=options.n_threads or None,
             flash_attn=options.flash_attn,
             type_k=type_k,

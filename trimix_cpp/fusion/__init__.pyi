@@ -31,6 +31,10 @@ from .observers import LogProbs as LogProbs
 from .observers import Observer as Observer
 from .optimum import FINE_VALUES as FINE_VALUES
 from .optimum import minimise_grid as minimise_grid
+from .pushforward import EXACT as EXACT
+from .pushforward import Hypothesis as Hypothesis
+from .pushforward import Pruning as Pruning
+from .pushforward import Pushforward as Pushforward
 from .roles import ALL_ROLES as ALL_ROLES
 from .roles import DRAFT as DRAFT
 from .roles import PRECEDENCE as PRECEDENCE

@@ -45,6 +45,8 @@ class Context(Closing):
         n_batch: most tokens of one `decode`.
         n_ubatch: most tokens that llama.cpp computes at a time.
         n_seq_max: sequences, numbered from 0; at most 256.
+        n_cells: tokens that all sequences together have where they share beginnings; by default as
+            many as all may have.
         n_outputs_max: most logits rows of one `decode`; bounds the logits buffer.
         n_threads: CPU threads; the physical cores by default.
         flash_attn: None leaves it to llama.cpp; a quantized V cache and `exact` need it.
@@ -65,6 +67,7 @@ class Context(Closing):
         n_ubatch: int = 512,
         n_seq_max: int = 1,
         n_outputs_max: int | None = None,
+        n_cells: int | None = None,
         n_threads: int | None = None,
         flash_attn: bool | None = None,
         type_k: str | None = None,
@@ -102,7 +105,8 @@ class Context(Closing):
         self.model = model
         self.n_threads = n_threads or physical_cores()
         self.n_ctx, self.n_seq_max = n_ctx, n_seq_max
-        params = self._params(n_batch, n_ubatch, n_outputs_max or n_seq_max, flash_attn)
+        n_cells = n_cells if n_cells and self.kv_unified else n_ctx * n_seq_max
+        params = self._params(n_cells, n_batch, n_ubatch, n_outputs_max or n_seq_max, flash_attn)
         check_cache_fits(model.header, params.n_ctx, self.type_k, self.type_v)
         take_reason()
         with interrupts_deferred():
@@ -128,12 +132,17 @@ class Context(Closing):
             self._attach_lora(*lora)
 
     def _params(
-        self, n_batch: int, n_ubatch: int, n_outputs_max: int, flash_attn: bool | None
+        self,
+        n_cells: int,
+        n_batch: int,
+        n_ubatch: int,
+        n_outputs_max: int,
+        flash_attn: bool | None,
     ) -> Any:
         """The `llama_context_params`."""
         extra = int(self._companion)
         params = lib.llama_context_default_params()
-        params.n_ctx = self.n_ctx * self.n_seq_max + extra
+        params.n_ctx = n_cells + extra
         # A step has a token of each sequence; llama.cpp aborts where a batch cannot hold them.
         params.n_batch = max(min(n_batch, self.n_ctx), self.n_seq_max) + extra
         # A micro-batch must not cut the companion off.

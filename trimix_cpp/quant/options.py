@@ -47,6 +47,8 @@ class Options:
         flash_attn: None leaves it to llama.cpp.
         type_k, type_v: role -> KV cache type, names of `KV_TYPES`; `cache_types` has the defaults.
         exact: the size of a batch does not change the logits.
+        exact_vocabulary: a role with tokens of its own says what it would say exactly; without it
+            ways of saying it that hardly matter are left out.
         mlock: keep the weights in RAM.
 
     Raises:
@@ -65,6 +67,7 @@ class Options:
     type_k: Mapping[str, str] = field(default_factory=dict)
     type_v: Mapping[str, str] = field(default_factory=dict)
     exact: bool = False
+    exact_vocabulary: bool = False
     mlock: bool = False
 
     def __post_init__(self) -> None:

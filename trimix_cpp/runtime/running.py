@@ -22,7 +22,7 @@ class RunFlags:
     """How a trio runs, as `quant.Options` has it, in the spellings that people use.
 
     Attributes:
-        n_ctx, n_batch, n_ubatch, n_threads, mlock, exact: as there.
+        n_ctx, n_batch, n_ubatch, n_threads, mlock, exact, exact_vocabulary: as there.
         n_gpu_layers: "all", a number, "large=20,cpt=all", or role -> layers.
         flash_attn: None leaves it to llama.cpp.
         n_prefill: as in `quant.Options`.
@@ -39,6 +39,7 @@ class RunFlags:
     type_v: str | Mapping[str, str] | None = None
     mlock: bool = False
     exact: bool = False
+    exact_vocabulary: bool = False
     n_prefill: int | None = None
 
     def options(self, spec: TrioSpec, *, n_parallel: int = 1, n_outputs: int = 1) -> Options:
@@ -61,6 +62,7 @@ class RunFlags:
             type_k={**spec.type_k, **_by_role(self.type_k, _cache_type, "-ctk")},
             type_v={**spec.type_v, **_by_role(self.type_v, _cache_type, "-ctv")},
             exact=self.exact,
+            exact_vocabulary=self.exact_vocabulary,
             mlock=self.mlock,
             n_prefill=self.n_prefill,
         )
