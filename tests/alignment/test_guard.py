@@ -186,26 +186,26 @@ def test_the_reference_can_be_named(write: Callable[[str, VocabFile], Path]) -> 
         assert found.columns["large"] is not None
 
 
-# What may not
-
-
 def test_expanded(compare: Compare) -> None:
     more = bpe().with_tokens(("ئۇ", NORMAL), ("<new>", CONTROL))
     report = compare(large=bpe(), cpt=more, base=bpe())
-    assert (report.verdict, report.fusible) == ("expanded", False)
+    assert (report.verdict, report.fusible) == ("expanded", True)
     cpt = only(report)
     assert (cpt.n_only_role, cpt.n_only_reference, cpt.n_shared) == (2, 0, len(bpe().tokens))
     assert cpt.only_role[1].token == "control '<new>'"
     assert only(report, "base").verdict == "identical"
-    assert "cpt has 2 tokens that large lacks" in report.summary()
-    assert "without vocabulary expansion" in report.advice()
+    assert report.enlarged == ("cpt",)
+    assert "cpt reads prompts in its own tokens" in "\n".join(report.lines())
+
+
+# What may not
 
 
 def test_expanded_reference(compare: Compare) -> None:
     report = compare(large=bpe().with_tokens(("ئۇ", NORMAL)), cpt=bpe())
-    assert report.verdict == "expanded"
+    assert (report.verdict, report.fusible) == ("expanded", False)
     assert "cpt lacks 1 token of large" in report.summary()
-    assert report.advice()
+    assert "cpt and base may have more" in report.advice()
 
 
 def test_expanded_beats_padding(compare: Compare) -> None:
@@ -303,7 +303,7 @@ def test_the_worst_role_decides(compare: Compare) -> None:
 
 def test_align_refuses_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(AlignmentError) as caught:
-        aligned(tmp_path, large=bpe(), cpt=bpe().with_tokens(("\nnew\x1b[0m", NORMAL)))
+        aligned(tmp_path, large=bpe().with_tokens(("\nnew\x1b[0m", NORMAL)), cpt=bpe())
     assert isinstance(caught.value, MismatchError)
     message = str(caught.value)
     assert caught.value.exit_code == 3
@@ -371,10 +371,12 @@ def test_check(write: Callable[[str, VocabFile], Path], capsys: pytest.CaptureFi
     more = write("more", bpe().with_tokens(("new", NORMAL)))
     assert main(["check", "--large", str(large), "--base", str(same)]) == 0
     assert capsys.readouterr().out.startswith("identical: ")
-    assert main(["check", "--large", str(large), "--cpt", str(more)]) == 3
-    assert "what to do: take a cpt" in capsys.readouterr().out
-    assert main(["check", "--json", "--large", str(large), "--cpt", str(more)]) == 3
-    assert json.loads(capsys.readouterr().out)["roles"][1]["n_only_role"] == 1
+    assert main(["check", "--large", str(large), "--cpt", str(more)]) == 0
+    assert capsys.readouterr().out.startswith("expanded: ")
+    assert main(["check", "--large", str(more), "--cpt", str(large)]) == 3
+    assert "what to do: take a large" in capsys.readouterr().out
+    assert main(["check", "--json", "--large", str(more), "--cpt", str(large)]) == 3
+    assert json.loads(capsys.readouterr().out)["roles"][1]["n_only_reference"] == 1
     assert main(["check", "--large", str(large.with_name("absent.gguf"))]) == 1
     assert "no such file" in capsys.readouterr().err
 

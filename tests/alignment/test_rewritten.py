@@ -89,8 +89,9 @@ def test_check_lets_it_pass(kind: str, copies: dict, demo_files: dict[str, Path]
     assert json.loads(done.stdout)["verdict"] == kind
 
 
-def test_an_expanded_cpt_is_refused(copies: dict, demo_files: dict[str, Path]) -> None:
-    files = flags({**demo_files, **copies["expanded"]})
+def test_an_expanded_large_is_refused(copies: dict, demo_files: dict[str, Path]) -> None:
+    """cpt may have more tokens, large may not."""
+    files = flags({**demo_files, "large": copies["expanded"]["cpt"]})
     done = trimix("check", *files)
     assert done.returncode == 3
     assert "expanded" in done.stdout
@@ -100,6 +101,17 @@ def test_an_expanded_cpt_is_refused(copies: dict, demo_files: dict[str, Path]) -
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert "qqqqzz" in done.stderr
+
+
+def test_an_expanded_cpt_is_fused(copies: dict, demo_files: dict[str, Path]) -> None:
+    files = flags({**demo_files, **copies["expanded"]})
+    assert trimix("check", *files).returncode == 0
+    done = trimix(
+        "generate", *files, "--weights", "0.3,0.9", "-p", "a", "-n", "3", "-t", "1",
+        "--exact-vocabulary", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert len(json.loads(done.stdout)["tokens"]) == 3
 
 
 def test_only_the_roles_in_use_are_compared(copies: dict, demo_files: dict[str, Path]) -> None:

@@ -215,10 +215,11 @@ class Bench:
 
     def _steps_alone(self, role: str) -> Sample:
         """Single tokens through one role, in a loop that does nothing else."""
-        context, start = self.trio.context(role), self.workload.depth - 1
+        context = self.trio.context(role)
         tokens = self.trio.alignment.to_role(role, self._new[: self.workload.n_gen]).tolist()
         self.trio.rewind(role, self._slot, 0)
         self.trio.copy(role, self._held.lanes.slot, self._slot)
+        start = context.last_position(self._slot) + 1
         began = time.perf_counter()
         for i, token in enumerate(tokens):
             context.step(token, start + i, self._slot)

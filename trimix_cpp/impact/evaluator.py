@@ -79,6 +79,11 @@ class Evaluator(Closing):
         try:
             models = {role: self._vocabulary(path) for role, path in self._own.items()}
             self.alignment = align(models)
+            if self.alignment.enlarged:
+                raise TrimixError(
+                    "impact does not measure models with a vocabulary of their own: give files of "
+                    "one vocabulary"
+                )
             self._tokenizer = models[self.alignment.reference]
         except BaseException:
             self.close()
