@@ -129,15 +129,15 @@ def strings_of(
         if strings[token] or not raw:
             continue
         spelled = speller.spell(raw)
-        letters = None if spelled is None else back[list(spelled)]
-        if letters is None or letters.min() < 0:
+        letters = None if spelled is None else back[list(spelled)].tolist()
+        if letters is None or min(letters) < 0:
             letters = _longest_matches(raw, by_bytes)
         if letters is None:
             raise AlignmentError(
                 f"{role.name}: token {token} {role.describe(token)} cannot be made of the tokens "
                 f"of {reference.name}; take models of one family"
             )
-        strings[token] = tuple(map(int, letters))
+        strings[token] = tuple(letters)
     return strings
 
 

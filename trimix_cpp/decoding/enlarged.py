@@ -159,7 +159,7 @@ class EnlargedLane:
     def _decode(self, feeds: list[Feed]) -> Rows:
         if not feeds:
             return np.empty((0, 0), np.float32)
-        logits = self._trio.decode({self._role: feeds})[self._role].copy()
+        logits: Rows = self._trio.decode({self._role: feeds})[self._role].copy()
         self._branches.fed(feeds)
         return logits
 
