@@ -251,6 +251,16 @@ def test_files_that_are_none(
         add_files(Memory(), [tmp_path / name], ENG, UIG)
 
 
+def test_one_text_of_many_translations_is_looked_up_in_linear_time() -> None:
+    def work(lines: str) -> None:
+        memory, count = Memory(), lines.count("\n")
+        memory.add([pair("Open", f"{i}", context=f"{i % 99}") for i in range(count)])
+        for i in range(count):
+            assert memory.taken(Segment(0, "Open", "f", context=f"{i}"))
+
+    assert_linear(work, "Open\n", 500)
+
+
 def test_a_memory_is_made_and_searched_in_linear_time() -> None:
     def work(lines: str) -> None:
         texts = lines.split("\n")[:-1]

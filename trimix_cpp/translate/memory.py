@@ -33,6 +33,9 @@ class Taken:
     reasons: tuple[str, ...] = ()
 
 
+_Key = tuple[str, int | None, str | None]
+
+
 @dataclass(frozen=True)
 class _Entry:
     source: int  # which of the files it is from, in their order
@@ -50,11 +53,13 @@ class Memory:
     def __init__(self, *, contexts: bool = False) -> None:
         self._contexts = contexts
         self._sources = 0
-        self._equal: dict[tuple[str, int | None], list[_Entry]] = {}
+        # By text, form and context, and by text and form alone.
+        self._equal: dict[_Key, list[_Entry]] = {}
+        self._best: dict[tuple[_Key, int | None], tuple[_Entry, int]] = {}
         self._shots: dict[str, str] = {}
 
-    def __len__(self) -> int:
-        return sum(map(len, self._equal.values()))
+    def __bool__(self) -> bool:
+        return bool(self._equal)
 
     def add(self, pairs: Iterable[Pair], *, labels: bool = False) -> int:
         """Add what a file holds; fuzzy pairs are left out. Returns the number of the file.
@@ -65,16 +70,16 @@ class Memory:
             text, translation = pair.segment.text, pair.translation
             if pair.fuzzy or not translation.strip():
                 continue
-            entries = self._equal.setdefault((text, pair.segment.form), [])
             entry = _Entry(self._sources, pair.segment.context, translation)
-            if entry not in entries[-8:]:  # repeated, as tables often have it
-                entries.append(entry)
+            for context in (entry.context, None):
+                self._equal.setdefault((text, pair.segment.form, context), []).append(entry)
             for shot, answer in _lines(text, translation):
                 if labels:
                     shot, answer = without_accelerator(shot), without_accelerator(answer)
                 self._shots.setdefault(shot, answer)
         self._sources += 1
         self.__dict__.pop("_index", None)
+        self._best.clear()
         return self._sources - 1
 
     def taken(self, segment: Segment, first: int | None = None) -> Taken | None:
@@ -84,18 +89,28 @@ class Memory:
         then whether it is from the file `first`, then the order. What speaks against the one that
         is taken is told with it.
         """
-        found = self._equal.get((segment.text, segment.form), ())
-        same = [entry for entry in found if entry.context == segment.context]
-        if not found or (self._contexts and not same):
+        key: _Key = (segment.text, segment.form, segment.context)
+        same = key in self._equal
+        if not same:
+            key = (segment.text, segment.form, None)
+        if key not in self._equal or (self._contexts and not same):
             return None
-        best = min(same or found, key=lambda entry: entry.source != first)
-        others = {entry.translation for entry in same or found if entry.source == best.source}
+        best, count = self._chosen(key, first)
         reasons = list(lost(segment.text, best.translation, Context(segment.syntax)))
-        if len(others) > 1:
-            reasons.append(f"has {len(others)} translations in the memory: the first was taken")
+        if count > 1:
+            reasons.append(f"has {count} translations in the memory: the first was taken")
         if not same and segment.context and best.context:
             reasons.append(f"was taken from another context: {best.context}")
         return Taken(best.translation, tuple(reasons))
+
+    def _chosen(self, key: _Key, first: int | None) -> tuple[_Entry, int]:
+        """The entry that is taken, and how many translations its file has of the text."""
+        if (key, first) not in self._best:
+            entries = self._equal[key]
+            best = min(entries, key=lambda entry: entry.source != first)
+            others = {entry.translation for entry in entries if entry.source == best.source}
+            self._best[key, first] = best, len(others)
+        return self._best[key, first]
 
     def similar(self, text: str) -> tuple[Shot, ...]:
         """The five pairs whose texts are most similar, the least similar one first.
