@@ -224,7 +224,7 @@ def test_real_vocabularies_with_more_tokens(tmp_path: Path, name: str) -> None:
     words = ["بېخەتەرلىك", " བོད་སྐད", "the  \n", "12345", "🏳️‍🌈"]
     pieces = [w.replace(" ", "▁") if name == "llama-spm" else spelled(w) for w in words]
     if name != "llama-spm":
-        pieces += [spelled("བོད")[1:4], spelled("🙂")[:2]]
+        pieces += [spelled("བོད་སྐད")[1:8], spelled("ཀ🏴‍☠️")[2:9]]
     n = n_vocab(source)
     kinds = [(piece, TokenType.NORMAL) for piece in pieces]
     kinds += [("<own>", TokenType.CONTROL), ("<|tool|>", TokenType.USER_DEFINED)]
