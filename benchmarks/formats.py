@@ -24,6 +24,8 @@ def repeated(head: str, unit: str, tail: str = "") -> Callable[[int], str]:
 
 PO = 'msgid ""\nmsgstr "Content-Type: text/plain; charset=UTF-8\\n"\n\n'
 RESX = "<root>\n", '<data name="n{}"><value>Open file {}</value></data>\n', "</root>\n"
+CHROME = '"n": {"message": "a"}}'
+ASS = "Dialogue: 0,0:00:01.00,0:00:02.00,D,,0,0,0,,{\\i1}Open{\\i0} {}\n"
 # By format: the file's extension, what makes the file, and its options.
 FILES: dict[str, tuple[str, Callable[[int], str], dict[str, str]]] = {
     "text": (".txt", repeated("", "Open file {}\n"), {}),
@@ -61,6 +63,18 @@ FILES: dict[str, tuple[str, Callable[[int], str], dict[str, str]]] = {
         {},
     ),
     "resx": (".resx", repeated(*RESX), {}),
+    "i18next": (".json", repeated("{", '"n{}": "Open {}",\n', '"n": "a"}'), {}),
+    "chrome": (".json", repeated("{", '"n{}": {"message": "Open {}"},\n', CHROME), {}),
+    "arb": (".arb", repeated('{"@@locale": "en"', ',\n"n{}": "Open {name} {}"', "}"), {}),
+    "xcstrings": (
+        ".xcstrings",
+        repeated('{"sourceLanguage": "en", "strings": {', '"Open {}": {},\n', '"a": {}}}'),
+        {},
+    ),
+    "strings": (".strings", repeated("", '/* A button */\n"n{}" = "Open {}";\n'), {}),
+    "properties": (".properties", repeated("", "# A button\nn{} = Open {}\n"), {}),
+    "yaml": (".yml", repeated("en:\n", "  n{}: Open {}\n"), {}),
+    "ass": (".ass", repeated("[Events]\n", ASS), {}),
     "tmx": (
         ".tmx",
         repeated(

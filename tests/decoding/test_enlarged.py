@@ -24,17 +24,44 @@ from trimix_cpp.llama.context import Context
 from trimix_cpp.llama.model import Model
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
 
-from ..support.enlarged import SAMPLES, write_enlarged_trio
 from ..support.examples import examples
+from ..support.tiny import MERGES, byte_alphabet, write_tiny_model
 
 ROLES = ("large", "cpt", "base")
+SAMPLES = ("the then", "ئۇيغۇر", "བོད་སྐད", "😀👍", "1234", "  \n\t ")
 PROMPT = "<|im_start|>the ئۇيغۇر then"
 HALVES = Weights(0.4, 0.5)
 
 
+def chained(texts: tuple[str, ...], longest: int = 5) -> tuple[str, ...]:
+    """Merges that put each word together from its start, up to so many bytes."""
+    letters, merges = byte_alphabet(), list(MERGES)
+    for word in (word for text in texts for word in text.split(" ")):
+        spelled = [letters[byte] for byte in word.encode()]
+        for start in range(0, len(spelled), longest):
+            piece = spelled[start]
+            for letter in spelled[start + 1 : start + longest]:
+                merge = f"{piece} {letter}"
+                merges += [merge] if merge not in merges else []
+                piece += letter
+    seen = dict.fromkeys(merge.replace(" ", "") for merge in merges)
+    return tuple(m for m in dict.fromkeys(merges) if seen.pop(m.replace(" ", ""), 1) is None)
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_enlarged_trio(tmp_path_factory.mktemp("enlarged"))
+    folder = tmp_path_factory.mktemp("enlarged")
+    return {
+        role: write_tiny_model(
+            folder / f"{role}.gguf",
+            seed=seed,
+            n_embd=32,
+            n_layer=1,
+            scale=0.6,
+            merges=chained(SAMPLES) if role == "cpt" else MERGES,
+        )
+        for seed, role in enumerate(ROLES)
+    }
 
 
 @pytest.fixture(scope="module")

@@ -99,8 +99,7 @@ class Enlarged:
         return self._speller.spell(pair) in (None, (before, token))
 
     def _is_text(self, token: int) -> bool:
-        string = self._strings[token]
-        return bool(string) and all(self._letters[letter] for letter in string)
+        return all(self._letters[letter] for letter in self._strings[token])
 
 
 def strings_of(

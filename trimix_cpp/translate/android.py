@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from .catalogue import Form, XmlCatalogue, tag_of
+from .catalogue import Form, XmlCatalogue
 from .inline import Inline, Piece, Role, Section, Tag, inline, pieces_of
 from .lines import Edit
 from .segments import Languages, Segment
+from .tags import tag_of
 from .xml_file import Element, attribute_span
 
 _SYNTAX = frozenset({"java-printf-format"})

@@ -7,12 +7,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import TrimixError, UsageError
+from ..errors import TrimixError
 from ..prompts import language
 from .inline import Inline, Role, inline, pieces_of
 from .lines import Edit, edited, one_line
 from .plurals import category_sources
 from .segments import FormatOptions, Languages, Pair, Result, Segment
+from .tags import code_of, tag_of
 from .xml_file import Element, allowed, comment, escape, parse, with_attributes, with_content
 
 NOTE = "trimix-cpp: "  # what a remark of ours begins with
@@ -225,21 +226,3 @@ def reasons_of(found: _Found) -> str:
     """Why somebody should look at results, in one line; "" if nobody has to."""
     flagged = (result for result in found.values() if result.flagged)
     return one_line("; ".join(dict.fromkeys(reason for one in flagged for reason in one.reasons)))
-
-
-def code_of(tag: str | None) -> str | None:
-    """The code of the language that a file names; None for none, or one that is not known here."""
-    try:
-        return language(tag).code if tag else None
-    except UsageError:
-        return None
-
-
-def tag_of(target: str, like: str = "-") -> str:
-    """The tag of a language as files have it: ISO 639-1 where there is one, "ug" for "uig".
-
-    `like` is what stands between its parts: "-" as in BCP 47, "_" as in locales.
-    """
-    first, *rest = re.split("[-_]", re.sub(r"[.@].*", "", target))
-    known = language(first)
-    return like.join([(known.aliases or (known.code,))[0] if len(first) == 3 else first, *rest])

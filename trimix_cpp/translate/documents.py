@@ -135,19 +135,23 @@ def _known(tag: str | None) -> Language | None:
 def format_of(name: str) -> str:
     """The format that the extension of `name` stands for; "text" for standard input, "-".
 
+    A browser extension's `_locales/en/messages.json` is known by where it is.
+
     Raises:
         UsageError: no format has this extension.
     """
     if name == "-":
         return "text"
-    extension = PurePath(name).suffix.lower()
+    path = PurePath(name)
+    if path.name == "messages.json" and path.parts[-3:-2] == ("_locales",):
+        return "chrome"
+    extension = path.suffix.lower()
     for format in FORMATS.values():
         if extension in format.extensions:
             return format.name
     known = ", ".join(
-        f"{format.name} ({' '.join(format.extensions)})"
+        f"{format.name} ({' '.join(format.extensions) or 'no ending of its own'})"
         for format in FORMATS.values()
-        if format.extensions
     )
     raise UsageError(
         f"{name}: no format here has this ending; known are {known}; --format NAME says that it "

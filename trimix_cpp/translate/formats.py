@@ -71,6 +71,23 @@ FORMATS = {
             "resx", (".resx", ".resw"), frozenset(), "resx", "Resx", labels=True, encodings=_XML
         ),
         Format("tmx", (".tmx",), frozenset(), "tmx", "Tmx", encodings=_XML),
+        Format("i18next", (".json",), frozenset(), "json_strings", "I18next"),
+        Format("chrome", (), frozenset(), "json_strings", "Chrome", labels=True),
+        Format("arb", (".arb",), frozenset(), "json_strings", "Arb"),
+        Format("xcstrings", (".xcstrings",), frozenset({"fuzzy"}), "xcstrings", "XcStrings"),
+        Format(
+            "strings", (".strings",), frozenset(), "apple", "AppleStrings",
+            encodings=frozenset({"utf-16"}),
+        ),
+        Format(
+            "properties", (".properties",), frozenset(), "properties", "Properties", labels=True,
+            encodings=frozenset({"java"}),
+        ),
+        Format("yaml", (".yml", ".yaml"), frozenset(), "yaml_texts", "YamlTexts"),
+        Format(
+            "ass", (".ass", ".ssa"), frozenset(), "substation", "SubStation",
+            encodings=frozenset({"utf-16"}),
+        ),
         Format("srt", (".srt",), frozenset(), "subtitles", "SubRip"),
         Format("vtt", (".vtt",), frozenset(), "subtitles", "WebVtt"),
         Format("markdown", (".md", ".markdown", ".mdx"), frozenset(), "markdown", "Markdown"),

@@ -5,30 +5,13 @@ Only the characters of the one value change: order and spelling of everything el
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from ..errors import TrimixError
+from .json_text import Json, Spelling, lines_of
 from .segments import FormatOptions, Pair, Result, Segment
 
 FIELD, NEW_FIELD = "text", "translation"
-
-_SPACE = re.compile(r"[ \t\r]*")
-# Numbers are skipped, not computed: Python refuses an integer of 5,000 digits.
-_DECODER = json.JSONDecoder(parse_int=len, parse_float=len)
-
-
-@dataclass(frozen=True)
-class _Member:
-    """A member of an object: its value, and where it and the parts around it stand."""
-
-    value: object
-    key_start: int
-    key_end: int
-    start: int
-    end: int
 
 
 class JsonLines:
@@ -42,7 +25,7 @@ class JsonLines:
         self._lines = text.split("\n")
         self._field = options.field or FIELD
         self._into = options.into or NEW_FIELD
-        self._ascii = text.isascii() and re.search(r"\\u[0-9a-fA-F]{4}", text) is not None
+        self._spelling = Spelling.like(text)
         self.segments: list[Segment] = []
         self.pairs: list[Pair] = []
         for key, line in enumerate(self._lines):
@@ -50,25 +33,24 @@ class JsonLines:
                 self._collect(key, line, f"{name}: line {key + 1}", f"{name}:{key + 1}")
 
     def _collect(self, key: int, line: str, place: str, where: str) -> None:
-        members = _members(line, place)
-        if self._field not in members:
+        document = _object(line, place)
+        value = document.root.get(self._field)
+        if value is None:
             raise TrimixError(
                 f"{place}: the object has no field {self._field!r}; name it with --field"
             )
-        value = members[self._field].value
-        done = members[self._into].value if self._into in members else None
-        done = done if self._into != self._field else None
-        if value is None or (done not in (None, "") and not isinstance(done, str)):
+        done = document.root.get(self._into) if self._into != self._field else None
+        filled = done is not None and done.kind != "string" and not document.is_null(done)
+        if document.is_null(value) or filled:
             return
-        if not isinstance(value, str):
+        if value.kind != "string":
             raise TrimixError(f"{place}: the field {self._field!r} holds no string")
-        if any(0xD800 <= ord(char) < 0xE000 for char in value):
-            raise TrimixError(f"{place}: the text holds half of a surrogate pair (\\ud800-\\udfff)")
-        if not value.strip():
+        text = document.meaning(value, place)
+        if not text.strip():
             return
-        segment = Segment(key, _meant(value), where)
-        if done:
-            self.pairs.append(Pair(segment, _meant(done)))
+        segment = Segment(key, text, where)
+        if done is not None and done.text:
+            self.pairs.append(Pair(segment, lines_of(done.text)))
         else:
             self.segments.append(segment)
 
@@ -83,56 +65,24 @@ class JsonLines:
         return "\n".join(lines)
 
     def _filled(self, line: str, text: str) -> str:
-        members = _members(line, "")
-        value = json.dumps(text, ensure_ascii=self._ascii)
-        if self._into in members:
-            place = members[self._into]
+        root, value = _object(line, "").root, self._spelling.of(text)
+        if (place := root.get(self._into)) is not None:
             return line[: place.start] + value + line[place.end :]
-        source = members[self._field]
-        colon = line[source.key_end : source.start]
+        source = root.member(self._field)
+        assert source is not None
+        colon = line[source.end : source.value.start]
         comma = ", " if colon.endswith(" ") else ","
-        key = json.dumps(self._into, ensure_ascii=self._ascii)
-        return line[: source.end] + comma + key + colon + value + line[source.end :]
+        new = comma + self._spelling.of(self._into) + colon + value
+        return line[: source.value.end] + new + line[source.value.end :]
 
 
-def _meant(value: str) -> str:
-    return value.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _members(line: str, place: str) -> dict[str, _Member]:
-    """The members of the object that `line` holds, by name; of equal names, the last counts.
+def _object(line: str, place: str) -> Json:
+    """The object that `line` holds.
 
     Raises:
-        TrimixError: the line holds no JSON object.
+        TrimixError: it holds none.
     """
-    try:
-        whole = _DECODER.decode(line)
-    except json.JSONDecodeError as error:
-        raise TrimixError(f"{place}: not JSON: {error.msg}, column {error.colno}") from None
-    except RecursionError:
-        raise TrimixError(f"{place}: JSON nested too deeply") from None
-    if not isinstance(whole, dict):
+    document = Json(line, place, lines=False)
+    if document.root.kind != "object":
         raise TrimixError(f"{place}: a JSON object is needed, {{...}}")
-    return {str(name): member for name, member in _walk(line)}
-
-
-def _walk(line: str) -> Iterator[tuple[object, _Member]]:
-    """The members of an object that is known to be well-formed."""
-    at = line.index("{")
-    while True:
-        key_start = _skip(line, at + 1)
-        if line[key_start] == "}":
-            return
-        name, key_end = _DECODER.raw_decode(line, key_start)
-        start = _skip(line, _skip(line, key_end) + 1)
-        value, end = _DECODER.raw_decode(line, start)
-        yield name, _Member(value, key_start, key_end, start, end)
-        at = _skip(line, end)
-        if line[at] == "}":
-            return
-
-
-def _skip(line: str, at: int) -> int:
-    match = _SPACE.match(line, at)
-    assert match is not None
-    return match.end()
+    return document

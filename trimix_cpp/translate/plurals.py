@@ -98,12 +98,24 @@ _CATEGORIES = {
 _ONE_IS_MORE = "ben asm guj hin kan pan sin pes hye amh tir zul plt tgl ceb rus ukr fra por"
 
 
+CATEGORIES = ("zero", "one", "two", "few", "many", "other")  # in CLDR's order
+
+
 def categories(code: str) -> tuple[str, ...]:
     """The categories of CLDR that whole numbers have in a language, by its ISO 639-3 code."""
     for names, codes in _CATEGORIES.items():
         if code in codes.split():
             return tuple(names.split())
     return ("other",)
+
+
+def spelled_out(code: str) -> dict[str, str]:
+    """The categories that are for one number alone, each with how ICU names that number."""
+    own = categories(code)
+    alone = {"zero": "=0", "two": "=2"}
+    if code not in _ONE_IS_MORE.split():
+        alone["one"] = "=1"
+    return {name: number for name, number in alone.items() if name in own}
 
 
 def category_sources(given: Mapping[str, str], code: str) -> dict[str, str]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .catalogue import Form, XmlCatalogue
+from .plurals import CATEGORIES
 from .segments import Segment
 from .xml_file import Element
 
 _SYNTAX = frozenset({"objc-format"})
 _TYPE = "NSStringFormatSpecTypeKey"
 _NO_TEXT = frozenset({_TYPE, "NSStringFormatValueTypeKey"})
-_CATEGORIES = frozenset({"zero", "one", "two", "few", "many", "other"})
 
 
 class StringsDict(XmlCatalogue):
@@ -52,7 +52,7 @@ class StringsDict(XmlCatalogue):
                     label.start, one.end, (label.inner, label.inner_end), one, self._inline(one)
                 )
                 for label, one in members
-                if one.name == "string" and self._raw(label) in _CATEGORIES
+                if one.name == "string" and self._raw(label) in CATEGORIES
             }
             rest = [(label, other) for label, other in members if self._raw(label) not in forms]
             if forms:

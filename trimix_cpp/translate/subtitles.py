@@ -53,7 +53,7 @@ class _Subtitles:
         self._name = name
         bodies = [body for body, _ in self._lines]
         self._check(bodies)
-        self._cues = [_Cue(a, b, _groups(bodies[a:b])) for a, b in self._texts(bodies)]
+        self._cues = [_Cue(a, b, groups_of(bodies[a:b])) for a, b in self._texts(bodies)]
         self.segments = [
             Segment(key, self._text(cue), f"{name}:{cue.start + 1}")
             for key, cue in enumerate(self._cues)
@@ -75,7 +75,7 @@ class _Subtitles:
             if result is None or result.text == segment.text:
                 continue
             cue = self._cues[segment.key]
-            new = [self._safe(line) for line in _broken(result.text, cue.groups)]
+            new = [self._safe(line) for line in broken_as(result.text, cue.groups)]
             first_end, last_end = self._lines[cue.start][1], self._lines[cue.stop - 1][1]
             out[cue.start : cue.stop] = [""] * (cue.stop - cue.start)
             out[cue.start] = (first_end or "\n").join(new) + last_end
@@ -156,7 +156,7 @@ def _without_blank_end(bodies: Sequence[str], start: int, stop: int) -> int:
     return stop
 
 
-def _groups(bodies: Sequence[str]) -> list[range]:
+def groups_of(bodies: Sequence[str]) -> list[range]:
     """The runs of lines that one sentence goes through."""
     groups: list[range] = []
     for i, body in enumerate(bodies):
@@ -169,7 +169,7 @@ def _groups(bodies: Sequence[str]) -> list[range]:
     return groups
 
 
-def _broken(text: str, groups: Sequence[range]) -> list[str]:
+def broken_as(text: str, groups: Sequence[range]) -> list[str]:
     """The lines of a translation, as many for each group as it had. Blank ones would end a cue."""
     lines = text.split("\n")
     if len(lines) == len(groups):

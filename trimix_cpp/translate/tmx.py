@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from .catalogue import XmlCatalogue, code_of, tag_of
+from .catalogue import XmlCatalogue
 from .inline import Role
 from .lines import Edit
 from .segments import Languages, Pair, Result, Segment
+from .tags import code_of, tag_of
 from .xml_file import XML, Element, name_in, with_content
 
 _WHOLE = frozenset({"ph", "it", "ut", "x"})
