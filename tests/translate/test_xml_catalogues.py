@@ -184,6 +184,54 @@ def test_the_work_is_linear(name: str) -> None:
     assert_linear(work, unit, 40, head)
 
 
+MRK = '<g id="{}"><mrk mtype="seg" mid="{}">a</mrk></g>'
+BAD = {
+    "one line": ("strings.xml", "<resources>", "<string>a</string>", "</resources>"),
+    "comments that are none": (
+        "strings.xml", "<resources><?x ", "<!-- ", "?><string>a</string></resources>"
+    ),
+    "spaces in a remark": (
+        "a.ts",
+        "<TS><context><message><source>a</source><translatorcomment>b",
+        " ",
+        ".</translatorcomment><translation/></message></context></TS>",
+    ),
+    "roots that are none": (
+        "a.xlf",
+        "<xliff><file><body><trans-unit><source>a<![CDATA[",
+        "<xliff ",
+        "]]></source></trans-unit></body></file></xliff>",
+    ),
+    "tags": ("strings.xml", "<resources><string>a", "<b>a</b>", "</string></resources>"),
+    "open halves": (
+        "a.xlf",
+        "<xliff><file><body><trans-unit><source>a",
+        '<bpt id="1"/>',
+        "</source></trans-unit></body></file></xliff>",
+    ),
+    "segments": (
+        "a.xlf",
+        "<xliff><file><body><trans-unit><source>a</source><seg-source>",
+        MRK,
+        "</seg-source></trans-unit></body></file></xliff>",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_strangers_write_costs_its_length(kind: str) -> None:
+    name, head, unit, tail = BAD[kind]
+
+    def work(text: str) -> None:
+        parts = (part.replace("{}", str(i)) for i, part in enumerate(text.split("\0")))
+        document = opened(head + "".join(parts) + tail, name)
+        results = {s.key: Result(UYGHUR, True, ("why",)) for s in document.segments}
+        assert document.segments
+        document.render(results)
+
+    assert_linear(work, unit + "\0", 100 + 4000 // len(unit))
+
+
 # Android
 
 

@@ -20,7 +20,6 @@ from .xml_file import Element, attribute_span
 _SYNTAX = frozenset({"java-printf-format"})
 _LOCALE = "http://schemas.android.com/tools locale"
 _REFERENCE = re.compile(r"\s*[@?][\w.:+*/-]+\s*")
-_COMMENT = re.compile(r"<!--(.*?)-->", re.DOTALL)
 _TOKEN = re.compile(
     r"\\u(?P<high>[dD][89abAB][0-9A-Fa-f]{2})\\u(?P<low>[dD][c-fC-F][0-9A-Fa-f]{2})"
     r'|\\u(?P<unit>[0-9A-Fa-f]{4})|\\(?P<char>.?)|(?P<quote>")|(?P<space>[ \t\n\r\f]+)',
@@ -46,7 +45,7 @@ class AndroidStrings(XmlCatalogue):
         self.languages = Languages(source=root.attributes.get(_LOCALE))
         before = root.inner
         for element in root.children:
-            said = _COMMENT.findall(self._text, before, element.start)
+            said = self._comment_between(before, element.start)
             before = element.end
             about = Segment(
                 0,
@@ -54,10 +53,16 @@ class AndroidStrings(XmlCatalogue):
                 self._where(element),
                 _SYNTAX,
                 name=element.attributes.get("name", ""),
-                comment=" ".join(said[-1].split()) if said else "",
+                comment=" ".join(said.split()),
             )
             if element.attributes.get("translatable") != "false":
                 self._resource(element, about)
+
+    def _comment_between(self, start: int, end: int) -> str:
+        """The last comment there."""
+        close = self._text.rfind("-->", start, end)
+        begin = self._text.rfind("<!--", start, close) if close >= 0 else -1
+        return self._text[begin + 4 : close] if begin >= 0 else ""
 
     def _resource(self, element: Element, about: Segment) -> None:
         if element.name == "string" or (

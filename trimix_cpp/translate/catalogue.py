@@ -18,6 +18,7 @@ from .xml_file import Element, allowed, comment, escape, parse, with_attributes,
 
 NOTE = "trimix-cpp: "  # what a remark of ours begins with
 
+_INDENT = 200  # characters; a longer line is not looked at for each of its elements
 _CDATA = re.compile(r"(\s*<!\[CDATA\[).*?(\]\]>\s*)", re.DOTALL)
 _DECLARED = re.compile(r"""<\?xml\s[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)""")
 _Found = Mapping[int, Result]  # results by key
@@ -216,8 +217,9 @@ class XmlCatalogue:
 
     def _break_at(self, at: int) -> str:
         """The line break and indentation before `at`; "" where other things stand on its line."""
-        begin = self._text.rfind("\n", 0, at) + 1
-        if not begin or self._text[begin:at].strip():
+        line = bisect_left(self._breaks, at)
+        begin = self._breaks[line - 1] + 1 if line else 0
+        if not begin or at - begin > _INDENT or self._text[begin:at].strip():
             return ""
         return self._text[begin - (2 if self._text.endswith("\r\n", 0, begin) else 1) : at]
 

@@ -133,7 +133,8 @@ class QtTs(XmlCatalogue):
                 at = target.start - len(self._break_at(target.start))
                 yield at, at, self._comment(target, why)
             return
-        theirs = re.sub(rf"\s*{NOTE}.*", "", self._raw(remark), flags=re.DOTALL)
+        theirs, _, _ = self._raw(remark).partition(NOTE)
+        theirs = theirs.rstrip() if NOTE in self._raw(remark) else theirs
         ours = NOTE + self._escape(why) if why else ""
         if theirs or ours:
             said = (self._line_end if theirs and ours else "").join((theirs, ours))

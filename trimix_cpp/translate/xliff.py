@@ -17,7 +17,7 @@ from .segments import FormatOptions, Languages, Pair, Result, Segment
 from .xml_file import XML, Element, escape, name_in, with_attributes, with_content
 
 _TOOL = NOTE.rstrip(": ")
-_VERSION = re.compile(r"""<(?:[\w.-]+:)?xliff\b[^>]*?\sversion\s*=\s*["']([^"']*)""")
+_VERSION = re.compile(r"""<(?:[\w.-]+:)?xliff\b[^<>]*?\sversion\s*=\s*["']([^"']*)""")
 # States of a target in 1.2: none yet; nothing is to change; somebody is to look at it.
 _NONE_YET = frozenset({"new", "needs-translation"})
 _CLOSED = frozenset({"final", "signed-off"})
@@ -292,5 +292,6 @@ def _segments(whole: Element) -> dict[str, Element]:
         if element.name == "mrk" and element.attributes.get("mtype") == "seg":
             found.setdefault(element.attributes.get("mid", ""), element)
         else:
-            found = {**_segments(element), **found}
+            for mid, inner in _segments(element).items():
+                found.setdefault(mid, inner)
     return found
