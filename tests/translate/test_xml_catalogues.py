@@ -479,6 +479,9 @@ def test_pairs_of_a_memory() -> None:
         ("Open <1>file</1>", "<1>Datei</1> öffnen")
     ]
     assert not opened(FILES["memory.tmx"], "memory.tmx", source="kaz", target="de").pairs
+    back = opened(FILES["memory.tmx"], "memory.tmx", source="deu", target="eng")
+    assert [p.translation for p in back.pairs or ()] == ["Open <1>file</1>"]
+    assert back.notices == ()
 
 
 def test_languages_are_told() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from .catalogue import Form, XmlCatalogue
 from .inline import Inline, Piece, Role, Section, Tag, inline, pieces_of
 from .lines import Edit
+from .plurals import CATEGORIES
 from .segments import Languages, Segment
 from .tags import tag_of
 from .xml_file import Element, attribute_span
@@ -76,9 +77,9 @@ class AndroidStrings(XmlCatalogue):
             forms: dict[str, Form] = {}
             for item in element.all("item"):
                 label = attribute_span(self._text, item, "quantity")
-                if label and (text := self._meant(item)):
-                    form = Form(item.start, item.end, label, item, text)
-                    forms.setdefault(self._text[slice(*label)], form)
+                name = self._text[slice(*label)] if label else ""
+                if label and name in CATEGORIES and (text := self._meant(item)):
+                    forms.setdefault(name, Form(item.start, item.end, label, item, text))
             if forms:
                 self._plural(element, forms, about)
 

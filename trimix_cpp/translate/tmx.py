@@ -23,7 +23,9 @@ class Tmx(XmlCatalogue):
     def _read(self, root: Element) -> None:
         header = root.child("header")
         said = header.attributes.get("srclang") if header else None
-        self.languages = Languages(source=None if said == "*all*" else said)
+        if self._options.source is None and said != "*all*":
+            # It holds other directions too, so that another language is no contradiction.
+            self.languages = Languages(source=said)
         source = code_of(self._options.source or self.languages.source)
         for unit in root.walk("tu"):
             self._unit(unit, source)
