@@ -28,6 +28,7 @@ Run it alone: two cores that share their time with something else tell nothing.
 from __future__ import annotations
 
 import argparse
+import http.client
 import itertools
 import json
 import os
@@ -45,6 +46,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -54,7 +56,12 @@ from trimix_cpp.store.trios import find_trio
 
 VERBS = ("Open", "Close", "Save", "Print", "Copy", "Move", "Delete", "Show", "Hide", "Search")
 OBJECTS = ("file", "window", "folder", "page", "image", "table", "column", "row", "text", "tab")
-TEXTS = [f"{verb} the {thing}" for verb, thing in itertools.product(VERBS, OBJECTS)]
+PHRASES = [f"{verb} the {thing}" for verb, thing in itertools.product(VERBS, OBJECTS)]
+# Of a sentence's length.
+TEXTS = [
+    f"{first}, {PHRASES[(i + 37) % 100].lower()} and {PHRASES[(i + 74) % 100].lower()}."
+    for i, first in enumerate(PHRASES)
+]
 READY = re.compile(r" at (http://\S+) ")
 
 
@@ -107,26 +114,45 @@ def llama_server(args: argparse.Namespace, places: int) -> Iterator[str]:
         process.wait()
 
 
-def together(url: str, clients: int, items: Sequence[Any], do: Callable[[Any, Any], Any]) -> Any:
+class Asking(threading.local):
+    """A connection of each thread's own, kept open: the client costs little."""
+
+    def __init__(self, url: str) -> None:
+        address = urlsplit(url)
+        self.connection = http.client.HTTPConnection(
+            str(address.hostname), address.port, timeout=600
+        )
+
+    def post(self, path: str, body: dict[str, Any]) -> http.client.HTTPResponse:
+        self.connection.request("POST", path, json.dumps(body).encode())
+        answer = self.connection.getresponse()
+        if answer.status != 200:
+            sys.exit(f"{path}: {answer.status} {answer.read().decode()}")
+        return answer
+
+
+Doing = Callable[[Asking, Any], Any]
+
+
+def together(url: str, clients: int, items: Sequence[Any], do: Doing) -> tuple[float, list[Any]]:
     """Let so many clients do all items; (seconds, what came of each)."""
-    with httpx.Client(base_url=url, timeout=600, limits=httpx.Limits(max_connections=1000)) as http:
-        do(http, items[0])  # what is done once is not counted
-        began = time.perf_counter()
-        with ThreadPoolExecutor(clients) as pool:
-            done = list(pool.map(lambda item: do(http, item), items))
-        return time.perf_counter() - began, done
+    asking = Asking(url)
+    do(asking, items[0])  # what is done once is not counted
+    began = time.perf_counter()
+    with ThreadPoolExecutor(clients) as pool:
+        done = list(pool.map(lambda item: do(asking, item), items))
+    return time.perf_counter() - began, done
 
 
-def translate_one(http: httpx.Client, text: str) -> str:
-    answer = http.post("/translate", json={"q": text, "source": "en", "target": "ug"})
-    answer.raise_for_status()
-    return str(answer.json()["translatedText"])
+def translate_one(asking: Asking, text: str) -> str:
+    answer = asking.post("/translate", {"q": text, "source": "en", "target": "ug"})
+    return str(json.loads(answer.read())["translatedText"])
 
 
-def streamed(tokens: int, weights: str | None) -> Callable[[httpx.Client, str], tuple[float, int]]:
+def streamed(tokens: int, weights: str | None) -> Doing:
     """What asks for tokens and gives (seconds to the first one, how many came)."""
 
-    def do(http: httpx.Client, text: str) -> tuple[float, int]:
+    def do(asking: Asking, text: str) -> tuple[float, int]:
         body: dict[str, Any] = {
             "prompt": f"Translate into Uyghur: {text}\n", "max_tokens": tokens, "stream": True,
             "temperature": 0, "stream_options": {"include_usage": True}, "ignore_eos": True,
@@ -134,11 +160,8 @@ def streamed(tokens: int, weights: str | None) -> Callable[[httpx.Client, str], 
         if weights:
             body["trimix"] = {"weights": weights}
         began, first, n = time.perf_counter(), 0.0, 0
-        with http.stream("POST", "/v1/completions", json=body) as answer:
-            answer.raise_for_status()
-            for line in answer.iter_lines():
-                if not line.startswith("data: {"):
-                    continue
+        for line in asking.post("/v1/completions", body):
+            if line.startswith(b"data: {"):
                 first = first or time.perf_counter() - began
                 usage = json.loads(line[6:]).get("usage")
                 n = usage["completion_tokens"] if usage else n
@@ -187,11 +210,11 @@ def soak(args: argparse.Namespace) -> dict[str, Any]:
     chance, memory = random.Random(1), list[float]()
     plans = [(i, chance.choice(TEXTS), chance.random(), chance.random()) for i in range(args.soak)]
 
-    def do(http: httpx.Client, plan: tuple[int, str, float, float]) -> None:
+    def do(asking: Asking, plan: tuple[int, str, float, float]) -> None:
         i, text, leaves, kind = plan
         memory.append(process.memory_info().rss)
         if kind < 0.2:
-            translate_one(http, text)
+            translate_one(asking, text)
             return
         body = {
             "messages": [{"role": "user", "content": f"{text} {i}"}], "max_tokens": 24,
@@ -199,7 +222,8 @@ def soak(args: argparse.Namespace) -> dict[str, Any]:
         }  # fmt: skip
         try:
             timeout = 0.01 + leaves if leaves < 0.5 else 600
-            with http.stream("POST", "/v1/chat/completions", json=body, timeout=timeout) as answer:
+            path = f"{url}/v1/chat/completions"
+            with httpx.stream("POST", path, json=body, timeout=timeout) as answer:
                 for n, _ in enumerate(answer.iter_lines()):
                     if leaves < 0.5 and n > 20 * leaves:
                         return  # closes the connection

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 State = Literal["ready", "ending", "ended"]
 # A defect that comes up in so many steps in a row is not one request's.
 _MOST_DEFECTS = 3
+# What the others may wait for the next text of a client that was just answered: a part of a step.
+_MOMENT, _LONGEST_MOMENT = 0.25, 0.01
 
 
 class UnavailableError(TrimixError):
@@ -107,7 +109,7 @@ class Engine:
         self._changed = threading.Condition()
         self._tasks: list[Task] = []
         self._owners: dict[Text, Task] = {}
-        self._turn = 0
+        self._turn = self._arrived = 0
         self._deadline = float("inf")
         self._defects = 0
         self._thread = threading.Thread(target=self._run, name="trimix-engine", daemon=True)
@@ -136,6 +138,7 @@ class Engine:
         with self._changed:
             self.check()
             self._tasks.append(task)
+            self._arrived += 1
             self._changed.notify()
 
     def cancel(self, task: Task) -> None:
@@ -191,10 +194,13 @@ class Engine:
             self._fill(trimix)
             self._drop_done()
             if self._owners:
-                for event in trimix.decoder.step():
-                    self._tell(event)
                 self.metrics.stepped(len(self._owners))
-            self._drop_done()
+                began, before = time.perf_counter(), self._arrived
+                events = trimix.decoder.step()
+                seconds = time.perf_counter() - began
+                for event in events:
+                    self._tell(event)
+                self._linger(before + self._drop_done(), seconds)
             self._defects = 0
         except Exception as error:
             log.debug("a defect", exc_info=error)
@@ -207,6 +213,19 @@ class Engine:
                 self._fail(task, DefectError(f"a defect of the program ({type(error).__name__})"))
             self._owners.clear()
             self._drop_done()
+
+    def _linger(self, n_arrived: int, seconds: float) -> None:
+        """After a step of so many seconds, give clients that were answered a moment to come again.
+
+        Many have the next text at hand; it then joins the next step, not the one after it. Who
+        waits already has the places that are free.
+        """
+        with self._changed:
+            if self._owners and all(task.running for task in self._tasks):
+                self._changed.wait_for(
+                    lambda: self._arrived >= n_arrived or self.state != "ready",
+                    min(_MOMENT * seconds, _LONGEST_MOMENT),
+                )
 
     def _fill(self, trimix: TriMix) -> None:
         """Give free places to tasks in turn, a text each, so that a long one holds up nobody."""
@@ -257,8 +276,8 @@ class Engine:
             task.cancelled = True
             task.end(error)
 
-    def _drop_done(self) -> None:
-        """Let go of tasks that have nothing in the decoder and nothing to come."""
+    def _drop_done(self) -> int:
+        """Let go of tasks that have nothing in the decoder and nothing to come; how many."""
         done = [
             task
             for task in tuple(self._tasks)
@@ -270,3 +289,4 @@ class Engine:
         for task in done:
             self._end(task, None)
         self.metrics.load(len(self._owners), waiting)
+        return len(done)

@@ -51,7 +51,7 @@ async def create(request: Request) -> Response:
         raise
     except TrimixError as error:
         raise RequestError(str(error)) from None
-    recipe = await service.recipe(found, target or document.target or "")
+    recipe = service.recipe(found, target or document.target or "")
     ended = Channel[None]()
     task: Translating
 

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 MOST_CHARS = 200_000
 MOST_TEXTS = 1000
+# So many characters are cut into sentences sooner than a thread takes over.
+_SHORT = 2000
 Fields = dict[str, Any]
 
 
@@ -110,8 +112,13 @@ async def _translated(
         return _Laid(lay_out([Segment(0, text, f"text {at + 1}")], cut=CUT, labels=True), None)
 
     service.engine.check()
-    recipe = await service.recipe(source.code, target.code)
-    laid = await service.in_thread(lambda: [lay(text, at) for at, text in enumerate(texts)])
+    recipe = service.recipe(source.code, target.code)
+
+    def work() -> list[_Laid]:
+        return [lay(text, at) for at, text in enumerate(texts)]
+
+    short = sum(map(len, texts)) <= _SHORT
+    laid = work() if short else await service.in_thread(work)
     events = Channel[bool]()
     layouts = [layout for each in laid for layout in each.layouts]
     task: Translating

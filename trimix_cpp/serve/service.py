@@ -90,13 +90,11 @@ class Service(Closing):
         except TrimixError as error:
             raise RequestError(str(error)) from None
 
-    async def recipe(self, source: str, target: str) -> Recipe:
+    def recipe(self, source: str, target: str) -> Recipe:
         """What is asked of the models for a pair of languages; raises RequestError."""
         sampling = replace(self.flags.sampling, control=self.control or "fused")
         flags = replace(self.flags, sampling=sampling)
-        return await self.in_thread(
-            lambda: recipe_for(self.loaded, flags, source, target, self._exemplars)
-        )
+        return recipe_for(self.loaded, flags, source, target, self._exemplars)
 
     @property
     def needs_key(self) -> bool:

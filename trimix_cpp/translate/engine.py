@@ -74,7 +74,9 @@ class Translator(Closing):
             # All texts have the same exemplars, and so the same weights.
             weights = self._by_answers(recipe.chooser)
             self._recipe = recipe = replace(recipe, weights=weights, chooser=None)
-        self._beginning = self._shared_beginning(NO_HINTS, len(recipe.exemplars()))
+        # Who neither pins it nor chooses weights behind it does not need to know it.
+        known = pins or recipe.chooser
+        self._beginning = self._shared_beginning(NO_HINTS, len(recipe.exemplars())) if known else []
         scored = recipe.chooser and recipe.score_shots
         self._held = None
         # Where texts have exemplars of their own, each begins as the ones that ran before it.
