@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trimix_cpp.bench.measure import BenchSpeculator
 from trimix_cpp.decoding.decoder import Decoder
 from trimix_cpp.decoding.draft_guesses import Offset
 from trimix_cpp.decoding.speculation import Speculator
@@ -35,23 +34,11 @@ from trimix_cpp.store.trios import find_trio
 PAIRS = ((0.1, 0.9), (0.3, 0.9), (0.3, 0.7), (0.7, 0.5), (0.9, 0.3))
 
 
-class OneDrafter(BenchSpeculator):
-    """Drafts by one drafter alone, with or without what fusion adds on average."""
-
-    def __init__(self, depth: int, drafter: str, learns: bool) -> None:
-        super().__init__(depth)
-        self.drafter, self.learns = drafter, learns
+class Unlearned(Speculator):
+    """Drafts without what fusion adds on average."""
 
     def offset(self, name: str) -> Offset:
-        return super().offset(name) if self.learns else Offset()
-
-    def _drafters(self, text: Text) -> dict[str, dict[str, float]]:
-        if self.drafter == "cpt":
-            return {"cpt": {"cpt": 1.0}}
-        # In the proportion of the weights, which add up to one for sampling.
-        coefficients = text.weights.coefficients
-        small = {role: coefficients[role] for role in ("cpt", "base")}
-        return {"cpt+base": {role: value / sum(small.values()) for role, value in small.items()}}
+        return Offset()
 
 
 @dataclass(frozen=True)
@@ -105,17 +92,15 @@ def measure(trio: Trio, case: Case, depth: int) -> Iterator[dict[str, Any]]:
     for pair in PAIRS:
         weights = Weights(*pair)
         plain = continued(trio, case, weights, None)
-        drafters = [("cpt", False), ("cpt", True)]
-        drafters += [("cpt+base", True)] if "base" in weights.roles else []
-        for drafter, learns in drafters:
-            speculator = OneDrafter(depth, drafter, learns)
+        for kind, name in ((Unlearned, "cpt without offset"), (Speculator, "cpt")):
+            speculator = kind(depth, looks_up=False)
             drafted = continued(trio, case, weights, speculator)
             equal = sum(a == b for a, b in zip(plain, drafted, strict=True))
             yield {
                 "text": case.name,
                 "alpha": pair[0],
                 "beta": pair[1],
-                "drafter": drafter + " without offset" * (not learns),
+                "drafter": name,
                 "acceptance": speculator.accepted / max(speculator.compared, 1),
                 "per_round": sum(len(d) - 1 for d in drafted) / max(speculator.rounds, 1),
                 "equal": equal / len(plain),

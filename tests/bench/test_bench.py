@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trimix_cpp.bench.calibrate import CALIBRATED
 from trimix_cpp.bench.measure import Bench, Sample, Simulated, Workload
 from trimix_cpp.bench.report import FORMATS, acceptance, document, peak_memory, ratios, shares
 from trimix_cpp.decoding.decoder import Decoder
@@ -155,6 +156,23 @@ def test_the_command_measures_random_models(tmp_path: Path) -> None:
     assert list(found["models"]) == ["large", "cpt"]
     assert found["acceptance"]["simulated"] == 0.9
     assert not list(tmp_path.iterdir())  # nothing is left behind
+
+
+def test_what_batches_cost_is_measured_kept_and_gone_by(
+    demo_spec: TrioSpec, tmp_path: Path
+) -> None:
+    home = {"TRIMIX_HOME": str(tmp_path)}
+    done = trimix("bench", "--calibrate", "--trio", "demo", "-t", "1", "--json", env=home)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["steps"].keys() == set(ROLES)
+    for steps in found["steps"].values():
+        assert list(map(int, steps)) == list(CALIBRATED)
+        assert steps["1"] == 1
+        assert min(steps.values()) > 0
+    kept = json.loads(Path(found["file"]).read_text())
+    assert len(kept) == 2  # base and cpt are of one kind
+    assert found["steps"]["large"] in kept.values()
 
 
 def test_the_command_measures_the_bundled_trio_with_its_own_drafts(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+from .calibrate import CALIBRATED as CALIBRATED
+from .calibrate import batch_costs as batch_costs
 from .measure import Bench as Bench
 from .measure import Workload as Workload
 from .random_models import DEFAULT_TYPE as DEFAULT_TYPE

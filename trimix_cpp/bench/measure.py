@@ -15,9 +15,19 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ..decoding import MOST_DRAFTS, Decoder, Feed, Speculator, Text, Trio
+from ..decoding import (
+    MOST_DRAFTS,
+    MOST_TOGETHER,
+    Costs,
+    Decoder,
+    Feed,
+    Speculator,
+    Text,
+    Trio,
+)
 from ..fusion import Row, Sampler, Weights
 from ..showing import Progress
+from ..store import known_batch_costs
 
 # Steps of a batch, as a part of the tokens of other tests; and at least.
 _BATCH_PART, _BATCH_LEAST = 4, 4
@@ -61,8 +71,9 @@ class Workload:
 
     @property
     def n_outputs(self) -> int:
-        """Logits rows of a step."""
-        return max(self.n_parallel, self.most_drafts + 1)
+        """Logits rows of a step: of every place, or of as many rounds as are drafted together."""
+        together = min(max(self.batches, default=1), MOST_TOGETHER)
+        return max(self.n_parallel, together * (self.most_drafts + 1))
 
     @property
     def most_drafts(self) -> int:
@@ -90,15 +101,6 @@ class Sample:
 
 
 Samples = Mapping[str, Sequence[Sample]]
-
-
-class BenchSpeculator(Speculator):
-    """Drafts by models alone: a lookup would copy from what random weights repeat."""
-
-    def _drafters(self, text: Text) -> dict[str, dict[str, float]]:
-        drafters = super()._drafters(text)
-        drafters.pop("lookup", None)
-        return drafters
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,12 @@ class Bench:
         self._new: NDArray[np.int32] = rng.choice(
             ordinary, max(workload.n_prompt, workload.n_gen)
         ).astype(np.int32)
-        self._speculators = {depth: BenchSpeculator(depth) for depth in workload.drafts}
+        # A lookup would copy from what random weights repeat.
+        known = known_batch_costs(trio.spec, trio.options)
+        self._speculators = {
+            depth: Speculator(depth, costs=Costs(known), looks_up=False)
+            for depth in workload.drafts
+        }
         self._luck = np.random.default_rng(0)
         # The last token of the beginning is each text's own.
         self._held = self.decoder.pin(self._cached[:-1], trio.roles)
@@ -172,6 +179,10 @@ class Bench:
         for size in workload.batches:
             steps = max(workload.n_gen // _BATCH_PART, _BATCH_LEAST)
             tests[f"batch {size}"] = partial(self._together, size, steps)
+            if workload.speculates and None in workload.drafts and 1 < size <= MOST_TOGETHER:
+                tests[f"batch {size} drafts auto"] = partial(
+                    self._together, size, steps, self._speculators[None]
+                )
         return tests
 
     def run(self, progress: Progress | None = None) -> dict[str, list[Sample]]:
@@ -228,19 +239,20 @@ class Bench:
         self.trio.rewind(role, self._slot, 0)
         return Sample(seconds, len(tokens))
 
-    def _together(self, size: int, steps: int) -> Sample:
-        """`size` sequences at once, plainly, from the cached beginning on."""
+    def _together(self, size: int, steps: int, speculator: Speculator | None = None) -> Sample:
+        """`size` sequences at once from the cached beginning on, plainly or with drafts."""
         decoder = self.decoder
-        decoder.speculator = None
+        decoder.speculator = speculator
         texts = [self._text(self._cached, self.workload.weights) for _ in range(size)]
         for text in texts:
             decoder.submit(text)
         decoder.step()  # the last token of the beginning
 
         def work() -> int:
-            for _ in range(steps):
+            before = sum(len(text.tokens) for text in texts)
+            while (done := sum(len(text.tokens) for text in texts) - before) < steps * size:
                 decoder.step()
-            return steps * size
+            return done
 
         sample = self._timed(work)
         for text in texts:

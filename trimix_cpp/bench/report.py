@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -21,7 +20,7 @@ from .. import __version__
 from ..decoding import Trio
 from ..gguf import read_header
 from ..llama import extra_buffers_work, features, hardware, physical_cores, supports_gpu
-from ..quant import estimate, total_memory
+from ..quant import cpu_name, estimate, total_memory
 from ..showing import Table, json_text, size_text
 from .measure import Sample, Samples, Workload
 
@@ -72,7 +71,12 @@ def ratios(samples: Samples, workload: Workload) -> list[Ratio]:
             compare(f"fused with drafts: {name.split()[1]}", than, name, [slow])
     for name in samples:
         if name.startswith("batch "):
-            compare(f"{name.split()[1]} sequences at once", "one", name, ["batch 1"])
+            size, _, drafted = name.removeprefix("batch ").partition(" drafts ")
+            what = f"{size} sequences at once"
+            if drafted:
+                compare(f"{what} with drafts: {drafted}", "plainly", name, [f"batch {size}"])
+            else:
+                compare(what, "one", name, ["batch 1"])
     return found
 
 
@@ -140,17 +144,6 @@ def machine(n_threads: int) -> dict[str, Any]:
         "trimix_cpp": __version__,
         "date": datetime.now(timezone.utc).date().isoformat(),
     }
-
-
-def cpu_name() -> str:
-    """The processor's name as the system tells it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def load() -> float:

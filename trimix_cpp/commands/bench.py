@@ -22,7 +22,7 @@ from ..runtime import (
     shown,
     whole_number,
 )
-from ..showing import Bar, notice, show
+from ..showing import Bar, Table, notice, show, show_json
 from .options import Real, read_text, running_options, whole
 
 if TYPE_CHECKING:
@@ -64,6 +64,9 @@ _OPTIONS = [
     click.option("--acceptance", type=Real(0, 1), metavar="X",
                  help="Let each draft be right with this probability, whatever the models say.  "
                  f"[default: {ACCEPTANCE} with --shapes]"),
+    click.option("--calibrate", is_flag=True,
+                 help="Only measure what batches of a few tokens cost each model, and keep it: "
+                 "--draft auto goes by it from then on."),
     click.option("--shapes", metavar="SMALL+LARGE",
                  help="Random weights at these shapes, such as qwen2.5-1.5b+7b, in the place of "
                  "models."),
@@ -95,6 +98,9 @@ def command(output: str, as_json: bool, models: ModelFlags, run: RunFlags, **fla
     from ..bench import FORMATS, document, load, machine
 
     with _spec(flags, models) as (spec, name, language):
+        if flags["calibrate"]:
+            _calibrate(run, spec, "json" if as_json else output)
+            return
         workload = _workload(flags, spec)
         options = _run_options(run, spec, workload)
         about = {"trio": name, "machine": machine(options.n_threads)}
@@ -110,6 +116,30 @@ def command(output: str, as_json: bool, models: ModelFlags, run: RunFlags, **fla
                 samples = bench.run(progress)
             found = document(samples, workload, trio, about)
     show(FORMATS["json" if as_json else output](found))
+
+
+def _calibrate(run: RunFlags, spec: TrioSpec, output: str) -> None:
+    """Measure what batches cost every role, keep it, and show it."""
+    from ..bench import CALIBRATED, batch_costs, load
+    from ..decoding import Trio
+    from ..store import keep_batch_costs
+
+    options = run.options(spec, n_outputs=CALIBRATED[-1])
+    options = replace(options, n_ctx=options.n_ctx or 4 * CALIBRATED[-1])
+    if load() > _BUSY:
+        notice(f"the machine is busy (load {load():.1f}): the ratios may be wrong")
+    with Trio(spec, spec.roles, options) as trio, Bar("measuring", "batches") as progress:
+        measured = batch_costs(trio, progress)
+    path = keep_batch_costs(spec, options, measured)
+    head = ["tokens in a batch", *measured]
+    rows = [[str(n), *(f"{measured[role][n]:.2f}" for role in measured)] for n in CALIBRATED]
+    if output == "json":
+        show_json({"steps": measured, "file": str(path)})
+    elif output == "csv":
+        show("\n".join(map(",".join, [head, *rows])))
+    else:
+        note = f"In steps of a single token; kept in {path}"
+        show(Table(head, rows, note=note).markdown(padded=True))
 
 
 @contextmanager

@@ -176,7 +176,8 @@ def _drafting(default: str) -> list[Option]:
                      "adapts to what it measures. Without --exact rounding may flip a near tie."),
         click.option("-md", "--model-draft", "--draft-model", "draft_model", metavar="FILE",
                      type=_FILE,
-                     help="GGUF of a still smaller model of the family, to draft in cpt's place."),
+                     help="GGUF of a still smaller model of the family, to guess what cpt will "
+                     "draft."),
     ]  # fmt: skip
 
 

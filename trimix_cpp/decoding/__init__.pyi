@@ -1,9 +1,12 @@
 from .answers import generate as generate
 from .decoder import Decoder as Decoder
+from .draft_costs import Costs as Costs
 from .draft_guesses import MOST_DRAFTS as MOST_DRAFTS
+from .policy import SIZES as SIZES
 from .prefixes import Held as Held
 from .prefixes import common_beginning as common_beginning
 from .prefixes import common_length as common_length
+from .speculation import MOST_TOGETHER as MOST_TOGETHER
 from .speculation import Speculator as Speculator
 from .text import Control as Control
 from .text import Event as Event

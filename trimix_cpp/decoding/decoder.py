@@ -21,13 +21,14 @@ from typing import Any
 
 from ..errors import AbortedError, FullError, TrimixError
 from ..files import Closing
+from ..fusion import Row
 from ..llama import interrupts_deferred
 from .engine import Engine
 from .lanes import Lanes
 from .parts import Part, lanes_of, part_of
 from .prefixes import Held
 from .rounds import Rounds
-from .speculation import Draft, Speculator
+from .speculation import MOST_TOGETHER, Speculator
 from .text import Event, Stop, Text, Timings
 from .trio import Trio
 
@@ -39,7 +40,7 @@ class Decoder(Closing):
 
     Args:
         trio: the roles; further ones are loaded as weights need them.
-        speculator: drafts tokens ahead while a single text runs; None steps plainly. The trio's
+        speculator: drafts tokens ahead while few texts run; None steps plainly. The trio's
             `n_outputs` bounds the drafts.
         keep: what texts had in the caches is kept for later ones when they leave.
 
@@ -58,7 +59,7 @@ class Decoder(Closing):
         self._inbox = threading.Lock()
         self._events: list[Event] = []
         self._engine = Engine(trio)
-        self._unsettled = self._is_stepping = self._closed = False
+        self._unsettled = self._is_stepping = self._closed = self._looks = False
 
     @property
     def timings(self) -> Timings:
@@ -298,47 +299,64 @@ class Decoder(Closing):
     def _advance(self) -> None:
         """Evaluate one batch, or one round, and take what comes of it."""
         self._unsettled = True
-        self._engine.measures = self.speculator is not None
-        began = time.perf_counter()
+        speculator = self.speculator
+        self._engine.costs = speculator.costs if speculator else None
+        began, n_texts = time.perf_counter(), len(self.running)
         try:
-            if self._is_alone():
-                self._extend(self.running[0], began)
-            else:
+            if not self._are_ready():
                 self._batch(began)
+            elif not (speculator and self._may_draft()):
+                self._step(began)
+            elif not self._draft(speculator, began):
+                self._looks = speculator.looks(n_texts)
+                self._step(began)
+                speculator.note_step(time.perf_counter() - began, n_texts)
         except AbortedError:
             return  # the next step begins where this one did
         except TrimixError as error:
             for text in self.running:
                 self._fail(text, error)
+        finally:
+            self._looks = False
         self._unsettled = False
 
-    def _is_alone(self) -> bool:
-        """Whether one text runs, evaluated but for its last token."""
-        text = self.running[0]
-        if len(self.running) > 1 or text.is_looking or text.max_tokens == 0:
-            return False
-        return {*map(text.lacks, text.roles)} == {1}
+    def _are_ready(self) -> bool:
+        """Whether all that runs is evaluated but for its last tokens."""
+        return all(
+            not text.is_looking and text.max_tokens != 0 and {*map(text.lacks, text.roles)} == {1}
+            for text in self.running
+        )
 
-    def _extend(self, text: Text, began: float) -> None:
-        """The next token of a text that is alone, or the next ones by drafting."""
-        speculator, before = self.speculator, len(text.tokens)
-        rounds = Rounds(self._engine, speculator, self._accept) if speculator else None
-        draft: Draft | None = rounds.plan(text) if rounds else None
-        if rounds and draft:
-            right = rounds.run(text, draft)
-        else:
-            rows = self._engine.step(text, text.roles, text.tokens, before)
-            token = self._engine.pick(text, rows)
-            if speculator and not text.plausibility:
-                speculator.look(text, rows, self._engine.row, token)
-            self._accept(text, token)
-        n_tokens, seconds = len(text.tokens) - before, time.perf_counter() - began
+    def _may_draft(self) -> bool:
+        """Whether few enough texts run, and by the same weights."""
+        first, *others = self.running
+        return len(others) < MOST_TOGETHER and all(text.weights == first.weights for text in others)
+
+    def _draft(self, speculator: Speculator, began: float) -> bool:
+        """The next tokens by drafting, where that pays."""
+        texts = list(self.running)
+        rounds = Rounds(self._engine, speculator, self._accept, self._fail)
+        if not (draft := rounds.plan(texts)):
+            return False
+        before = [len(text.tokens) for text in texts]
+        rights = rounds.run(texts, draft)
+        seconds = time.perf_counter() - began
+        for timings in (self.timings, *(text.timings for text in texts)):
+            timings.generation_seconds += seconds
+        for text, right, length in zip(texts, rights, before, strict=True):
+            speculator.note_round(draft, right, len(text.tokens) - length)
+        return True
+
+    def _step(self, began: float) -> None:
+        """The next token of every text."""
+        if len(self.running) > 1:
+            self._batch(began)
+            return
+        (text,) = self.running
+        self._go_on(text, self._engine.step(text, text.roles, text.tokens, len(text.tokens)))
+        seconds = time.perf_counter() - began
         for timings in (self.timings, text.timings):
             timings.generation_seconds += seconds
-        if speculator and draft:
-            speculator.note_round(draft, right, n_tokens, seconds)
-        elif speculator:
-            speculator.note_step(seconds)
 
     def _batch(self, began: float) -> None:
         parts = self._plan()
@@ -379,7 +397,14 @@ class Decoder(Closing):
         elif part.is_ready and not rows.keys() >= set(text.roles):
             lanes_of(text).rewind(text.wants)  # it chose weights of roles that were not looked at
         elif part.is_ready:
-            self._accept(text, self._engine.pick(text, {role: r[-1] for role, r in rows.items()}))
+            self._go_on(text, {role: own[-1] for role, own in rows.items()})
+
+    def _go_on(self, text: Text, rows: dict[str, Row]) -> None:
+        """Give a text the token that the rows of its last position give."""
+        token = self._engine.pick(text, rows)
+        if self._looks and self.speculator and not text.plausibility:
+            self.speculator.look(text, rows, self._engine.row, token)
+        self._accept(text, token)
 
     def _accept(self, text: Text, token: int) -> None:
         text.tokens.append(token)

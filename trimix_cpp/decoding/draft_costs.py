@@ -1,17 +1,13 @@
-"""What batches take: measured as they come, guessed from others until then. Nothing is run here."""
+"""What batches take: measured before, or as they come. Nothing is run here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 # The first few measurements are outliers upwards; after them new ones replace old ones this fast.
 _FIRST, _RATE = 3, 0.25
-# A batch that was measured so often is no longer guessed.
-_KNOWN = 2
-# Batches of at least so many tokens tell what a token costs in a large one.
-_LARGE = 32
-# What one more token in a batch is taken to cost, in single tokens, before a large one was seen.
+# What one more token in a batch is taken to cost, in single tokens, before any batch was seen.
 _PACE_GUESS = 0.1
 
 
@@ -33,35 +29,52 @@ class Time:
 
 @dataclass
 class Costs:
-    """Seconds that a role takes for a batch of n tokens of one sequence."""
+    """Seconds that a role takes for a batch of n tokens, of one text or a few.
 
-    _small: dict[str, dict[int, Time]] = field(default_factory=dict)
-    _pace: dict[str, float] = field(default_factory=dict)
+    Args:
+        steps: role -> n -> what was measured before, in single tokens of the role; 1 among them.
+    """
+
+    steps: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    _times: dict[str, dict[int, Time]] = field(default_factory=dict)
+    _known: dict[str, list[float]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._known = {
+            role: [between(sizes, n) for n in range(max(sizes) + 1)]
+            for role, sizes in self.steps.items()
+        }
 
     def note(self, role: str, n_tokens: int, seconds: float) -> None:
         """A batch of `n_tokens` took `seconds`."""
-        if n_tokens >= _LARGE:
-            pace = seconds / n_tokens
-            self._pace[role] = min(self._pace.get(role, pace), pace)
-        else:
-            self._small.setdefault(role, {}).setdefault(n_tokens, Time()).note(seconds)
+        self._times.setdefault(role, {}).setdefault(n_tokens, Time()).note(seconds)
 
     def of(self, role: str, n_tokens: int) -> float:
-        """Seconds of a batch: measured, or hopefully guessed from what was."""
-        times = self._small.get(role, {})
-        measured = times.get(n_tokens, Time())
-        if measured.n >= _KNOWN or not times:
-            return measured.seconds
-        shorter = max((n for n, time in times.items() if n < n_tokens and time.n), default=0)
-        longer = (time.seconds for n, time in times.items() if n > n_tokens and time.n >= _KNOWN)
-        guess = min([self._from_shorter(role, shorter, n_tokens), *longer])
-        return min(guess, measured.seconds) if measured.n else guess
+        """Seconds of a batch, between those that were measured; 0 where nothing was."""
+        times = self._times.get(role, {})
+        if n_tokens in times:
+            return times[n_tokens].seconds
+        known = self._known.get(role, ())
+        if n_tokens < len(known) and 1 in times:
+            return times[1].seconds * known[n_tokens]
+        return between({n: time.seconds for n, time in times.items()}, n_tokens)
 
     def all(self, roles: Iterable[str], n_tokens: int) -> float:
         """Seconds of a batch of each of these roles."""
         return sum(self.of(role, n_tokens) for role in roles)
 
-    def _from_shorter(self, role: str, shorter: int, n_tokens: int) -> float:
-        single = self._small[role].get(1, Time()).seconds
-        pace = min(self._pace.get(role, _PACE_GUESS * single), single)
-        return (self._small[role][shorter].seconds if shorter else 0) + (n_tokens - shorter) * pace
+
+def between(measured: Mapping[int, float], n_tokens: int) -> float:
+    """What `n_tokens` cost, on the line between the measured sizes around; hopeful beyond the last.
+
+    Linear, since a batch that was too dear costs one round, and one never tried all of them.
+    """
+    below = max((n for n in measured if n <= n_tokens), default=None)
+    above = min((n for n in measured if n > n_tokens), default=None)
+    if below is None:
+        return measured[above] if above else 0.0
+    if above is None:
+        single = measured[min(measured)] / min(measured)
+        return measured[below] + (n_tokens - below) * _PACE_GUESS * single
+    part = (n_tokens - below) / (above - below)
+    return measured[below] + part * (measured[above] - measured[below])

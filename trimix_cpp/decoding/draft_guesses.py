@@ -1,4 +1,4 @@
-"""How often drafts are right, what makes them so more often, and what the text itself suggests."""
+"""What makes drafts right more often, and what the text itself suggests."""
 
 from __future__ import annotations
 
@@ -7,32 +7,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..fusion import Row
+from .policy import SIZES
 from .text import Text
 
 # The most drafts of a round that are tried.
-MOST_DRAFTS = 15
+MOST_DRAFTS = SIZES[-1] - 1
 # How fast an offset follows, and how much of it is added: both by trying (docs/performance.md).
 _OFFSET_RATE, _OFFSET_PART = 0.1, 0.75
 _NGRAMS = (4, 3, 2)
-
-
-@dataclass
-class Acceptance:
-    """How often a drafter's next token is the fused one; starts hopeful, forgets slowly."""
-
-    hits: float = 1.6
-    trials: float = 2.0
-
-    @property
-    def rate(self) -> float:
-        """Estimated probability that one more draft is accepted."""
-        return self.hits / self.trials
-
-    def note(self, right: int, compared: int) -> None:
-        """`compared` drafts were held against what came, the first wrong one the last of them."""
-        keep = 0.97**compared
-        self.hits = self.hits * keep + right
-        self.trials = self.trials * keep + compared
 
 
 @dataclass

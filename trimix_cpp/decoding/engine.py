@@ -24,14 +24,14 @@ class Engine:
     Attributes:
         trio: the roles.
         timings: seconds of models, fusion and sampling are counted here.
-        costs: what batches of one text took, by role; noted if it `measures`.
+        costs: where it is noted what batches took; None notes nothing.
         row: what the last token was picked from, float32 [n_tokens].
         feeding: the texts of the batch that is evaluated.
     """
 
     def __init__(self, trio: Trio) -> None:
-        self.trio, self.timings, self.costs = trio, Timings(), Costs()
-        self.measures = False
+        self.trio, self.timings = trio, Timings()
+        self.costs: Costs | None = None
         self.row: Row = np.empty(0, np.float32)
         self.feeding: tuple[Text, ...] = ()
 
@@ -42,7 +42,7 @@ class Engine:
             for role, own in part.feeds.items():
                 feeds.setdefault(role, []).extend(own)
         logits = self._decode(feeds, tuple(part.text for part in parts))
-        if self.measures and len(parts) == 1:
+        if self.costs:
             for role, own in feeds.items():
                 if own:
                     self.costs.note(role, count(own), self.trio.seconds[role])
@@ -70,7 +70,7 @@ class Engine:
         for role, lane in lanes.items():
             rows[role] = lane.rows(logits[role])[-1]
             lane.cached = end
-            if self.measures and feeds[role]:
+            if self.costs and feeds[role]:
                 self.costs.note(role, 1, self.trio.seconds[role])
         return rows
 

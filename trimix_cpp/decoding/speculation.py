@@ -1,38 +1,30 @@
-"""Which tokens to guess ahead, and whether guessing pays. No model is touched here.
+"""Who drafts the next tokens, and how many: what was seen so far, for `policy`. Runs no model.
 
-In a round of speculative decoding some tokens are drafted: by stepping the small roles alone, whose
-logits are kept, or by looking up how the text went on before. The other roles then evaluate all
-drafts in one batch, which costs far less than as many steps (llama.cpp's `speculative` example; the
-lookup is that of its `lookup` example). What is accepted is what plain stepping would have given:
-`Decoder` fuses and samples row by row and stops at the first difference.
+In a round of speculative decoding some tokens are drafted, and the other roles then evaluate them
+all in one batch, which may cost far less than as many steps (llama.cpp's `speculative` example).
+cpt drafts by its own choices, stepped alone; what the text said before (llama.cpp's `lookup`
+example) or a smaller model may guess these ahead, so that cpt too evaluates several in a batch.
+What is accepted is what plain stepping would have given: `Rounds` fuses and samples row by row and
+stops at the first difference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from ..fusion import Row, Weights, fuse
+from ..fusion import Row, Weights
 from .draft_costs import Costs, Time
-from .draft_guesses import MOST_DRAFTS, Acceptance, Lookup, Offset
+from .draft_guesses import MOST_DRAFTS, Lookup, Offset
+from .policy import Belief, best_depth
 from .text import Text
 
-# Drafts of a round that are tried in auto mode; kernels that work in rows of four like 3 + 1.
-DEPTHS = (1, 2, 3, 5, 7, 11, MOST_DRAFTS)
-# A round must promise this much more than a step: below it is noise.
-_MARGIN = 1.03
-# What finding out may cost: this part of all the time, and so many plain steps besides.
-_MAY_LOSE, _MAY_LOSE_STEPS = 0.02, 2.0
-# Tokens of plain stepping before a drafter that did not pay is tried again; doubles up to the last.
-_RETRY, _RETRY_MOST = 64, 2048
-# Rounds after which a plain step is measured again: at first, and at most.
-_STEP_AFTER, _STEP_AFTER_MOST = 8, 64
-# Plain steps after one that was found the best, before all is reckoned anew.
-_REST = 3
-# Plain steps that look whether a draft would have been right: the first ones, then one in so many.
-_LOOK_FIRST, _LOOK_EVERY = 8, 8
+# Texts that are drafted for together; with more of them a plain batch is large enough.
+MOST_TOGETHER = 4
+# Plain steps before the first round: they show for nothing whether drafts would have been right.
+_LOOKS = 2
+# Of the later ones, one in so many looks; so many rounds after one, it is measured anew.
+_LOOK_EVERY, _STEP_AFTER = 2, 64
 
 
 @dataclass(frozen=True)
@@ -40,34 +32,34 @@ class Draft:
     """How one round is drafted.
 
     Attributes:
-        name: of the drafter.
-        steps: role -> coefficient of its logits in the draft; these roles are stepped one by one.
-            Empty where the tokens are known already.
+        name: of the drafter: a role, or "lookup".
         depth: how many tokens are drafted.
-        guesses: the tokens, where they are known already.
+        guesses: tokens that the text itself suggests; the drafts, or what the role checks.
+        guesser: a role that guesses what the drafter will choose; None for none.
+        ahead: how many tokens it guesses at a time.
     """
 
     name: str
-    steps: Mapping[str, float]
     depth: int
     guesses: tuple[int, ...] = ()
+    guesser: str | None = None
+    ahead: int = 0
 
-
-def expected_tokens(rate: float, depth: int) -> float:
-    """Tokens that a round of `depth` drafts yields on average: 1 + rate + ... + rate^depth."""
-    return sum(rate**i for i in range(depth + 1))
+    @property
+    def role(self) -> str | None:
+        """Whose choices the drafts are; None where they are the text's own."""
+        return None if self.name == "lookup" else self.name
 
 
 @dataclass
 class Speculator:
-    """Chooses the draft of each round by measured acceptance and measured seconds.
-
-    Whether a draft would have been right shows in plain steps too, where cpt is evaluated anyway:
-    rounds are tried where they promise to pay, and may lose no more than a fixed part of the time.
+    """Chooses the draft of each round by what drafts and batches were seen to be worth.
 
     Args:
         depth: drafts of every round; None adapts, and steps plainly where drafting does not pay.
-        draft_role: a model that is no part of the fusion and only drafts; None for none.
+        draft_role: a model that is no part of the fusion and only guesses; None for none.
+        costs: what batches take, if that is known from before.
+        looks_up: what the text said before is guessed again.
 
     Attributes:
         rounds: so far.
@@ -78,60 +70,58 @@ class Speculator:
 
     depth: int | None = None
     draft_role: str | None = None
+    costs: Costs = field(default_factory=Costs)
+    looks_up: bool = True
     rounds: int = 0
     drafted: int = 0
     compared: int = 0
     accepted: int = 0
-    _acceptance: dict[str, Acceptance] = field(default_factory=dict)
+    _beliefs: dict[str, Belief] = field(default_factory=dict)
     _offsets: dict[str, Offset] = field(default_factory=dict)
     _lookup: Lookup = field(default_factory=Lookup)
     _weights: Weights | None = None
-    _roles: tuple[str, ...] = ()
-    _step: Time = field(default_factory=Time)
-    _seconds: float = 0.0
-    _gained: float = 0.0
+    _steps: dict[int, Time] = field(default_factory=dict)
     _rounds_since_step: int = 0
-    _resting: int = 0
-    _until_retry: int = _RETRY
-    _retry: int = _RETRY
+    _is_resting: bool = False
 
     @property
     def most(self) -> int:
         """The most drafts of a round: a role must give one logits row more."""
         return self.depth or MOST_DRAFTS
 
-    def plan(self, text: Text, most: int, costs: Costs) -> Draft | None:
-        """The draft of the next round, of at most `most` tokens; None to step plainly."""
-        if text.weights != self._weights:
-            self._forget(text.weights)
-        if self._resting > 0:
-            self._resting -= 1
-            return None
-        drafters = self._drafters(text)
+    def plan(self, texts: Sequence[Text], most: int) -> Draft | None:
+        """The draft of the next round of one text, or of some with the same weights.
+
+        `most`: tokens of each that there is room for. None to step plainly.
+        """
+        if texts[0].weights != self._weights:
+            self._forget(texts[0].weights)
+        step = self._step(len(texts))
+        most = min(most, self.most)
+        drafters = self._drafters(texts)
         if most < 1 or not drafters:
             return None
         if self.depth is not None:
-            name = "lookup" if "lookup" in drafters else next(iter(drafters))
-            return self._draft(name, drafters[name], min(self.depth, most))
-        if self._wants_step() or not self._may_lose():
+            return self._draft(texts, drafters[0], most)
+        if step.n < _LOOKS or self._rounds_since_step >= _STEP_AFTER:
             return None
-        speed, depth, name = max(
-            (self._speed(name, steps, depth, costs), -depth, name)
-            for name, steps in drafters.items()
-            for depth in DEPTHS
-            if depth <= most
-        )
-        if speed * self._step.seconds > _MARGIN or self._is_time_to_retry():
-            return self._draft(name, drafters[name], -depth)
-        self._resting = _REST if self._step.n > _LOOK_FIRST else 0
-        return None
+        if "lookup" not in drafters and self._is_resting and not self.looks(len(texts)):
+            return None  # nothing was learned since
+        choices = [(*self._best(texts, name, most), name) for name in drafters]
+        depth, _, name = max(choices, key=lambda choice: choice[1])
+        self._is_resting = not depth
+        return self._draft(texts, name, depth) if depth else None
+
+    def belief(self, name: str) -> Belief:
+        """How often the drafts of a drafter are right, or with "a>b" the guesses of a about b."""
+        return self._beliefs.setdefault(name, Belief())
 
     def offset(self, name: str) -> Offset:
         """What to add to the logits of a drafter."""
         return self._offsets.setdefault(name, Offset())
 
     def look(self, text: Text, rows: Mapping[str, Row], fused: Row, token: int) -> None:
-        """See whether drafts would have been right, in some of the plain steps.
+        """See in a plain step whether drafts would have been right.
 
         Args:
             text: as it was before `token`.
@@ -139,99 +129,122 @@ class Speculator:
             fused: what `token` was sampled from, shape [n_tokens].
             token: what the plain step gave.
         """
-        if self.depth is not None or (self._step.n >= _LOOK_FIRST and self._step.n % _LOOK_EVERY):
-            return
-        for name, steps in self._drafters(text).items():
-            if steps and all(role in rows for role in steps):
-                offset = self.offset(name)
-                drafted = fuse(rows, steps, np.empty_like(fused))
-                before, likely = text.tokens, offset.add_to(drafted)
-                guess = text.sampler.pick(likely, before, len(before))
-                offset.note(fused, drafted)
-            elif name == "lookup":
+        for name in self._drafters([text]):
+            if name == "lookup":
                 guess = self._lookup.guesses[0]
+            elif name in rows:
+                offset = self.offset(name)
+                before, likely = text.tokens, offset.add_to(rows[name])
+                guess = text.sampler.pick(likely, before, len(before))
+                offset.note(fused, rows[name])
             else:
                 continue
-            self._accepted(name).note(int(token == guess), 1)
+            self.belief(name).note(int(token == guess), 1)
 
-    def note_step(self, seconds: float) -> None:
-        """A plain step of one sequence took `seconds`."""
-        self._step.note(seconds)
-        self._seconds += seconds
-        self._until_retry -= 1
+    def looks(self, n_texts: int = 1) -> bool:
+        """Whether the next plain step of so many texts should `look`."""
+        done = self._step(n_texts).n
+        return self.depth is None and (done <= _LOOKS or done % _LOOK_EVERY == 0)
+
+    def note_step(self, seconds: float, n_texts: int = 1) -> None:
+        """A plain step, a token for each of some texts, took `seconds`."""
+        self._step(n_texts).note(seconds)
         self._rounds_since_step = 0
 
-    def note_round(self, draft: Draft, right: int, n_tokens: int, seconds: float) -> None:
-        """A round gave `n_tokens` in `seconds`; its first `right` drafts were right."""
+    def note_round(self, draft: Draft, right: int, n_tokens: int) -> None:
+        """A round gave a text `n_tokens`; its first `right` drafts were right."""
         compared = min(n_tokens, draft.depth)
-        self.rounds += 1
         self.drafted += draft.depth
         self.compared += compared
         self.accepted += right
+        self.rounds += 1
         self._rounds_since_step += 1
-        self._seconds += seconds
-        self._gained += n_tokens * self._step.seconds - seconds
-        self._accepted(draft.name).note(right, compared)
+        self.belief(draft.name).note(right, compared)
+
+    def _step(self, n_texts: int) -> Time:
+        return self._steps.setdefault(n_texts, Time())
 
     def _forget(self, weights: Weights) -> None:
         """Other weights: drafts are right at another rate; other roles take other seconds too."""
-        self._acceptance.clear()
+        self._beliefs.clear()
         self._offsets.clear()
-        if self._weights is None or weights.roles != self._roles:
-            self._step, self._retry, self._until_retry = Time(), _RETRY, _RETRY
-            self._seconds = self._gained = 0.0
-            self._rounds_since_step = self._resting = 0
-        self._weights, self._roles = weights, weights.roles
+        if self._weights is None or weights.roles != self._weights.roles:
+            self._steps.clear()
+            self._rounds_since_step = 0
+        self._is_resting = False
+        self._weights = weights
 
-    def _wants_step(self) -> bool:
-        after = min(_STEP_AFTER * self._step.n, _STEP_AFTER_MOST)
-        return self._rounds_since_step >= after
+    def _drafters(self, texts: Sequence[Text]) -> list[str]:
+        """Every way to draft, the one for a fixed depth first.
 
-    def _may_lose(self) -> bool:
-        """Whether rounds have cost no more than they may, against as many plain steps."""
-        may = _MAY_LOSE * self._seconds + _MAY_LOSE_STEPS * self._step.seconds
-        return self._gained > -may
-
-    def _drafters(self, text: Text) -> dict[str, dict[str, float]]:
-        """Name -> coefficients of the roles to step, for every way to draft; the best first.
-
-        cpt and base together, in the proportion of the weights, are no better than cpt alone
-        (benchmarks/acceptance.py) and cost a step of base for each draft.
+        cpt and base together, in the proportion of the weights, are right less often than cpt
+        alone and cost a step of base for each draft (docs/performance.md).
         """
-        coefficients = text.weights.coefficients
-        drafters: dict[str, dict[str, float]] = {}
-        if self.draft_role:
-            drafters["draft"] = {self.draft_role: 1.0}
-        if "cpt" in coefficients and len(coefficients) > 1:
-            drafters["cpt"] = {"cpt": 1.0}
-        if self._lookup.find(text):
-            drafters["lookup"] = {}
+        drafters, roles = [], texts[0].weights.roles
+        if "cpt" in roles and len(roles) > 1:
+            drafters.append("cpt")
+        elif self.draft_role:
+            drafters.append(self.draft_role)
+        # Guesses are of one text: several go on in step, by what they all have.
+        self._lookup.guesses = []
+        if self.looks_up and len(texts) == 1 and self._lookup.find(texts[0]):
+            drafters.append("lookup")
         return drafters
 
-    def _draft(self, name: str, steps: dict[str, float], depth: int) -> Draft:
-        guesses = self._lookup.guesses[:depth] if name == "lookup" else ()
-        return Draft(name, steps, len(guesses) or depth, tuple(guesses))
-
-    def _accepted(self, name: str) -> Acceptance:
-        return self._acceptance.setdefault(name, Acceptance())
-
-    def _speed(self, name: str, steps: Mapping[str, float], depth: int, costs: Costs) -> float:
-        """Tokens a second that a round is expected to give."""
+    def _draft(self, texts: Sequence[Text], name: str, depth: int) -> Draft:
+        guesses = tuple(self._lookup.guesses[:depth])
         if name == "lookup":
-            depth = min(depth, len(self._lookup.guesses))
-        rate = self._accepted(name).rate
-        # What a step takes besides the models, a round takes for every batch.
-        besides = max(self._step.seconds - costs.all(self._roles, 1), 0.0)
-        seconds = besides + costs.all([r for r in self._roles if r not in steps], depth + 1)
-        if steps:
-            seconds += depth * (besides + costs.all(steps, 1))
-            last = [role for role in steps if role in self._roles]
-            seconds += rate**depth * costs.all(last, 1)  # stepped only if all drafts are right
-        return expected_tokens(rate, depth) / seconds
+            return Draft(name, len(guesses), guesses)
+        guesser, ahead, _ = self._guesser(texts, name, depth - 1)
+        if guesser == "lookup":
+            return Draft(name, depth, guesses[:ahead])
+        return Draft(name, depth, (), guesser, ahead)
 
-    def _is_time_to_retry(self) -> bool:
-        if self._until_retry > 0:
-            return False
-        self._retry = min(self._retry * 2, _RETRY_MOST)
-        self._until_retry = self._retry
-        return True
+    def _best(self, texts: Sequence[Text], name: str, most: int) -> tuple[int, float]:
+        """The best depth of a drafter, and the tokens a second that it promises each text."""
+        n, roles, costs = len(texts), texts[0].weights.roles, self.costs
+        besides = self._besides(texts)
+        _, _, drafting = self._guesser(texts, name, most - 1)
+
+        def seconds(depth: int, all_right: float) -> float:
+            checked = besides + costs.all([r for r in roles if r != name], n * (depth + 1))
+            if name == "lookup":
+                return checked
+            # It is stepped once more for those whose drafts are all right.
+            last = costs.of(name, n) * (1 - (1 - all_right) ** n) if name in roles else 0.0
+            return checked + depth * drafting + last
+
+        most = min(most, len(self._lookup.guesses)) if name == "lookup" else most
+        return best_depth(self._step(n).seconds, seconds, self.belief(name), most)
+
+    def _guesser(
+        self, texts: Sequence[Text], name: str, most: int
+    ) -> tuple[str | None, int, float]:
+        """Who guesses how far ahead what the drafter will choose; its seconds for a draft then.
+
+        The same decision as that of a round, one floor down: the drafter's step is the plain one.
+        """
+        n, besides, costs = len(texts), self._besides(texts), self.costs
+        step = besides + costs.of(name, n)
+        found: tuple[str | None, int, float] = (None, 0, step)
+        if not step or name == "lookup" or n > 1:
+            return found
+        guessers = {"lookup": len(self._lookup.guesses)}
+        if self.draft_role and name != self.draft_role:
+            guessers[self.draft_role] = most
+        for guesser, ahead in guessers.items():
+            each = besides + costs.of(guesser, 1) if guesser == self.draft_role else 0.0
+
+            def seconds(depth: int, all_right: float, each: float = each) -> float:
+                return besides + costs.of(name, depth + 1) + depth * each
+
+            belief = self.belief(f"{guesser}>{name}")
+            depth, speed = best_depth(step, seconds, belief, min(ahead, most))
+            if depth and 1 / speed < found[2]:
+                found = guesser, depth, 1 / speed
+        return found
+
+    def _besides(self, texts: Sequence[Text]) -> float:
+        """Seconds that a step takes besides the models: a round takes them for every batch."""
+        n = len(texts)
+        return max(self._step(n).seconds - self.costs.all(texts[0].weights.roles, n), 0.0)

@@ -1,3 +1,4 @@
+from .machine import cpu_name as cpu_name
 from .machine import free_memory as free_memory
 from .machine import total_memory as total_memory
 from .memory import Hardware as Hardware

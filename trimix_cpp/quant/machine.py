@@ -1,12 +1,14 @@
-"""How much memory there is for this process: the machine's, or less where a container says so.
+"""The processor, and how much memory there is for this process.
 
-Linux keeps a process in control groups, and kills it when a group takes more than its limit. A
-container's own view shows the machine's memory all the same, so the limits are read here: of every
-group from the process's own up to the root, in version 2 of the interface and in version 1.
+That is the machine's, or less where a container says so. Linux keeps a process in control groups,
+and kills it when a group takes more than its limit. A container's own view shows the machine's
+memory all the same, so the limits are read here: of every group from the process's own up to the
+root, in version 2 of the interface and in version 1.
 """
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -32,6 +34,17 @@ _V1 = _Names(
     "memory.usage_in_bytes",
     ("total_inactive_file", "total_active_file"),
 )
+
+
+def cpu_name() -> str:
+    """The processor's name as the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
 
 
 def total_memory(root: Path = Path("/")) -> int:

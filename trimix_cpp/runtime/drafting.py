@@ -11,6 +11,7 @@ from .limits import LIMITS, shown, whole_number
 
 if TYPE_CHECKING:
     from ..decoding import Speculator
+    from ..quant import Options
     from ..store import TrioSpec
 
 
@@ -20,21 +21,21 @@ class DraftFlags:
 
     Attributes:
         draft: "auto", "off" (or 0), or how many tokens.
-        draft_model: a GGUF file that drafts in cpt's place; None for none.
+        draft_model: a GGUF file of a still smaller model, which guesses what cpt will draft.
     """
 
     draft: str | int = "off"
     draft_model: Path | None = None
 
-    def resolve(self, spec: TrioSpec) -> tuple[TrioSpec, Speculator | None]:
-        """What it means for `spec`; a drafting model becomes a role of the trio.
+    def resolve(self, spec: TrioSpec, options: Options) -> tuple[TrioSpec, Speculator | None]:
+        """What it means for `spec` that runs with `options`; a drafting model becomes a role.
 
         Raises:
             UsageError: a value means nothing, or a model is given where nothing is drafted.
         """
-        from ..decoding import Speculator
+        from ..decoding import Costs, Speculator
         from ..fusion import DRAFT
-        from ..store import RoleSpec
+        from ..store import RoleSpec, known_batch_costs
 
         text, model = str(self.draft), self.draft_model
         if text in ("off", "0"):
@@ -49,4 +50,5 @@ class DraftFlags:
             )
         if model:
             spec = replace(spec, roles={**spec.roles, DRAFT: RoleSpec(Path(model))})
-        return spec, Speculator(depth, draft_role=DRAFT if model else None)
+        costs = Costs(known_batch_costs(spec, options) if depth is None else {})
+        return spec, Speculator(depth, draft_role=DRAFT if model else None, costs=costs)

@@ -91,14 +91,18 @@ class DecodingFlags:
             UsageError: a value means nothing, or no models are named.
             TrimixError: the trio's file is broken, or there is none for the language.
         """
+        from ..decoding import MOST_TOGETHER
+
         spec, language = find_models(self.models)
         weighting = self.weights.resolve(spec)
-        spec, speculator = self.drafting.resolve(spec)
+        options = self.run.options(spec, n_parallel=n_parallel)
+        spec, speculator = self.drafting.resolve(spec, options)
         scored = SCORED_ROWS if may_score or weighting.chooser else 1
-        drafted = 1 + speculator.most if speculator else 1
+        together = min(n_parallel, MOST_TOGETHER)
+        drafted = together * (1 + speculator.most) if speculator else 1
         return Settings(
             spec=spec,
-            options=self.run.options(spec, n_parallel=n_parallel, n_outputs=max(scored, drafted)),
+            options=replace(options, n_outputs=max(scored, drafted)),
             weighting=weighting,
             sampler=self.sampling.sampler(),
             control=self.sampling.control,

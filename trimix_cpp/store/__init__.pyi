@@ -1,4 +1,6 @@
 from . import contents as contents
+from .batch_costs import keep_batch_costs as keep_batch_costs
+from .batch_costs import known_batch_costs as known_batch_costs
 from .hashes import fingerprint as fingerprint
 from .manifest import MOST_BYTES as MOST_BYTES
 from .manifest import FileRecord as FileRecord
