@@ -120,6 +120,23 @@ def test_a_chat_beside_texts_and_another_chat(demo: TriMix, tmp_path: Path) -> N
     assert demo.generate(PROMPT, max_tokens=12).text == between.text
 
 
+def test_memories_and_glossaries_help_as_they_help_the_command(
+    demo: TriMix, tmp_path: Path
+) -> None:
+    memory, glossary = tmp_path / "m.tsv", tmp_path / "g.tsv"
+    memory.write_text("Open the file\tئەسلىدىكى تەرجىمە\n", encoding="utf-8")
+    glossary.write_text("paste\tx y z\n", encoding="utf-8")
+    texts = ["Open the file", "Paste"]
+    found = demo.translate(
+        texts, source="eng", target="uig", memory=[memory], glossary=str(glossary), context=True,
+    )  # fmt: skip
+    assert (found[0], found[0].flags) == ("ئەسلىدىكى تەرجىمە", ())
+    assert "has not the term x y z (paste)" in found[1].flags
+    broken = memory.rename(tmp_path / "m.mo")
+    with pytest.raises(UsageError, match="ending"):
+        demo.translate(texts, source="eng", target="uig", memory=broken)
+
+
 def test_translate_is_the_command(demo: TriMix, tmp_path: Path) -> None:
     texts = ["Open file", "", "Save %s", "Close\nPrint"]
     source = tmp_path / "in.txt"
