@@ -24,44 +24,17 @@ from trimix_cpp.llama.context import Context
 from trimix_cpp.llama.model import Model
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
 
+from ..support.enlarged import SAMPLES, write_enlarged_trio
 from ..support.examples import examples
-from ..support.tiny import MERGES, byte_alphabet, write_tiny_model
 
 ROLES = ("large", "cpt", "base")
-SAMPLES = ("the then", "ئۇيغۇر", "བོད་སྐད", "😀👍", "1234", "  \n\t ")
 PROMPT = "<|im_start|>the ئۇيغۇر then"
 HALVES = Weights(0.4, 0.5)
 
 
-def chained(texts: tuple[str, ...], longest: int = 5) -> tuple[str, ...]:
-    """Merges that put each word together from its start, up to so many bytes."""
-    letters, merges = byte_alphabet(), list(MERGES)
-    for word in (word for text in texts for word in text.split(" ")):
-        spelled = [letters[byte] for byte in word.encode()]
-        for start in range(0, len(spelled), longest):
-            piece = spelled[start]
-            for letter in spelled[start + 1 : start + longest]:
-                merge = f"{piece} {letter}"
-                merges += [merge] if merge not in merges else []
-                piece += letter
-    seen = dict.fromkeys(merge.replace(" ", "") for merge in merges)
-    return tuple(m for m in dict.fromkeys(merges) if seen.pop(m.replace(" ", ""), 1) is None)
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("enlarged")
-    return {
-        role: write_tiny_model(
-            folder / f"{role}.gguf",
-            seed=seed,
-            n_embd=32,
-            n_layer=1,
-            scale=0.6,
-            merges=chained(SAMPLES) if role == "cpt" else MERGES,
-        )
-        for seed, role in enumerate(ROLES)
-    }
+    return write_enlarged_trio(tmp_path_factory.mktemp("enlarged"))
 
 
 @pytest.fixture(scope="module")
@@ -250,6 +223,23 @@ def test_nothing_depends_on_what_else_there_is(spec: TrioSpec, exact_vocabulary:
         longer = [*alone[0], *trio.tokenize(" then")]
         on = answers(trio, [Text(longer, HALVES, max_tokens=6)], keep=True)
         assert on == answers(trio, [Text(longer, HALVES, max_tokens=6)], keep=False)
+
+
+@pytest.mark.parametrize("n_branches", [0, 1])
+def test_fewer_sequences_only_take_longer(
+    spec: TrioSpec, n_branches: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a sequence has no more is fed again; more hypotheses than sequences go one by one."""
+    options = Options(n_ctx=128, n_threads=1, n_outputs=4, exact_vocabulary=True)
+    found = []
+    for n in (4, n_branches):
+        monkeypatch.setattr("trimix_cpp.decoding.trio._BRANCHES", n)
+        with Trio(spec, ROLES, options) as trio:
+            assert len(trio.slots("cpt", 0)) == 1 + n
+            tokens = trio.tokenize(PROMPT, parse_special=True)
+            row_sets = rows_of(trio, tokens, len(tokens) - 6)
+            found.append(row_sets)
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
 
 
 def test_an_interrupted_step_is_mended(spec: TrioSpec, monkeypatch: pytest.MonkeyPatch) -> None:

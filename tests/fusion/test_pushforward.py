@@ -141,6 +141,25 @@ def test_canonical_closings() -> None:
     assert push.push(hypotheses, 3) == ([], 0.0)
 
 
+def test_a_sure_model_is_evaluated_about_once_for_each_of_its_tokens() -> None:
+    """It says long tokens; in the middle of them nothing is evaluated."""
+    strings = [*STRINGS[:9], (2, 3, 1), (3, 3)]  # none twice
+    toy, push = Toy(strings, 5, scale=14.0), Pushforward(strings, N_LETTERS)
+    rng = np.random.default_rng(0)
+    own: tuple[int, ...] = ()
+    while len(own) < 60:
+        own += (int(rng.choice(len(strings), p=toy.probabilities(own))),)
+    letters = [letter for token in own for letter in strings[token]]
+    assert len(letters) > 1.5 * len(own)
+    hypotheses, evaluated = evaluate(push, toy, [Hypothesis((), 0.0)]), 0
+    for letter in letters:
+        hypotheses, _ = push.push(hypotheses, letter, Pruning(canonical=False))
+        evaluated += sum(one.row is None for one in hypotheses)
+        hypotheses = evaluate(push, toy, hypotheses)
+    assert len(own) <= evaluated < 1.25 * len(own)
+    assert any(one.own == own for one in hypotheses)
+
+
 def test_all_tokens_of_a_string_are_found() -> None:
     push = Pushforward(STRINGS, N_LETTERS)
     strings = {string for string in STRINGS if string}

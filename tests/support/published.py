@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,9 +42,16 @@ def vocabulary(
     if not (source / "tokenizer.json").is_file():
         pytest.skip(f"TRIMIX_TOKENIZERS has no {name}/tokenizer.json")
     folder.mkdir(parents=True)
-    shutil.copy(source / "tokenizer_config.json", folder)
-    tokenizer = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer, settings = (
+        json.loads((source / name).read_text(encoding="utf-8"))
+        for name in ("tokenizer.json", "tokenizer_config.json")
+    )
     change(tokenizer)
+    kept = {str(token["id"]): token for token in tokenizer["added_tokens"]}
+    settings["added_tokens_decoder"] = kept
+    if settings.get("eos_token") not in {token["content"] for token in kept.values()}:
+        settings["eos_token"] = tokenizer["added_tokens"][0]["content"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     config = {
         **_SIZES,

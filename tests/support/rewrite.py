@@ -11,6 +11,7 @@ import numpy as np
 from .tiny import finish
 
 TOKENS, TYPES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
+SCORES = "tokenizer.ggml.scores"
 
 
 def rewrite(
@@ -51,6 +52,8 @@ def _copy_field(
         value = [value[i] for i in ids] + [text for text, _ in extra]
     elif name == TYPES:
         value = [value[i] for i in ids] + [int(token_type) for _, token_type in extra]
+    elif name == SCORES:
+        value = [value[i] for i in ids] + [0.0] * len(extra)
     elif name.startswith("tokenizer.ggml.") and name.endswith("_token_id"):
         value = where[value]
     elif name.endswith(".vocab_size"):

@@ -99,7 +99,8 @@ class Enlarged:
         return self._speller.spell(pair) in (None, (before, token))
 
     def _is_text(self, token: int) -> bool:
-        return all(self._letters[letter] for letter in self._strings[token])
+        string = self._strings[token]
+        return bool(string) and all(self._letters[letter] for letter in string)
 
 
 def strings_of(

@@ -45,33 +45,32 @@ class Branches:
     def _cut(self, slot: int, length: int) -> None:
         del self._held[slot][self._trio.rewind(self._role, slot, length) :]
 
-    def batches(self, paths: Sequence[Sequence[int]], n_logits: int = 1) -> list[list[Feed]]:
-        """What to feed so that the ends of `paths` are evaluated, in order; call `keep` first.
+    def batch(
+        self, paths: Sequence[Sequence[int]], n_logits: int = 1
+    ) -> tuple[list[Feed], Sequence[Sequence[int]]]:
+        """What to feed so that the ends of the first `paths` are evaluated, and the other paths.
 
-        It is one batch, or several where there are more paths than sequences; `fed` says when one
-        is done. The last of `n_logits` tokens of each give rows.
+        There are others where there are more than sequences. Call `keep` first, and `fed` when it
+        is done. The last `n_logits` tokens of each give rows.
         """
-        batches: list[list[Feed]] = [[]]
+        feeds: list[Feed] = []
         for path in paths:
             free = [slot for slot in self._held if slot not in self._coming]
             if not free:
-                batches.append([])
-                self._held.update({slot: list(own) for slot, own in self._coming.items()})
-                self._coming.clear()
-                free = list(self._held)
-            lengths = {slot: min(common_length(held, path), len(path) - n_logits)
-                       for slot, held in self._held.items()}  # fmt: skip
+                break
+            lengths = {
+                slot: min(common_length(held, path), len(path) - n_logits)
+                for slot, held in self._held.items()
+            }
             source = max(self._held, key=lambda slot: lengths[slot])
-            slot = self._place(path, source, lengths, free)
+            slot = self._place(source, lengths, free)
             start = len(self._held[slot])
-            batches[-1].append(Feed(slot, path[start:], start, n_logits))
+            feeds.append(Feed(slot, path[start:], start, n_logits))
             self._coming[slot] = list(path)
-        return batches
+        return feeds, paths[len(feeds) :]
 
-    def _place(
-        self, path: Sequence[int], source: int, lengths: dict[int, int], free: list[int]
-    ) -> int:
-        """A sequence that holds as much of `path` as any, and nothing else."""
+    def _place(self, source: int, lengths: dict[int, int], free: list[int]) -> int:
+        """A free sequence that holds what `source` has of a path, if it can, and nothing else."""
         length = lengths[source]
         ends = [slot for slot in free if lengths[slot] == len(self._held[slot]) == length]
         if ends:

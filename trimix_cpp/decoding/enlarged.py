@@ -88,11 +88,11 @@ class EnlargedLane:
             self._branches.keep([self._prompt])
             if self._branches.known(path) == len(path):
                 return []
-            return self._evaluate(self._branches.batches([path], 0))
+            return self._evaluate([path], 0)
         if self.cached < read:
             self._branches.keep([self._prompt])
             self._hypotheses, self._at = [Hypothesis((), 0.0)], read
-            coming = self._evaluate(self._branches.batches([self._prompt]))
+            coming = self._evaluate([self._prompt])
         else:
             self._hypotheses, self._at = self._states[self.cached], self.cached
             coming = []
@@ -132,7 +132,7 @@ class EnlargedLane:
         self._at += 1
         wanted = [one for one in self._hypotheses if one.row is None]
         self._branches.keep([self._path(one) for one in self._hypotheses])
-        return self._evaluate(self._branches.batches([self._path(one) for one in wanted]))
+        return self._evaluate([self._path(one) for one in wanted])
 
     def _forced(self, letter: int) -> list[Hypothesis]:
         """The hypotheses where none allows the letter: it is said all the same, in own tokens."""
@@ -150,11 +150,14 @@ class EnlargedLane:
     def _path(self, hypothesis: Hypothesis) -> list[int]:
         return [*self._prompt, *hypothesis.own]
 
-    def _evaluate(self, batches: list[list[Feed]]) -> list[Feed]:
-        """Evaluate all but the last of several batches; the last is left to the caller."""
-        self._early = [self._decode(feeds) for feeds in batches[:-1]]
-        self._last = batches[-1]
-        return batches[-1]
+    def _evaluate(self, paths: Sequence[Sequence[int]], n_logits: int = 1) -> list[Feed]:
+        """What evaluates the ends of paths; all but the last batch of it is evaluated at once."""
+        self._early = []
+        self._last, left = self._branches.batch(paths, n_logits)
+        while left:
+            self._early.append(self._decode(self._last))
+            self._last, left = self._branches.batch(left, n_logits)
+        return self._last
 
     def _decode(self, feeds: list[Feed]) -> Rows:
         if not feeds:
