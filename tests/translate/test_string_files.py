@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -12,12 +13,14 @@ from typing import Any
 import javaproperties
 import pysubs2
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from trimix_cpp.errors import TrimixError
 from trimix_cpp.translate.documents import Document, format_of, open_document
+from trimix_cpp.translate.plurals import CATEGORIES
 from trimix_cpp.translate.segments import FormatOptions, Result
 
 from ..support.growth import assert_linear
@@ -653,3 +656,58 @@ def test_the_work_is_linear(name: str, head: str, unit: str, tail: str) -> None:
             translated(opened(name, whole, "rus"), str.upper)
 
     assert_linear(work, unit, 60)
+
+
+keys = st.from_regex(r"[a-z]{4,6}", fullmatch=True).filter(lambda key: key not in CATEGORIES)
+trees = st.recursive(
+    texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(keys, trees, min_size=1, max_size=4),
+    st.sampled_from(["", '"', "'", "|", ">"]),
+    st.sampled_from([False, True]),
+    st.sampled_from([20, 200]),
+    answers,
+)
+def test_yaml_in_every_style(
+    tree: dict[str, Any], style: str, flow: bool, width: int, answer: str
+) -> None:
+    dump = YAML(typ="safe", pure=True)
+    dump.default_style, dump.default_flow_style, dump.width = style or None, flow, width
+    dump.allow_unicode = True
+    out = io.StringIO()
+    dump.dump(tree, out)
+    try:
+        before = leaves(by_ruamel(out.getvalue()))
+    except YAMLError:
+        assume(False)  # the dumper writes control characters that no reader takes
+    document = opened("a.yml", out.getvalue(), "eng")
+    assert document.render({}).decode() == out.getvalue()
+    after = leaves(by_ruamel(translated(document, lambda _: answer)))
+    assert list(after) == list(before)
+    sent = {s.name for s in document.segments}
+    for name, text in before.items():
+        new = after[name]
+        assert new == (answer if name in sent else text) or new.rstrip("\n") == answer.rstrip("\n")
+        assert name in sent or not text.strip() or not isinstance(text, str) or text == new
+
+
+@given(st.dictionaries(texts, trees, max_size=4), st.sampled_from([None, 2, "\t"]), st.booleans())
+def test_json_of_any_shape(tree: dict[str, Any], indent: Any, ascii: bool) -> None:
+    text = json.dumps(tree, indent=indent, ensure_ascii=ascii)
+    document = opened("a.json", text, "eng")
+    assert translated(document, lambda text: text) == text
+    got = json.loads(translated(document, lambda text: text + "é"))
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, str):
+            return value + "é" if value.strip() else value
+        if isinstance(value, list):
+            return [changed(each) for each in value]
+        return {name: changed(each) for name, each in value.items()}
+
+    assert got == changed(tree)

@@ -67,7 +67,9 @@ if TYPE_CHECKING:
     help="tsv, csv: the first row names the columns.  [default: if --column is a name]",
 )
 @click.option(
-    "--fuzzy", is_flag=True, help="po, xliff, ts: translate anew what is marked to be looked at."
+    "--fuzzy",
+    is_flag=True,
+    help="po, xliff, ts, xcstrings: translate anew what is marked to be looked at.",
 )
 @click.option(
     "--shots",

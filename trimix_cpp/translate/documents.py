@@ -150,8 +150,7 @@ def format_of(name: str) -> str:
         if extension in format.extensions:
             return format.name
     known = ", ".join(
-        f"{format.name} ({' '.join(format.extensions) or 'no ending of its own'})"
-        for format in FORMATS.values()
+        f"{format.name} ({' '.join(format.extensions)})" for format in FORMATS.values()
     )
     raise UsageError(
         f"{name}: no format here has this ending; known are {known}; --format NAME says that it "

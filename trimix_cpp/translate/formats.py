@@ -72,7 +72,7 @@ FORMATS = {
         ),
         Format("tmx", (".tmx",), frozenset(), "tmx", "Tmx", encodings=_XML),
         Format("i18next", (".json",), frozenset(), "json_strings", "I18next"),
-        Format("chrome", (), frozenset(), "json_strings", "Chrome", labels=True),
+        Format("chrome", (".json",), frozenset(), "json_strings", "Chrome", labels=True),
         Format("arb", (".arb",), frozenset(), "json_strings", "Arb"),
         Format("xcstrings", (".xcstrings",), frozenset({"fuzzy"}), "xcstrings", "XcStrings"),
         Format(

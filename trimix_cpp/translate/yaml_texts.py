@@ -286,7 +286,8 @@ def _language_key(roots: Sequence[_Node]) -> _Scalar | None:
     if len(roots) != 1 or len(roots[0].pairs) != 1:
         return None
     key, inner = roots[0].pairs[0]
-    return key if key is not None and inner.pairs and code_of(key.text) else None
+    mapping = bool(inner.pairs) and inner.pairs[0][0] is not None
+    return key if key is not None and mapping and code_of(key.text) else None
 
 
 def _forms(node: _Node) -> dict[str, tuple[_Scalar, _Scalar]]:
