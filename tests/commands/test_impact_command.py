@@ -275,3 +275,5 @@ def test_speed_is_measured_in_a_process_of_its_own(arguments: list[str]) -> None
     run = json.loads(done.stdout)["profiles"][0]["cost"]["run"]
     assert run["peak_bytes"] > 1 << 20
     assert run["speed"] > 0
+    assert run["batch_steps"].keys() == {"1", "4", "16"}
+    assert run["batch_steps"]["1"] == 1

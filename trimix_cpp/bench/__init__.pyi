@@ -1,5 +1,6 @@
 from .calibrate import CALIBRATED as CALIBRATED
 from .calibrate import batch_costs as batch_costs
+from .calibrate import in_steps as in_steps
 from .measure import Bench as Bench
 from .measure import Workload as Workload
 from .random_models import DEFAULT_TYPE as DEFAULT_TYPE

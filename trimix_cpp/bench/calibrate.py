@@ -1,8 +1,9 @@
-"""What batches of a few tokens of one text cost each role, in single tokens: the least of three."""
+"""What batches of a few tokens of one text take each role: the least of three times."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -14,8 +15,12 @@ CALIBRATED = (1, *SIZES, 24, 32)
 _TIMES = 3
 
 
-def batch_costs(trio: Trio, progress: Progress | None = None) -> dict[str, dict[int, float]]:
-    """Role -> n -> what a batch of n tokens with logits of all takes, in single tokens.
+def batch_costs(
+    trio: Trio, progress: Progress | None = None, sizes: Sequence[int] = CALIBRATED
+) -> dict[str, dict[int, float]]:
+    """Role -> n -> seconds of a batch of n tokens with logits of all.
+
+    `sizes` grow, from 1 on.
 
     Every size is run in turn, and that three times, so that a slow moment hits all alike; random
     tokens follow a few cached ones. The trio gives as many logits rows, and has a free place.
@@ -25,23 +30,28 @@ def batch_costs(trio: Trio, progress: Progress | None = None) -> dict[str, dict[
         TrimixError: llama.cpp failed.
     """
     ordinary = np.flatnonzero(~trio.alignment.control())
-    tokens = np.random.default_rng(0).choice(ordinary, CALIBRATED[-1]).astype(np.int32)
+    tokens = np.random.default_rng(0).choice(ordinary, sizes[-1]).astype(np.int32)
     slot, found, done = trio.take(), dict[str, dict[int, float]](), 0
     try:
         for role in trio.roles:
             own = trio.alignment.to_role(role, tokens).tolist()
-            least = dict.fromkeys(CALIBRATED, float("inf"))
+            least = dict.fromkeys(sizes, float("inf"))
             for _ in range(_TIMES):
-                for size in CALIBRATED:
+                for size in sizes:
                     least[size] = min(least[size], _seconds(trio, role, slot, own[:size]))
                     done += 1
                     if progress:
-                        progress(done, _TIMES * len(CALIBRATED) * len(trio.roles))
-            found[role] = {size: seconds / least[1] for size, seconds in least.items()}
+                        progress(done, _TIMES * len(sizes) * len(trio.roles))
+            found[role] = least
             trio.rewind(role, slot, 0)
     finally:
         trio.give(slot)
     return found
+
+
+def in_steps(seconds: Mapping[int, float]) -> dict[int, float]:
+    """What batches cost in single tokens; a single one is among them."""
+    return {n: value / seconds[1] for n, value in seconds.items()}
 
 
 def _seconds(trio: Trio, role: str, slot: int, tokens: list[int]) -> float:

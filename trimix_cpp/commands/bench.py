@@ -120,7 +120,7 @@ def command(output: str, as_json: bool, models: ModelFlags, run: RunFlags, **fla
 
 def _calibrate(run: RunFlags, spec: TrioSpec, output: str) -> None:
     """Measure what batches cost every role, keep it, and show it."""
-    from ..bench import CALIBRATED, batch_costs, load
+    from ..bench import CALIBRATED, batch_costs, in_steps, load
     from ..decoding import Trio
     from ..store import keep_batch_costs
 
@@ -129,7 +129,8 @@ def _calibrate(run: RunFlags, spec: TrioSpec, output: str) -> None:
     if load() > _BUSY:
         notice(f"the machine is busy (load {load():.1f}): the ratios may be wrong")
     with Trio(spec, spec.roles, options) as trio, Bar("measuring", "batches") as progress:
-        measured = batch_costs(trio, progress)
+        seconds = batch_costs(trio, progress)
+    measured = {role: in_steps(own) for role, own in seconds.items()}
     path = keep_batch_costs(spec, options, measured)
     head = ["tokens in a batch", *measured]
     rows = [[str(n), *(f"{measured[role][n]:.2f}" for role in measured)] for n in CALIBRATED]

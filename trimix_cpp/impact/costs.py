@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from ..quant import Options, estimate
 from ..store import TrioSpec
 from .sides import Side
 
+# Batches of which is told what they cost.
+_BATCHES = (1, 4, 16)
 # Tokens that are generated for the speed.
 _GENERATED = 64
 
@@ -28,11 +30,14 @@ class Run:
     Attributes:
         peak_bytes: the most memory that the process had resident, mapped files among it.
         prompt_speed, speed: tokens a second, of the prompt and of the generation.
+        batch_steps: n -> what n tokens in one batch cost the roles that check drafts (all but cpt,
+            if there are others), in single tokens of these.
     """
 
     peak_bytes: int
     prompt_speed: float
     speed: float
+    batch_steps: Mapping[int, float]
 
 
 @dataclass(frozen=True)
@@ -93,13 +98,19 @@ def timed_run(spec: TrioSpec, weights: Weights, options: Options, prompt: Sequen
 
 
 def _run(send: Send, spec: TrioSpec, weights: Weights, options: Options, prompt: list[int]) -> None:
+    from ..bench import batch_costs, in_steps
     from ..decoding import Decoder, Text, Trio, generate
 
+    options = replace(options, n_outputs=max(options.n_outputs, _BATCHES[-1]))
+    checking = [role for role in weights.roles if role != "cpt"] or ["cpt"]
     with Trio(spec, weights.roles, options) as trio:
         decoder = Decoder(trio, keep=False)
         text = Text(prompt[: trio.n_ctx // 2], weights, max_tokens=_GENERATED, ignore_ends=True)
         list(generate(decoder, [text]))
-        send([_peak(), decoder.timings.prompt_speed, decoder.timings.speed])
+        timings = decoder.timings
+        costs = batch_costs(trio, sizes=_BATCHES)
+        seconds = {n: sum(costs[role][n] for role in checking) for n in _BATCHES}
+        send([_peak(), timings.prompt_speed, timings.speed, in_steps(seconds)])
 
 
 def _peak() -> int:

@@ -323,13 +323,18 @@ class Findings:
                     size_text(run.peak_bytes),
                     f"{run.prompt_speed:.1f}",
                     f"{run.speed:.1f}",
+                    f"{run.batch_steps[4]:.2f}",
+                    f"{run.batch_steps[16]:.2f}",
                 ]
             rows.append(row)
         head = ["profile", "files", "memory"]
         if self.found[0].cost and self.found[0].cost.run:
             head += ["peak", "prompt, tokens/s", "generation, tokens/s"]
+            head += ["4 at once, in tokens", "16 at once"]
         n_ctx = self.found[0].cost.n_ctx if self.found[0].cost else 0
         note = f"memory: estimated, at {n_ctx} tokens of context"
+        if len(head) > 3:
+            note += "; at once: what checking drafts costs all roles but cpt"
         return Table(head, rows, "Cost of the roles in use", note)
 
 
