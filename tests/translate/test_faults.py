@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from trimix_cpp.errors import UsageError
 from trimix_cpp.prompts import language
 from trimix_cpp.translate.context import Context
-from trimix_cpp.translate.faults import CHECKS, faults, known
+from trimix_cpp.translate.faults import CHECKS, faults, known_checks
 from trimix_cpp.translate.recipe import Term
 
 from ..support.growth import assert_linear
@@ -135,9 +135,9 @@ def test_any_two_texts_are_judged(source: str, translation: str, context: Contex
 
 
 def test_names_are_known_or_refused() -> None:
-    assert known(["ends, spaces", "script"]) == {"ends", "spaces", "script"}
+    assert known_checks(["ends, spaces", "script"]) == {"ends", "spaces", "script"}
     with pytest.raises(UsageError, match=r"no check 'typos'; there are placeholders, markup"):
-        known(["ends,typos"])
+        known_checks(["ends,typos"])
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ..errors import UsageError
 from ..fusion import ByAnswers
 from ..prompts import Language, language
 from ..runtime import DecodingFlags, Settings
-from ..translate import Aids, Recipe
+from ..translate import CHECKS, Aids, Recipe, known_checks
 
 # Pairs of a memory by whose answers `ppl-answers` chooses: five prompts of five.
 _JUDGED = 25
@@ -37,6 +37,7 @@ def translation_task(
     aids: Aids | None = None,
     retry: bool = True,
     score_shots: bool = False,
+    no_check: Iterable[str] = (),
 ) -> tuple[Settings, Recipe]:
     """What is asked of the models, and `settings` with the weights of the pair of languages.
 
@@ -75,4 +76,6 @@ def translation_task(
         score_shots=score_shots,
         judged=judged,
         varied=bool(aids and aids.varied),
+        # Late checks decide no text: they are not among what a journal goes by.
+        unchecked=frozenset(name for name in known_checks(no_check) if not CHECKS[name].late),
     )

@@ -4,6 +4,13 @@ from .documents import Document as Document
 from .documents import format_of as format_of
 from .documents import open_document as open_document
 from .engine import Translator as Translator
+from .existing import Existing as Existing
+from .existing import Found as Found
+from .existing import existing_in as existing_in
+from .faults import CHECKS as CHECKS
+from .faults import Checking as Checking
+from .faults import Fault as Fault
+from .faults import known_checks as known_checks
 from .files import STREAM as STREAM
 from .formats import FORMATS as FORMATS
 from .html_text import Html as Html

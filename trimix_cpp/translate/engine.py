@@ -255,12 +255,12 @@ class Translator(Closing):
         unit, first = attempt.unit, attempt.first
         text = unit.answered(done.text.strip())
         recipe = self._recipe
-        terms = unit.hints.terms
-        broken = unit.broken(text, Context(source=recipe.source, target=recipe.target, terms=terms))
+        context = Context(source=recipe.source, target=recipe.target, terms=unit.hints.terms)
+        broken = unit.broken(text, context, recipe.unchecked)
         cut = done.stop in ("length", "context")
         outcome = Outcome(
             text,
-            (*broken, *flags(unit.text, text, cut)),
+            (*broken, *flags(unit.text, text, cut, recipe.unchecked)),
             len(done.generated),
             done.weights,
             shots=attempt.shots,

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from . import checks, form, quality, terms
 from .arguments import lost_or_invented, wrong_accelerator
 from .context import Context
 from .plurals import categories, of_language
+from .segments import Segment
 
+if TYPE_CHECKING:
+    from ..prompts import Language
+
+READING_SPEED = 20.0  # characters a second that viewers can follow
 Run = Callable[[str, str, Context], Iterable[str]]
 
 
@@ -27,12 +33,14 @@ class Check:
         about: what it looks at, for lists of checks.
         run: gives phrases for (source, translation, context).
         again: a translation that fails is tried once more.
+        late: it looks at a whole segment when all is there, and decides no text.
     """
 
     name: str
     about: str
     run: Run
     again: bool = False
+    late: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,14 +91,14 @@ CHECKS = {
         Check("brackets", "pairs of brackets, in Markdown", checks.brackets, True),
         Check("numbers", "numbers, in any digits", checks.numbers, True),
         Check("terms", "terms of --glossary", terms.unused, True),
-        Check("spaces", "white space at both ends", form.spaces),
-        Check("ends", "the mark at the end (. ? ! : …)", form.ends),
-        Check("script", "letters of the language", form.script),
-        Check("length", "--max-length, reading speed of subtitles", form.length),
-        Check("empty", "nothing at all", quality.empty),
-        Check("damaged", "replacement characters (U+FFFD)", quality.damaged),
-        Check("repeats", "loops of words", quality.looped),
-        Check("unchanged", "the source copied", quality.unchanged),
+        Check("spaces", "white space at both ends", form.spaces, late=True),
+        Check("ends", "the mark at the end (. ? ! : …)", form.ends, late=True),
+        Check("script", "letters of the language", form.script, late=True),
+        Check("length", "--max-length, reading speed of subtitles", form.length, late=True),
+        Check("empty", "nothing at all", quality.ONCE["empty"]),
+        Check("damaged", "replacement characters (U+FFFD)", quality.ONCE["damaged"]),
+        Check("repeats", "loops of words", quality.ONCE["repeats"]),
+        Check("unchanged", "the source copied", quality.ONCE["unchanged"]),
     )
 }  # fmt: skip
 
@@ -106,6 +114,47 @@ def faults(
     )
 
 
+@dataclass(frozen=True)
+class Checking:
+    """Which checks are made of the segments of a file, and what they hold them against.
+
+    Attributes:
+        source, target: the languages; None: not known.
+        off: names of checks that are switched off.
+        longest: characters that a segment may have at most (a line of a subtitle); 0: any.
+        speed: characters of a subtitle that can be read in a second; 0: any.
+    """
+
+    source: Language | None = None
+    target: Language | None = None
+    off: frozenset[str] = frozenset()
+    longest: int = 0
+    speed: float = READING_SPEED
+
+    def context(self, segment: Segment) -> Context:
+        """What a translation of `segment` is held against."""
+        limits = [limit for limit in (self.longest * segment.lines, segment.longest) if limit]
+        return Context(
+            segment.syntax,
+            self.source,
+            self.target,
+            segment.seconds,
+            min(limits, default=0),
+            self.speed,
+        )
+
+    def faults(
+        self, segment: Segment, translation: str, *, late: bool = False
+    ) -> tuple[Fault, ...]:
+        """What is wrong with a translation; `late`: only what generation does not look at."""
+        chosen = [
+            check
+            for check in CHECKS.values()
+            if check.name not in self.off and (check.late or not late)
+        ]
+        return faults(segment.text, translation, self.context(segment), chosen)
+
+
 def lost(
     source: str,
     translation: str,
@@ -117,7 +166,7 @@ def lost(
     return tuple(fault.reason for fault in faults(source, translation, context, chosen))
 
 
-def known(names: Iterable[str]) -> frozenset[str]:
+def known_checks(names: Iterable[str]) -> frozenset[str]:
     """The names of checks, if all are known; each may be several with commas between.
 
     Raises:

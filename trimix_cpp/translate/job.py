@@ -59,6 +59,7 @@ def settings_of(
         "predict": recipe.max_tokens,
         "stops": list(recipe.stops),
         "retry": recipe.retry,
+        "no_check": sorted(recipe.unchecked) or None,
         "ctx_size": options.n_ctx,
         "exact": options.exact,
         "cache_type_k": {role: options.cache_types(role)[0] for role in used},

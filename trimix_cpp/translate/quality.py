@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from itertools import accumulate
 
 from .context import Context
@@ -43,12 +43,18 @@ def unchanged(source: str, translation: str, context: Context) -> list[str]:
     return ["is the source unchanged"] if many else []
 
 
-def flags(source: str, translation: str, hit_limit: bool = False) -> tuple[str, ...]:
+def flags(
+    source: str, translation: str, hit_limit: bool = False, off: Container[str] = ()
+) -> tuple[str, ...]:
     """What speaks against a text that a model generated, whatever it was to carry over."""
     found = ["ran into the token limit"] if hit_limit else []
-    for check in (empty, damaged, looped, unchanged):
-        found += check(source, translation, Context())
+    for name, check in ONCE.items():
+        found += [] if name in off else check(source, translation, Context())
     return tuple(found)
+
+
+# Checks of a generated text that are no reason to try again, by name.
+ONCE = {"empty": empty, "damaged": damaged, "repeats": looped, "unchanged": unchanged}
 
 
 def repeats(text: str) -> bool:

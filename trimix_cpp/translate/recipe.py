@@ -69,6 +69,7 @@ class Recipe:
         chooser: makes what chooses the weights of one text, None keeps `weights`.
         stops: strings that end an answer, besides the line break.
         retry: try a part that loses placeholders once more.
+        unchecked: checks (`faults.CHECKS`) that are not made of a part.
         score_shots: a chooser looks at the exemplars too, not only at the text.
         judged: pairs by whose answers `ppl-answers` chooses the weights; () for the exemplars.
         varied: texts come with exemplars of their own (`Hints`): few prompts begin alike.
@@ -85,6 +86,7 @@ class Recipe:
     plausibility: Plausibility | None = None
     stops: tuple[str, ...] = ()
     retry: bool = True
+    unchecked: frozenset[str] = frozenset()
     score_shots: bool = False
     judged: tuple[Shot, ...] = ()
     varied: bool = False

@@ -25,6 +25,7 @@ class Segment:
         name: what the file calls it (a key of JSON, an `id`); "" where it has only a place. By it a
             text finds its translation in another file.
         seconds: how long it is shown, of subtitles; 0: for good.
+        lines: that it is shown in (subtitles).
         longest: characters that a translation may have at most, where the file says so; 0: any.
         context: what tells it from equal texts, in the file's words: msgctxt and its like.
         comment: what the file tells those who translate it, in one line.
@@ -38,6 +39,7 @@ class Segment:
     notes: tuple[str, ...] = ()
     name: str = ""
     seconds: float = 0.0
+    lines: int = 1
     longest: int = 0
     context: str = ""
     comment: str = ""

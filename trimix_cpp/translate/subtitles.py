@@ -55,7 +55,13 @@ class _Subtitles:
         self._check(bodies)
         self._cues = [_Cue(a, b, groups_of(bodies[a:b])) for a, b in self._texts(bodies)]
         self.segments = [
-            Segment(key, self._text(cue), f"{name}:{cue.start + 1}")
+            Segment(
+                key,
+                self._text(cue),
+                f"{name}:{cue.start + 1}",
+                seconds=_seconds(bodies[cue.start - 1]),
+                lines=cue.stop - cue.start,
+            )
             for key, cue in enumerate(self._cues)
             if cue.stop > cue.start
         ]
@@ -148,6 +154,15 @@ class WebVtt(_Subtitles):
     def _safe(self, line: str) -> str:
         line = line.replace("-->", "--&gt;")
         return f"… {line}" if _LOOKS.fullmatch(line) else line
+
+
+def _seconds(timing: str) -> float:
+    """How long a cue is shown; 0 where that cannot be told."""
+    times = [
+        sum(float(part) * 60**i for i, part in enumerate(reversed(re.split("[:;]", time))))
+        for time in re.findall(_TIME, timing.replace(",", "."))[:2]
+    ]
+    return max(times[1] - times[0], 0.0) if len(times) == 2 else 0.0
 
 
 def _without_blank_end(bodies: Sequence[str], start: int, stop: int) -> int:

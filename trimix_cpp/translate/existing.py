@@ -1,0 +1,92 @@
+"""Translations that are there already: in a file beside their texts, or in one of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..errors import TrimixError, UsageError
+from .documents import Document
+from .faults import Checking, Fault
+from .segments import Pair, Segment
+
+
+@dataclass(frozen=True)
+class Found:
+    """A translation, and what is wrong with it."""
+
+    pair: Pair
+    faults: tuple[Fault, ...]
+
+
+@dataclass(frozen=True)
+class Existing:
+    """The translations of a file.
+
+    Attributes:
+        pairs: each text with its translation.
+        missing: texts that have none.
+        fuzzy: pairs that were left out, for the file itself says that they are not done.
+    """
+
+    pairs: tuple[Pair, ...]
+    missing: int = 0
+    fuzzy: int = 0
+
+    @property
+    def n_pairs(self) -> int:
+        """How many there are."""
+        return len(self.pairs)
+
+    def checked(self, checking: Checking) -> list[Found]:
+        """Each pair with its faults."""
+        return [Found(pair, checking.faults(pair.segment, pair.translation)) for pair in self.pairs]
+
+
+def existing_in(
+    document: Document, original: Document | None = None, fuzzy: bool = False
+) -> Existing:
+    """The translations that `document` holds, of the texts beside them or in `original`.
+
+    Two files go together by what they call their texts, if they do, else one text after the other.
+
+    Raises:
+        UsageError: `original` is missing, or of no use.
+        TrimixError: the two files do not go together.
+    """
+    pairs = document.pairs
+    if pairs is None and original is None:
+        raise UsageError(
+            f"{document.name}: holds one language; give the file that it was translated from "
+            f"with --source FILE"
+        )
+    if pairs is not None:
+        if original is not None:
+            raise UsageError(f"{document.name}: holds its source too; leave out --source")
+        kept = tuple(pair for pair in pairs if fuzzy or not pair.fuzzy)
+        done = {pair.segment.key for pair in pairs}
+        missing = sum(segment.key not in done for segment in document.segments)
+        return Existing(kept, missing, len(pairs) - len(kept))
+    assert original is not None
+    return _of_two(original, document)
+
+
+def _of_two(original: Document, document: Document) -> Existing:
+    ours, theirs = original.segments, document.segments
+    if _named(ours) and _named(theirs):
+        translated = {segment.name: segment for segment in theirs}
+        found = [(one, translated[one.name]) for one in ours if one.name in translated]
+    elif len(ours) != len(theirs):
+        raise TrimixError(
+            f"{document.name} has {len(theirs)} texts, {original.name} {len(ours)}: which belongs "
+            f"to which cannot be told"
+        )
+    else:
+        found = list(zip(ours, theirs, strict=True))
+    pairs = tuple(Pair(replace(one, where=other.where), other.text) for one, other in found)
+    return Existing(pairs, len(ours) - len(pairs))
+
+
+def _named(segments: Sequence[Segment]) -> bool:
+    names = [segment.name for segment in segments]
+    return all(names) and len(set(names)) == len(names)
