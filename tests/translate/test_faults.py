@@ -66,7 +66,7 @@ CASES: list[tuple[str, Context, str, list[str], list[str]]] = [
     ("ends", UIG, "Files, etc.", ["ھۆججەت قاتارلىق"], []),
     ("ends", BOD, "It is done.", ["འགྲུབ་སོང་།", "འགྲུབ་སོང"], ["འགྲུབ་སོང་?"]),
     ("ends", MVF, "It is done.", ["ᠳᠠᠭᠤᠰᠪᠠ᠃"], ["ᠳᠠᠭᠤᠰᠪᠠ"]),
-    ("script", UIG, "Open the file", ["ھۆججەتنى ئاچ"], ["打开这个文件", "ھۆججەت файл"]),
+    ("script", UIG, "Open it", ["ئۇنى ئاچ"], ["打开文件", "ھۆججەت файл", "Открой файл"]),
     ("script", UIG, "Open Firefox", ["Firefox نى ئاچ", "Firefoxنى ئاچ"], ["Ava el Firefox ya"]),
     ("script", BOD, "Quit Nautilus.", ["Nautilusམཚམས་བཞག"], ["Nautilus ئاچ"]),
     ("script", MVF, "Open the file", ["ᠹᠠᠢᠯ ᠨᠡᠭᠡᠭᠡ"], ["Файл нээх"]),

@@ -24,10 +24,13 @@ from ..runtime import (
 )
 from ..translate import (
     CUT,
+    Checking,
+    Placing,
     Segment,
     Translator,
     aids_for,
     grouped,
+    known_checks,
     lay_out,
     reasons_of,
     results_of,
@@ -265,6 +268,8 @@ class TriMix(Closing):
         memory: str | Path | Sequence[str | Path] = (),
         glossary: str | Path | Sequence[str | Path] = (),
         context: bool = False,
+        no_check: Sequence[str] = (),
+        max_length: int = 0,
         **options: Unpack[TextOptions],
     ) -> list[Translation]:
         """Translate texts as the command `translate` does; in their order.
@@ -276,11 +281,12 @@ class TriMix(Closing):
         `source` and `target` are codes of languages, `shots` exemplars (text, translation).
         `memory` and `glossary` are files, as the command takes them: equal texts are taken over,
         similar ones become exemplars, terms are shown and looked for. With `context` the models are
-        told what stands before and after a text.
+        told what stands before and after a text. `no_check` names checks that are switched off; a
+        translation longer than `max_length` characters is flagged.
         Without weights the preset translation.SOURCE-TARGET holds if the trio has it.
 
         Raises:
-            UsageError: an unknown language, or an option means nothing.
+            UsageError: an unknown language or check, or an option means nothing.
             TrimixError: a memory or a glossary is not of its format, or holds nothing.
             OSError: it cannot be read.
         """
@@ -290,13 +296,14 @@ class TriMix(Closing):
         segments = [Segment(i, text, f"text {i + 1}") for i, text in enumerate(texts)]
         aids = aids_for(segments, *pair, _paths(memory), _paths(glossary), context=context)
         settings, task = translation_task(
-            flags, self._settings(options), *pair, shots=shots, aids=aids
+            flags, self._settings(options), *pair, shots=shots, aids=aids, no_check=no_check
         )
         layouts = lay_out(segments, cut=CUT, labels=False, aids=aids)
         self.trio.require(settings.weighting.roles)
         with Translator(self.trio, task) as translator:
             outcomes = dict(translator.run(grouped(units_of(layouts))))
-        results = results_of(layouts, outcomes)
+        checking = Checking(task.source, task.target, known_checks(no_check), max_length)
+        results = Placing(checking).judged(layouts, results_of(layouts, outcomes))
         return [_translation(layout, results.get(i), outcomes) for i, layout in enumerate(layouts)]
 
     def score(

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import TrimixError, UsageError
-from ..files import read_text, write_json
+from ..files import read_text
 from ..prompts import language
 from ..runtime import LIMITS, DecodingFlags
 from ..showing import count, notice, show_json
 from ..translate import CUT, FORMATS
 from .options import decoding_options, whole
+from .translate_checks import check, check_options, checking, list_checks
 
 if TYPE_CHECKING:
     from ..runtime import Settings
@@ -135,13 +136,15 @@ if TYPE_CHECKING:
     "report_path",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write a JSON report; - is stdout.",
+    help="Write a report: JSON, or all segments as FILE.tsv or FILE.html; - is stdout.",
 )
+@click.option("--report-all", is_flag=True, help="All segments in a JSON report too.")
+@check_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress, and at the end warnings only.")
 @decoding_options(control="fused")
 def command(
     sources: tuple[Path, ...], output: Path | None, decoding: DecodingFlags, **flags: Any
-) -> None:
+) -> int:
     """Translate the file IN, segment by segment, into OUT.
 
     Text (a line is a segment), tables, catalogues, subtitles, Markdown and other formats:
@@ -159,6 +162,14 @@ def command(
     from ..translate import files
 
     began = time.perf_counter()
+    if flags["no_check"] == ("list",):
+        return list_checks()
+    checking(flags, None, None)
+    if flags["check"]:
+        return check(sources, flags, _format_options(flags))
+    for flag, name in (("original", "--source"), ("as_json", "--json")):
+        if flags[flag]:
+            raise UsageError(f"{name} goes with --check")
     template = _template(sources, output, flags)
     if template is None:
         source, output = sources[0], _output(sources[0], output, flags)
@@ -177,6 +188,7 @@ def command(
             f"{failed} of {count(len(tasks) + failed, 'file')} could not be translated: "
             f"what is wrong with them is said above"
         )
+    return 0
 
 
 def _template(sources: tuple[Path, ...], output: Path | None, flags: dict[str, Any]) -> str | None:
@@ -266,11 +278,13 @@ def _aids(documents: Sequence[Document], flags: dict[str, Any]) -> list[Aids]:
 def _task(
     document: Document, output: Path, journal: Path | None, aids: Aids, flags: dict[str, Any]
 ) -> Task:
-    from ..translate import Task, lay_out
+    from ..translate import Placing, Task, lay_out
 
     labels = document.format.labels
     layouts = lay_out(document.segments, cut=flags["cut"], labels=labels, aids=aids)
-    return Task(document, output, journal, layouts, aids)
+    checks = checking(flags, document.source, document.target)
+    placing = Placing(checks, flags["on_fault"], flags["mark"])
+    return Task(document, output, journal, layouts, aids, placing)
 
 
 def _tasks(named: tuple[Path, ...], template: str, flags: dict[str, Any]) -> tuple[list[Task], int]:
@@ -360,7 +374,9 @@ def _translate(
         reports += [task.summary(recipe, seconds) for task in group if task.done]
     if reports:
         texts = len({unit for task in tasks if task.done for unit in task.outcomes})
-        _tell(reports[0] if alone else total(reports, texts, time.perf_counter() - began), flags)
+        told = reports[0] if alone else total(reports, texts, time.perf_counter() - began)
+        source, target = next(iter(pairs))
+        _tell(told, str(source), str(target), flags)
     return failed
 
 
@@ -394,6 +410,7 @@ def _settings(
         aids=aids,
         retry=not flags["no_retry"],
         score_shots=flags["score_shots"],
+        no_check=flags["no_check"],
     )
 
 
@@ -431,12 +448,14 @@ def _started(
         yield Translator(trio, recipe, settings.speculator)
 
 
-def _tell(report: Summary, flags: dict[str, Any]) -> None:
-    from ..translate import files
+def _tell(report: Summary, source: str, target: str, flags: dict[str, Any]) -> None:
+    from ..translate import files, write_report
 
     for line in report.warnings() if flags["quiet"] else report.lines():
         notice(line)
     if flags["report_path"] == files.STREAM:
-        show_json(report.document())
+        show_json(report.document(flags["report_all"]))
     elif flags["report_path"]:
-        write_json(report.document(), flags["report_path"])
+        write_report(
+            flags["report_path"], report, language(source), language(target), flags["report_all"]
+        )

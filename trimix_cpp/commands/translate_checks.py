@@ -44,6 +44,20 @@ def check_options(command: _Command) -> _Command:
                 help="Checks that are switched off, such as ends,numbers; `list` names all.",
             ),
             click.option(
+                "--on-fault",
+                type=click.Choice(["mark", "keep", "drop"]),
+                default="mark",
+                show_default=True,
+                help="A faulty translation is put in, the source stands for it, or nothing does.",
+            ),
+            click.option(
+                "--mark",
+                type=click.Choice(["all", "faults", "none"]),
+                default="faults",
+                show_default=True,
+                help="Which translations the file itself marks for review, if its format can.",
+            ),
+            click.option(
                 "--max-length",
                 type=whole(0),
                 default=0,

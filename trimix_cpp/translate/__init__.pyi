@@ -26,9 +26,11 @@ from .places import is_template as is_template
 from .places import output_of as output_of
 from .places import paired as paired
 from .places import sources as sources
+from .placing import Placing as Placing
 from .recipe import MAX_SHOTS as MAX_SHOTS
 from .recipe import Recipe as Recipe
 from .recipe import read_shots as read_shots
+from .reports import write_report as write_report
 from .run import Rules as Rules
 from .run import Run as Run
 from .run import Task as Task

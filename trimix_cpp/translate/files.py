@@ -75,7 +75,11 @@ def _with_folder(path: Path) -> Path:
 
 
 def _is_report(path: Path) -> bool:
+    from .reports import is_report
+
     try:
+        if path.suffix.lower() in (".tsv", ".html", ".htm"):
+            return is_report(path)
         document = read_json(path)
     except (OSError, TrimixError):
         return False

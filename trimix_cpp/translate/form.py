@@ -122,7 +122,7 @@ def script(source: str, translation: str, context: Context) -> Iterator[str]:
     if context.target is None:
         return
     known = frozenset(word.casefold() for word in _WORDS.findall(source))
-    own = _letters_of(_usual(context.target.scripts, source, translation))
+    own = _letters_of(context.target.scripts[0])  # another one is said: uz-Cyrl
     counts: Counter[str] = Counter()
     for word in _WORDS.findall(without(translation, context.syntax)):
         foreign = own.split(word)  # a suffix may follow a name at once
@@ -140,16 +140,6 @@ def script(source: str, translation: str, context: Context) -> Iterator[str]:
     strange = sorted(name for name in counts if name not in theirs | {"Latin", "Greek", "other"})
     if strange:
         yield f"has {' and '.join(strange)} letters"
-
-
-def _usual(scripts: tuple[str, ...], source: str, translation: str) -> str:
-    """Of a language's scripts the one of its translation; not the source's, if that is unusual."""
-    first, *others = scripts
-    counts = {name: sum(map(len, _letters_of(name).findall(translation))) for name in scripts}
-    mine = [
-        name for name in others if not _letters_of(name).search("".join(_WORDS.findall(source)))
-    ]
-    return max([first, *mine], key=lambda name: counts[name])
 
 
 @cache

@@ -19,7 +19,9 @@ from .engine import Translator
 from .job import grouped, known_outcomes, results_of, units_of, with_seed
 from .journal import Journal
 from .places import make_folders
+from .placing import Placing
 from .recipe import Recipe
+from .segments import Result
 from .summary import Summary, summarize
 from .units import Layout, Outcome, Unit
 
@@ -59,6 +61,7 @@ class Task:
         left: units without an outcome, in the order of the file.
         resumed: how many units were in the journal.
         done: the translation is there.
+        placing: which results come into the output, and how.
     """
 
     document: Document
@@ -66,6 +69,7 @@ class Task:
     journal_path: Path | None
     layouts: Sequence[Layout]
     aids: Aids = field(default_factory=Aids)
+    placing: Placing = field(default_factory=Placing)
     outcomes: dict[Unit, Outcome] = field(default_factory=dict)
     left: dict[Unit, None] = field(default_factory=dict)
     resumed: int = 0
@@ -73,11 +77,15 @@ class Task:
     journal: Journal | None = None
     held: ExitStack = field(default_factory=ExitStack)
 
+    def results(self) -> dict[int, Result]:
+        """What became of its segments, by key, checked."""
+        return self.placing.judged(self.layouts, results_of(self.layouts, self.outcomes))
+
     def summary(self, recipe: Recipe, seconds: float) -> Summary:
         """What became of it."""
-        results = results_of(self.layouts, self.outcomes)
+        results = self.results()
         return summarize(
-            self.layouts, results, self.outcomes,
+            self.layouts, results, self.outcomes, self.placing.placed(self.layouts, results),
             resumed=self.resumed, recipe=recipe, seconds=seconds,
         )  # fmt: skip
 
@@ -236,7 +244,7 @@ class Run:
     def _complete(self, task: Task) -> None:
         if task.journal is not None:
             task.journal.sync()
-        data = task.document.render(results_of(task.layouts, task.outcomes))
+        data = task.document.render(task.placing.placed(task.layouts, task.results()))
         if task.resumed == len(task.outcomes) and files.holds(task.output, data):
             # The last run was cut short between the output's appearance and the journal's end.
             notice(f"{task.output}: is complete already")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ..fusion import Weights
@@ -17,13 +17,26 @@ _EXCERPT = 60
 
 
 @dataclass(frozen=True)
-class Flagged:
-    """A segment that somebody should look at; `translation` is None where there is none."""
+class Row:
+    """What became of a segment.
+
+    Attributes:
+        where: file and line.
+        reasons: why somebody should look at it.
+        source, translation: None where there is none.
+        used: the translation stands in the file; a faulty one may be kept out of it.
+    """
 
     where: str
     reasons: tuple[str, ...]
     source: str
     translation: str | None
+    used: bool = True
+
+    @property
+    def flagged(self) -> bool:
+        """Somebody should look at it."""
+        return bool(self.reasons) or self.translation is None
 
 
 @dataclass(frozen=True)
@@ -35,8 +48,9 @@ class Summary:
         translated: with at least one generated part.
         remembered: taken over from a memory.
         passed_through: where nothing had to be generated: numbers, addresses and the like.
-        untranslated: left as they were, because no part could be translated.
-        flagged: to be looked at, the untranslated ones among them.
+        untranslated: left as they were, because no part could be translated, or the translation
+            was faulty and kept out.
+        rows: the segments, in the order of the file.
         generations: different texts that were sent to the models.
         resumed: how many of them were in the journal already.
         retries: second attempts.
@@ -51,7 +65,7 @@ class Summary:
     remembered: int
     passed_through: int
     untranslated: int
-    flagged: tuple[Flagged, ...]
+    rows: tuple[Row, ...]
     generations: int
     resumed: int
     retries: int
@@ -60,10 +74,22 @@ class Summary:
     seconds: float
     weights: Weights | None
 
-    def document(self) -> dict[str, Any]:
-        """The JSON document."""
-        weights = self.weights and self.weights.as_json()
-        return {**asdict(self), "seconds": round(self.seconds, 3), "weights": weights}
+    @property
+    def flagged(self) -> tuple[Row, ...]:
+        """The segments to be looked at, the untranslated ones among them."""
+        return tuple(row for row in self.rows if row.flagged)
+
+    def document(self, whole: bool = False) -> dict[str, Any]:
+        """The JSON document; with `whole` it holds all segments, not only those to be looked at."""
+        out: dict[str, Any] = {}
+        for field in fields(self):
+            if field.name == "rows":
+                out["flagged"] = [asdict(row) for row in self.flagged]
+            else:
+                out[field.name] = getattr(self, field.name)
+        out["seconds"] = round(self.seconds, 3)
+        out["weights"] = self.weights and self.weights.as_json()
+        return {**out, "all": [asdict(row) for row in self.rows]} if whole else out
 
     def lines(self) -> list[str]:
         """The summary in words, then the first of the segments to look at."""
@@ -100,32 +126,34 @@ def summarize(
     layouts: Sequence[Layout],
     results: Mapping[int, Result],
     outcomes: Mapping[Unit, Outcome],
+    placed: Mapping[int, Result],
     *,
     resumed: int,
     recipe: Recipe,
     seconds: float,
 ) -> Summary:
-    """Sum up; `results` by key of their segments, `outcomes` of all units."""
-    flagged, translated, untranslated = [], 0, 0
-    remembered = sum(result.remembered for result in results.values())
+    """Sum up; `results` by key of their segments, `outcomes` of all units, `placed` in the file."""
+    rows, translated, untranslated, remembered = [], 0, 0, 0
     for layout in layouts:
-        result = results.get(layout.segment.key)
+        segment = layout.segment
+        result, taken = results.get(segment.key), placed.get(segment.key)
         if result is None:
             reasons = reasons_of(outcomes[unit] for unit in layout.asked)
-            flagged.append(Flagged(layout.segment.where, reasons, layout.segment.text, None))
+            rows.append(Row(segment.where, reasons, segment.text, None, False))
             untranslated += 1
             continue
-        translated += bool(layout.asked)
-        if result.flagged:
-            segment = layout.segment
-            flagged.append(Flagged(segment.where, result.reasons, segment.text, result.text))
+        used = taken is not None and taken.text == result.text
+        rows.append(Row(segment.where, result.reasons, segment.text, result.text, used))
+        translated += used and bool(layout.asked)
+        remembered += used and result.remembered
+        untranslated += not used
     return Summary(
         segments=len(layouts),
         translated=translated,
         remembered=remembered,
         passed_through=len(layouts) - translated - untranslated - remembered,
         untranslated=untranslated,
-        flagged=tuple(flagged),
+        rows=tuple(rows),
         generations=len(outcomes),
         resumed=resumed,
         retries=sum(outcome.retried for outcome in outcomes.values()),
@@ -152,7 +180,7 @@ def total(summaries: Sequence[Summary], generations: int, seconds: float) -> Sum
         remembered=added("remembered"),
         passed_through=added("passed_through"),
         untranslated=added("untranslated"),
-        flagged=tuple(item for summary in summaries for item in summary.flagged),
+        rows=tuple(row for summary in summaries for row in summary.rows),
         generations=generations,
         resumed=min(added("resumed"), generations),
         retries=added("retries"),
