@@ -147,3 +147,24 @@ def test_faulty_ones_are_kept_out_and_reported(
     assert texts["drop"].count("fuzzy") == 2
     # Nothing of this decides a text: the journal was taken up each time.
     assert len(journal.read_text(encoding="utf-8").splitlines()) == 4
+
+
+def test_what_is_faulty_is_translated_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out, report = (tmp_path / name for name in ("a.txt", "b.txt", "r.json"))
+    path.write_text("Open\n%1$s {name} %2$s Open\nClose\n", encoding="utf-8")
+    models = ("--trio", "demo", "--from", "eng", "--to", "uig", "-n", "8", "-t", "1", "--exact")
+    common = (str(path), "-o", str(out), *models, "--report", str(report))
+    code, _, err = run(capsys, *common, "--redo", "faults")
+    assert code == 2
+    assert "is not there" in err
+    assert run(capsys, *common)[0] == 0
+    first = out.read_bytes().split(b"\n")
+    code, _, err = run(capsys, *common, "--redo", "faults", "--temp", "0.5", "-s", "3")
+    assert code == 0, err
+    second = out.read_bytes().split(b"\n")
+    assert [first[0], first[2:]] == [second[0], second[2:]]
+    document = json.loads(report.read_text(encoding="utf-8"))
+    assert (document["segments"], document["generations"]) == (1, 1)
+    assert not list(tmp_path.glob("*.journal"))

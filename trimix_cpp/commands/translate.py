@@ -24,7 +24,18 @@ from .translate_checks import check, check_options, checking, list_checks
 
 if TYPE_CHECKING:
     from ..runtime import Settings
-    from ..translate import Aids, Document, FormatOptions, Recipe, Summary, Task, Translator, Unit
+    from ..translate import (
+        Aids,
+        Checking,
+        Document,
+        FormatOptions,
+        Recipe,
+        Redo,
+        Summary,
+        Task,
+        Translator,
+        Unit,
+    )
 
 
 @click.command("translate", short_help="Translate a file, resumably.")
@@ -175,7 +186,7 @@ def command(
         source, output = sources[0], _output(sources[0], output, flags)
         journal = _journal_path(output, flags["journal_path"])
         files.check_paths(source, output, journal, flags["report_path"], force=flags["force"])
-        if not flags["force"] and not (journal and journal.exists()):
+        if not (flags["force"] or flags["redo"]) and not (journal and journal.exists()):
             files.refuse_existing(output)
         document = _document(source, flags)
         (aids,) = _aids([document], flags)
@@ -280,11 +291,34 @@ def _task(
 ) -> Task:
     from ..translate import Placing, Task, lay_out
 
-    labels = document.format.labels
-    layouts = lay_out(document.segments, cut=flags["cut"], labels=labels, aids=aids)
     checks = checking(flags, document.source, document.target)
     placing = Placing(checks, flags["on_fault"], flags["mark"])
-    return Task(document, output, journal, layouts, aids, placing)
+    again = _redo(document, output, checks, flags) if flags["redo"] else None
+    if again:
+        document = again.document
+    segments = again.around if again else document.segments
+    labels = document.format.labels
+    layouts = lay_out(segments, cut=flags["cut"], labels=labels, aids=aids)
+    if again:
+        keys = {segment.key for segment in again.segments}
+        layouts = [layout for layout in layouts if layout.segment.key in keys]
+    return Task(document, output, journal, layouts, aids, placing, again)
+
+
+def _redo(document: Document, output: Path, checks: Checking, flags: dict[str, Any]) -> Redo:
+    """What is translated again of an output: what a report names, or what is faulty in it."""
+    from ..translate import files, named_in, open_document, redo
+
+    if not files.is_file(output) or not output.exists():
+        raise UsageError(f"{output}: is not there; --redo translates again what is faulty in it")
+    named = None
+    if flags["redo"] != "faults":
+        named = named_in(Path(flags["redo"]))
+    elif flags["report_path"] and flags["report_path"].suffix == ".json":
+        named = named_in(flags["report_path"]) if flags["report_path"].exists() else None
+    options = replace(_format_options(flags), source=document.source, target=document.target)
+    old = open_document(files.read(output), str(output), flags["format_"], options)
+    return redo(document, old, named, checks)
 
 
 def _tasks(named: tuple[Path, ...], template: str, flags: dict[str, Any]) -> tuple[list[Task], int]:
@@ -317,7 +351,7 @@ def _tasks(named: tuple[Path, ...], template: str, flags: dict[str, Any]) -> tup
             files.check_paths(
                 path, output, journal, flags["report_path"], force=flags["force"], folders=True
             )
-            if not flags["force"] and not (journal and journal.exists()):
+            if not (flags["force"] or flags["redo"]) and not (journal and journal.exists()):
                 files.refuse_existing(output)
             tasks.append(_task(documents[i], output, journal, aids[i], flags))
         except (TrimixError, OSError) as error:

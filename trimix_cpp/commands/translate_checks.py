@@ -51,6 +51,11 @@ def check_options(command: _Command) -> _Command:
                 help="A faulty translation is put in, the source stands for it, or nothing does.",
             ),
             click.option(
+                "--redo",
+                metavar="faults|REPORT",
+                help="Translate again what is faulty in OUT, or what a JSON report names.",
+            ),
+            click.option(
                 "--mark",
                 type=click.Choice(["all", "faults", "none"]),
                 default="faults",

@@ -30,6 +30,9 @@ from .placing import Placing as Placing
 from .recipe import MAX_SHOTS as MAX_SHOTS
 from .recipe import Recipe as Recipe
 from .recipe import read_shots as read_shots
+from .redoing import Redo as Redo
+from .redoing import named_in as named_in
+from .redoing import redo as redo
 from .reports import write_report as write_report
 from .run import Rules as Rules
 from .run import Run as Run

@@ -68,23 +68,29 @@ def existing_in(
         missing = sum(segment.key not in done for segment in document.segments)
         return Existing(kept, missing, len(pairs) - len(kept))
     assert original is not None
-    return _of_two(original, document)
+    found = of_two(original.segments, document.segments, original.name, document.name)
+    return Existing(found, len(original.segments) - len(found))
 
 
-def _of_two(original: Document, document: Document) -> Existing:
-    ours, theirs = original.segments, document.segments
+def of_two(
+    ours: Sequence[Segment], theirs: Sequence[Segment], our_name: str, their_name: str
+) -> tuple[Pair, ...]:
+    """Texts of a file with what stands for them in another one, a translation of it.
+
+    Raises:
+        TrimixError: the two files do not go together.
+    """
     if _named(ours) and _named(theirs):
         translated = {segment.name: segment for segment in theirs}
         found = [(one, translated[one.name]) for one in ours if one.name in translated]
     elif len(ours) != len(theirs):
         raise TrimixError(
-            f"{document.name} has {len(theirs)} texts, {original.name} {len(ours)}: which belongs "
-            f"to which cannot be told"
+            f"{their_name} has {len(theirs)} texts, {our_name} {len(ours)}: which belongs to which "
+            f"cannot be told"
         )
     else:
         found = list(zip(ours, theirs, strict=True))
-    pairs = tuple(Pair(replace(one, where=other.where), other.text) for one, other in found)
-    return Existing(pairs, len(ours) - len(pairs))
+    return tuple(Pair(replace(one, where=other.where), other.text) for one, other in found)
 
 
 def _named(segments: Sequence[Segment]) -> bool:

@@ -21,6 +21,7 @@ from .journal import Journal
 from .places import make_folders
 from .placing import Placing
 from .recipe import Recipe
+from .redoing import Redo
 from .segments import Result
 from .summary import Summary, summarize
 from .units import Layout, Outcome, Unit
@@ -62,6 +63,7 @@ class Task:
         resumed: how many units were in the journal.
         done: the translation is there.
         placing: which results come into the output, and how.
+        redo: what was there before, where it is translated again.
     """
 
     document: Document
@@ -70,6 +72,7 @@ class Task:
     layouts: Sequence[Layout]
     aids: Aids = field(default_factory=Aids)
     placing: Placing = field(default_factory=Placing)
+    redo: Redo | None = None
     outcomes: dict[Unit, Outcome] = field(default_factory=dict)
     left: dict[Unit, None] = field(default_factory=dict)
     resumed: int = 0
@@ -79,7 +82,13 @@ class Task:
 
     def results(self) -> dict[int, Result]:
         """What became of its segments, by key, checked."""
-        return self.placing.judged(self.layouts, results_of(self.layouts, self.outcomes))
+        judged = self.placing.judged(self.layouts, results_of(self.layouts, self.outcomes))
+        return self.redo.better(judged) if self.redo else judged
+
+    def rendered(self) -> bytes:
+        """The output."""
+        kept = self.redo.kept if self.redo else {}
+        return self.document.render({**kept, **self.placing.placed(self.layouts, self.results())})
 
     def summary(self, recipe: Recipe, seconds: float) -> Summary:
         """What became of it."""
@@ -203,7 +212,7 @@ class Run:
         task.resumed = len(task.outcomes)
         self._known.update(task.outcomes)
         task.left = dict.fromkeys(unit for unit in units if unit not in task.outcomes)
-        if task.left and not self._rules.force:
+        if task.left and not self._may_replace(task):
             files.refuse_existing(task.output)
         if task.resumed and task.left and not self._rules.quiet:
             where = f"{count(len(units), 'text')} are in {task.journal_path}"
@@ -211,6 +220,9 @@ class Run:
         for unit in list(task.left):  # what another file of this run has brought
             if unit in self._known:
                 self._add(task, unit, self._known[unit])
+
+    def _may_replace(self, task: Task) -> bool:
+        return self._rules.force or task.redo is not None
 
     def _journal(self, path: Path) -> Journal:
         journal = Journal(
@@ -244,12 +256,12 @@ class Run:
     def _complete(self, task: Task) -> None:
         if task.journal is not None:
             task.journal.sync()
-        data = task.document.render(task.placing.placed(task.layouts, task.results()))
+        data = task.rendered()
         if task.resumed == len(task.outcomes) and files.holds(task.output, data):
             # The last run was cut short between the output's appearance and the journal's end.
             notice(f"{task.output}: is complete already")
         else:
-            if not self._rules.force:  # it may have come up meanwhile
+            if not self._may_replace(task):  # it may have come up meanwhile
                 files.refuse_existing(task.output)
             files.write(task.output, data, task.document.codec)
         if task.journal is not None and len(self._tasks) == 1 and not self._rules.keep_journal:
