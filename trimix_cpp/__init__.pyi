@@ -4,6 +4,7 @@ from .api import Score as Score
 from .api import Stream as Stream
 from .api import Translation as Translation
 from .api import TriMix as TriMix
+from .api import check_translation as check_translation
 from .api import load as load
 from .errors import AlignmentError as AlignmentError
 from .errors import ContextFullError as ContextFullError

@@ -3,6 +3,7 @@ from .results import Score as Score
 from .results import Translation as Translation
 from .texts import Chat as Chat
 from .texts import Stream as Stream
+from .translation import check_translation as check_translation
 from .translation import languages as languages
 from .translation import translation_task as translation_task
 from .trimix import TriMix as TriMix

@@ -9,7 +9,7 @@ from ..errors import UsageError
 from ..fusion import ByAnswers
 from ..prompts import Language, language
 from ..runtime import DecodingFlags, Settings
-from ..translate import CHECKS, Aids, Recipe, known_checks
+from ..translate import CHECKS, Aids, Checking, Fault, Recipe, Segment, known_checks
 
 # Pairs of a memory by whose answers `ppl-answers` chooses: five prompts of five.
 _JUDGED = 25
@@ -79,3 +79,29 @@ def translation_task(
         # Late checks decide no text: they are not among what a journal goes by.
         unchecked=frozenset(name for name in known_checks(no_check) if not CHECKS[name].late),
     )
+
+
+def check_translation(
+    text: str,
+    translation: str,
+    *,
+    source: str | None = None,
+    target: str | None = None,
+    no_check: Iterable[str] = (),
+    max_length: int = 0,
+) -> tuple[Fault, ...]:
+    """What is wrong with a translation of `text`, as `translate --check` finds it; without models.
+
+    `source` and `target` are codes of languages. `no_check` names checks that are not made; more
+    than `max_length` characters are a fault (0: never).
+
+    Raises:
+        UsageError: an unknown language or check.
+    """
+    checking = Checking(
+        language(source) if source else None,
+        language(target) if target else None,
+        known_checks(no_check),
+        max_length,
+    )
+    return checking.faults(Segment(0, text, ""), translation)

@@ -298,7 +298,7 @@ class TriMix(Closing):
         settings, task = translation_task(
             flags, self._settings(options), *pair, shots=shots, aids=aids, no_check=no_check
         )
-        layouts = lay_out(segments, cut=CUT, labels=False, aids=aids)
+        layouts = lay_out(segments, cut=CUT, labels=False, aids=aids, target=task.target.code)
         self.trio.require(settings.weighting.roles)
         with Translator(self.trio, task) as translator:
             outcomes = dict(translator.run(grouped(units_of(layouts))))

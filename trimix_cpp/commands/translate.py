@@ -297,8 +297,13 @@ def _task(
     if again:
         document = again.document
     segments = again.around if again else document.segments
-    labels = document.format.labels
-    layouts = lay_out(segments, cut=flags["cut"], labels=labels, aids=aids)
+    layouts = lay_out(
+        segments,
+        cut=flags["cut"],
+        labels=document.format.labels,
+        aids=aids,
+        target=language(str(document.target)).code,
+    )
     if again:
         keys = {segment.key for segment in again.segments}
         layouts = [layout for layout in layouts if layout.segment.key in keys]

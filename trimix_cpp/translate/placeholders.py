@@ -85,14 +85,18 @@ _KINDS = {
 _NAMED = r"%[A-Za-z_][A-Za-z_.-]{2,40}%(?![A-Za-z(\d])"
 # Laravel, by its flag alone: elsewhere ":name" is a word after a colon.
 _COLON = r"(?<![\w:]):[A-Za-z_]\w*"
-KINDS = frozenset(kind for kind in _KINDS if kind[0] != "_") | {"markdown", "named", "colon", "icu"}
+# Within a case of an ICU plural.
+_COUNT = r"\#"
+KINDS = frozenset(kind for kind in _KINDS if kind[0] != "_")
+KINDS |= {"markdown", "named", "colon", "count", "icu"}
 
 
 @cache
-def _pattern(markdown: bool, named: bool, colon: bool) -> re.Pattern[str]:
+def _pattern(markdown: bool, named: bool, colon: bool, count: bool) -> re.Pattern[str]:
     kinds = {"markdown": _MARKDOWN} if markdown else {}
     kinds |= {"named": _NAMED} if named else {}
     kinds |= {"colon": _COLON} if colon else {}
+    kinds |= {"count": _COUNT} if count else {}
     kinds |= _KINDS
     either = "|".join(f"(?P<{kind}>{pattern}\n)" for kind, pattern in kinds.items())
     return re.compile(either, re.VERBOSE | re.DOTALL)
@@ -140,7 +144,7 @@ def find(text: str, syntax: frozenset[str] = frozenset()) -> list[Placeholder]:
 
     `syntax` holds gettext's format flags (`Segment.syntax`): "c-format" also finds "% d", and
     with "no-c-format" and its like a percent sign or brace is text. "laravel-format" finds ":name",
-    "markdown" adds its markup.
+    "markdown" adds its markup, "icu-case" the number sign of ICU's plurals.
     The parts of an ICU argument that are no text are of the kind "icu". Labels that the file
     defines ("label:…") are no placeholders: another text may lead to them.
     """
@@ -165,7 +169,9 @@ def _leads_to(item: Placeholder, labels: set[str]) -> bool:
 def scan(text: str, syntax: frozenset[str]) -> Iterator[Placeholder]:
     """What the patterns find, with what is no placeholder though it looks like one ("_…")."""
     formats = any(flag.endswith("-format") and not flag.startswith("no-") for flag in syntax)
-    pattern = _pattern("markdown" in syntax, not formats, "laravel-format" in syntax)
+    pattern = _pattern(
+        "markdown" in syntax, not formats, "laravel-format" in syntax, "icu-case" in syntax
+    )
     closed = frozenset(re.findall(r"</([A-Za-z\d][\w:.-]*)", text))
     structure = iter(sorted(part for item in icu.arguments(text) for part in item.structure))
     part = next(structure, None)

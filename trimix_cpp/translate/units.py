@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from ..fusion import Weights
 from .accelerators import accelerator, append_accelerator
 from .context import Context
 from .faults import lost
+from .messages import spelled_out
 from .placeholders import passes_through
 from .recipe import NO_HINTS, Hints, size
 from .segments import Result, Segment
@@ -119,12 +120,18 @@ def reasons_of(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
 
 
 def lay_out(
-    segments: Iterable[Segment], *, cut: int, labels: bool, aids: Aids | None = None
+    segments: Iterable[Segment],
+    *,
+    cut: int,
+    labels: bool,
+    aids: Aids | None = None,
+    target: str | None = None,
 ) -> list[Layout]:
     """The segments in parts, a line each; those beyond `cut` characters in several (0: never).
 
     `labels`: they are strings of programs, whose accelerators come back appended. What the `aids`
-    remember is taken over whole; what they know of the others goes into their prompts.
+    remember is taken over whole; what they know of the others goes into their prompts. ICU messages
+    are spelled out for the language with the code `target`; None: as they are.
     """
     layouts = []
     for segment in segments:
@@ -132,13 +139,21 @@ def lay_out(
             layouts.append(Layout(segment, taken=taken))
             continue
         limit = cut or max(size(segment.text), 1)
-        parts = tuple(split(segment.text, limit, size))
+        message = spelled_out(segment.text, target) if target else None
+        syntax = segment.syntax | {"icu-case"} if message else segment.syntax
+        parts = tuple(_parts(message or [(segment.text, True)], limit))
         units: list[Unit | None] = []
         for part in parts:
-            if passes_through(part.text, segment.syntax):
+            if passes_through(part.text, syntax):
                 units.append(None)
                 continue
-            unit = Unit(part.text, segment.syntax, labels)
+            unit = Unit(part.text, syntax, labels)
             units.append(replace(unit, hints=aids.hints(unit.asked, segment)) if aids else unit)
         layouts.append(Layout(segment, parts, tuple(units)))
     return layouts
+
+
+def _parts(pieces: Iterable[tuple[str, bool]], limit: int) -> Iterator[Part]:
+    """The parts of texts, and structure between them."""
+    for piece, is_text in pieces:
+        yield from split(piece, limit, size) if is_text else [Part("", piece)]
