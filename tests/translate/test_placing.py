@@ -11,8 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trimix_cpp.fusion import Weights
 from trimix_cpp.prompts import language
-from trimix_cpp.translate import Outcome, Placing, Segment, lay_out, open_document, results_of
+from trimix_cpp.translate import (
+    Outcome,
+    Placing,
+    Recipe,
+    Segment,
+    lay_out,
+    open_document,
+    results_of,
+)
 from trimix_cpp.translate.faults import Checking
 from trimix_cpp.translate.files import check_paths
 from trimix_cpp.translate.placing import Mark, OnFault
@@ -21,6 +30,7 @@ from trimix_cpp.translate.summary import Row, Summary, summarize
 
 ENG, UIG, MVF = language("eng"), language("uig"), language("mvf")
 UIGHUR = Checking(ENG, UIG)
+RECIPE = Recipe(ENG, UIG, Weights(0.1, 0.9))
 PO = 'msgid "Open %s?"\nmsgstr ""\n\nmsgid "Close"\nmsgstr ""\n\nmsgid "1.0"\nmsgstr ""\n'
 ANSWERS = {"Open %s?": Outcome("ئاچ؟", ("loses %s",)), "Close": Outcome("تاقا")}
 
@@ -32,7 +42,7 @@ def done(on_fault: OnFault, mark: Mark) -> tuple[str, Summary]:
     placing = Placing(UIGHUR, on_fault, mark)
     judged = placing.judged(layouts, results_of(layouts, outcomes))
     placed = placing.placed(layouts, judged)
-    summary = summarize(layouts, judged, outcomes, placed, resumed=0, n_shots=0, seconds=0.0)
+    summary = summarize(layouts, judged, outcomes, placed, resumed=0, recipe=RECIPE, seconds=0.0)
     return document.render(placed).decode(), summary
 
 
@@ -112,7 +122,7 @@ def test_html_shows_texts_side_by_side_and_runs_nothing() -> None:
     assert page.rows[1][:4] == [
         "a.po:1", "Open <b>%s</b>\n\t&c", "ئاچ <script>alert(1)</script>", "loses %s",
     ]  # fmt: skip
-    assert page.rows[2][2] == "تاقاU+202E"
+    assert page.rows[2][2:] == ["تاقاU+202E", "not in the file"]
     names = [tag for tag, _ in page.tags]
     assert not {"script", "link", "img", "iframe", "b"} & set(names)
     assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)

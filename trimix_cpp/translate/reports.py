@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..files import read_text, write_json, write_text
 from ..prompts import Language
+from .placeholders import find
 from .summary import Row, Summary
 
 _HEAD = ("where", "flags", "source", "translation", "used")
@@ -28,7 +29,7 @@ td.ttb > span { writing-mode: vertical-lr; text-orientation: mixed; max-block-si
   block-size: max-content; max-inline-size: 18rem; display: inline-block; overflow: auto; }
 tr.flagged { background: var(--fill); }
 td.flags { color: var(--flag); }
-s { opacity: .7; }
+s { opacity: .55; text-decoration: none; }
 i { font-style: normal; opacity: .5; font-size: .8em; }
 body:has(#only:checked) tbody tr:not(.flagged) { display: none; }
 """
@@ -111,7 +112,8 @@ def html(rows: Sequence[Row], source: Language, target: Language) -> str:
 
 
 def _row(row: Row, source: Language, target: Language) -> str:
-    flags = "; ".join(row.reasons)
+    kept_out = row.translation is not None and not row.used
+    flags = "; ".join([*row.reasons, *(["not in the file"] if kept_out else [])])
     return (
         f'<tr{" class=flagged" if row.flagged else ""}><td class="where">{_safe(row.where)}</td>'
         f"{_text(row.source, source, True)}{_text(row.translation or '', target, row.used)}"
@@ -121,12 +123,22 @@ def _row(row: Row, source: Language, target: Language) -> str:
 
 def _text(text: str, language: Language, used: bool) -> str:
     columns = language.direction == "ttb"
-    shown = _safe(text) if used else f"<s>{_safe(text)}</s>"
+    shown = _isolated(text)
+    shown = shown if used else f"<s>{shown}</s>"
     shown = f"<span>{shown}</span>" if columns else shown
     direction = "rtl" if language.direction == "rtl" else "ltr"
     tag = (language.aliases or (language.code,))[0] if len(language.code) == 3 else language.code
     kind = "text ttb" if columns else "text"
     return f'<td class="{kind}" lang="{escape(tag)}" dir="{direction}">{shown}</td>'
+
+
+def _isolated(text: str) -> str:
+    """Escaped; a placeholder keeps its direction among letters that run from the right."""
+    parts, at = [], 0
+    for item in find(text):
+        parts += [_safe(text[at : item.start]), f'<bdi dir="ltr">{_safe(item.token)}</bdi>']
+        at = item.end
+    return "".join([*parts, _safe(text[at:])])
 
 
 def _safe(text: str) -> str:
