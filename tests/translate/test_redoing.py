@@ -9,7 +9,15 @@ import pytest
 from trimix_cpp.errors import TrimixError, UsageError
 from trimix_cpp.files import write_json
 from trimix_cpp.prompts import language
-from trimix_cpp.translate import Checking, FormatOptions, Result, named_in, open_document, redo
+from trimix_cpp.translate import (
+    Checking,
+    FormatOptions,
+    Result,
+    existing_in,
+    named_in,
+    open_document,
+    redo,
+)
 
 CHECKING = Checking(language("eng"), language("uig"))
 IN = 'msgid "Open %s"\nmsgstr ""\n\nmsgid "Close"\nmsgstr ""\n\nmsgid "New"\nmsgstr ""\n'
@@ -66,6 +74,29 @@ def test_what_a_report_names(tmp_path: Path) -> None:
     report.write_text('{"flagged": 1}')
     with pytest.raises(UsageError, match="is no report"):
         named_in(report)
+
+
+ANDROID = """<resources>
+    <string name="{}">{}</string>
+    <string name="{}">{}</string>
+    <plurals name="files"><item quantity="one">%d</item><item quantity="other">%d</item></plurals>
+</resources>
+"""
+
+
+def test_strings_with_names_go_by_them() -> None:
+    options = FormatOptions(source="en", target="ug")
+    texts = (("open", "Open %s", "close", "Close"), ("close", "تاقا", "open", "ئاچ"))
+    documents = [
+        open_document(ANDROID.format(*four).encode(), "strings.xml", None, options)
+        for four in texts
+    ]
+    assert documents[1].pairs is None
+    there = existing_in(documents[1], documents[0])
+    found = [(pair.segment.text, pair.translation) for pair in there.pairs]
+    assert found[:2] == [("Open %s", "ئاچ"), ("Close", "تاقا")]
+    again = redo(documents[0], documents[1], None, CHECKING)
+    assert [segment.text for segment in again.segments] == ["Open %s"]
 
 
 def test_files_that_do_not_belong_together() -> None:

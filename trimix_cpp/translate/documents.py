@@ -55,7 +55,9 @@ class Document:
     @property
     def pairs(self) -> Sequence[Pair] | None:
         """What is translated in it already; None where its format holds one language."""
-        return self._body.pairs if isinstance(self._body, Bilingual) else None
+        if self.format.bilingual and isinstance(self._body, Bilingual):
+            return self._body.pairs
+        return None
 
     def render(self, results: Mapping[int, Result]) -> bytes:
         """The file with the results, by key of their segments, in their places.

@@ -81,8 +81,8 @@ def of_two(
         TrimixError: the two files do not go together.
     """
     if _named(ours) and _named(theirs):
-        translated = {segment.name: segment for segment in theirs}
-        found = [(one, translated[one.name]) for one in ours if one.name in translated]
+        translated = {_called(segment): segment for segment in theirs}
+        found = [(one, translated[_called(one)]) for one in ours if _called(one) in translated]
     elif len(ours) != len(theirs):
         raise TrimixError(
             f"{their_name} has {len(theirs)} texts, {our_name} {len(ours)}: which belongs to which "
@@ -94,5 +94,10 @@ def of_two(
 
 
 def _named(segments: Sequence[Segment]) -> bool:
-    names = [segment.name for segment in segments]
-    return all(names) and len(set(names)) == len(names)
+    names = {_called(segment) for segment in segments if segment.name}
+    return len(names) == len(segments)
+
+
+def _called(segment: Segment) -> tuple[str, int | None]:
+    """The forms of a plural have one name."""
+    return segment.name, segment.form

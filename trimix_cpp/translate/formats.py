@@ -22,6 +22,7 @@ class Format:
         options: fields of `FormatOptions` that have a meaning for it.
         module, opener: what makes a `Body` of (text or bytes, name, options); imported when it is
             needed, for each format brings its own libraries.
+        bilingual: it holds translations beside their texts (`segments.Bilingual`).
         labels: its texts are strings of programs, which may have keyboard accelerators.
         encodings: what it knows besides UTF-8 (`encodings.Kind`).
         binary: its body takes and gives bytes; such a file does not go through `-`.
@@ -33,6 +34,7 @@ class Format:
     module: str
     opener: str
     labels: bool = False
+    bilingual: bool = False
     encodings: frozenset[Kind] = frozenset()
     binary: bool = False
 
@@ -49,10 +51,16 @@ FORMATS = {
     format.name: format
     for format in (
         Format("text", (".txt", ".text"), frozenset({"paragraphs"}), "plain", "PlainText"),
-        Format("tsv", (".tsv", ".tab"), _TABLE, "tables", "open_tsv"),
-        Format("csv", (".csv",), _TABLE, "tables", "CsvTable"),
-        Format("jsonl", (".jsonl", ".ndjson"), frozenset({"field", "into"}), "jsonl", "JsonLines"),
-        Format("po", (".po", ".pot"), frozenset({"fuzzy"}), "po", "PoFile", labels=True),
+        Format("tsv", (".tsv", ".tab"), _TABLE, "tables", "open_tsv", bilingual=True),
+        Format("csv", (".csv",), _TABLE, "tables", "CsvTable", bilingual=True),
+        Format(
+            "jsonl", (".jsonl", ".ndjson"), frozenset({"field", "into"}), "jsonl", "JsonLines",
+            bilingual=True,
+        ),
+        Format(
+            "po", (".po", ".pot"), frozenset({"fuzzy"}), "po", "PoFile", labels=True,
+            bilingual=True,
+        ),
         Format(
             "android", (".xml",), frozenset(), "android", "AndroidStrings", encodings=_XML
         ),
@@ -62,19 +70,23 @@ FORMATS = {
         ),
         Format(
             "xliff", (".xlf", ".xliff"), frozenset({"fuzzy"}), "xliff", "open_xliff", labels=True,
-            encodings=_XML,
+            encodings=_XML, bilingual=True,
         ),
         Format(
-            "ts", (".ts",), frozenset({"fuzzy"}), "qt", "QtTs", labels=True, encodings=_XML
+            "ts", (".ts",), frozenset({"fuzzy"}), "qt", "QtTs", labels=True, encodings=_XML,
+            bilingual=True,
         ),
         Format(
             "resx", (".resx", ".resw"), frozenset(), "resx", "Resx", labels=True, encodings=_XML
         ),
-        Format("tmx", (".tmx",), frozenset(), "tmx", "Tmx", encodings=_XML),
+        Format("tmx", (".tmx",), frozenset(), "tmx", "Tmx", encodings=_XML, bilingual=True),
         Format("i18next", (".json",), frozenset(), "json_strings", "I18next"),
         Format("chrome", (".json",), frozenset(), "json_strings", "Chrome", labels=True),
         Format("arb", (".arb",), frozenset(), "json_strings", "Arb"),
-        Format("xcstrings", (".xcstrings",), frozenset({"fuzzy"}), "xcstrings", "XcStrings"),
+        Format(
+            "xcstrings", (".xcstrings",), frozenset({"fuzzy"}), "xcstrings", "XcStrings",
+            bilingual=True,
+        ),
         Format(
             "strings", (".strings",), frozenset(), "apple", "AppleStrings",
             encodings=frozenset({"utf-16"}),
