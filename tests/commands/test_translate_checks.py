@@ -168,3 +168,15 @@ def test_what_is_faulty_is_translated_again(
     document = json.loads(report.read_text(encoding="utf-8"))
     assert (document["segments"], document["generations"]) == (1, 1)
     assert not list(tmp_path.glob("*.journal"))
+
+
+def test_terms_of_a_glossary_are_looked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.po").write_text(PO, encoding="utf-8")
+    (tmp_path / "g.tsv").write_text("close\tياپ\n", encoding="utf-8")
+    asked = ["translate", "--check", str(tmp_path / "a.po"), "--glossary", str(tmp_path / "g.tsv")]
+    assert main([*asked, "--from", "eng", "-q"]) == 1
+    assert "a.po:9: terms: has not the term ياپ (close): تاقا" in capsys.readouterr().out
+    assert main([*asked, "-q"]) == 2
+    assert "--from" in capsys.readouterr().err

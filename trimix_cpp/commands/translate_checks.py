@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -147,13 +148,19 @@ def check(paths: Sequence[Path], flags: dict[str, Any], options: FormatOptions) 
 
 
 def _checked(path: Path, flags: dict[str, Any], options: FormatOptions) -> tuple[Existing, Any]:
-    from ..translate import existing_in
+    from ..translate import existing_in, read_glossary
 
     document = _document(path, flags, options)
     original = _document(flags["original"], flags, options) if flags["original"] else None
     there = existing_in(document, original, flags["fuzzy"])
     source = document.source or (original.source if original else None)
-    return there, there.checked(checking(flags, source, document.target))
+    made = checking(flags, source, document.target)
+    if flags["glossary"]:
+        if made.source is None or made.target is None:
+            raise UsageError(f"{path}: --glossary needs both languages: say --from and --to")
+        terms = read_glossary(flags["glossary"], made.source, made.target)
+        made = replace(made, glossary=terms)
+    return there, there.checked(made)
 
 
 def _document(path: Path, flags: dict[str, Any], options: FormatOptions) -> Document:

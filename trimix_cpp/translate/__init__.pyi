@@ -13,6 +13,7 @@ from .faults import Fault as Fault
 from .faults import known_checks as known_checks
 from .files import STREAM as STREAM
 from .formats import FORMATS as FORMATS
+from .glossary_files import read_glossary as read_glossary
 from .html_text import Html as Html
 from .job import grouped as grouped
 from .job import results_of as results_of

@@ -19,6 +19,7 @@ from .segments import Segment
 
 if TYPE_CHECKING:
     from ..prompts import Language
+    from .glossary import Glossary
 
 READING_SPEED = 20.0  # characters a second that viewers can follow
 Run = Callable[[str, str, Context], Iterable[str]]
@@ -123,6 +124,7 @@ class Checking:
         off: names of checks that are switched off.
         longest: characters that a segment may have at most (a line of a subtitle); 0: any.
         speed: characters of a subtitle that can be read in a second; 0: any.
+        glossary: whose terms must be there; None for none.
     """
 
     source: Language | None = None
@@ -130,6 +132,7 @@ class Checking:
     off: frozenset[str] = frozenset()
     longest: int = 0
     speed: float = READING_SPEED
+    glossary: Glossary | None = None
 
     def context(self, segment: Segment) -> Context:
         """What a translation of `segment` is held against."""
@@ -141,6 +144,7 @@ class Checking:
             segment.seconds,
             min(limits, default=0),
             self.speed,
+            self.glossary.found(segment.text, segment.syntax) if self.glossary else (),
         )
 
     def faults(
