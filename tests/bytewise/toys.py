@@ -55,9 +55,11 @@ def follow(
 
 def oracle(spelling: Spelling, model: Model, text: bytes) -> np.ndarray:
     """The same after `text`, by adding up every tokenization that covers it; float64 [257]."""
+    places = range(len(spelling.ids))
     pieces = [spelling.pieces[token] for token in spelling.ids.tolist()]
     firsts = np.array([piece[0] for piece in pieces])
-    by_first = {byte: np.flatnonzero(firsts == byte).tolist() for byte in range(256)}
+    rests = [text[done:] for done in range(len(text))]
+    fitting = [[p for p in places if _fits(pieces[p], rest)] for rest in rests]
 
     @cache
     def after(path: tuple[int, ...]) -> Distribution:
@@ -71,16 +73,20 @@ def oracle(spelling: Spelling, model: Model, text: bytes) -> np.ndarray:
             np.add.at(total, firsts, weight * row.tokens)
             total[END] += weight * row.end
             return
-        for place in by_first[rest[0]]:
+        for place in fitting[done]:
             piece, p = pieces[place], float(row.tokens[place])
-            if len(piece) > len(rest) and piece.startswith(rest):
+            if len(piece) > len(rest):
                 total[piece[len(rest)]] += weight * p
-            elif rest.startswith(piece):
+            else:
                 add((*path, int(spelling.ids[place])), done + len(piece), weight * p)
 
     add((), 0, 1.0)
     assert math.isfinite(total.sum())
     return total / total.sum()
+
+
+def _fits(piece: bytes, rest: bytes) -> bool:
+    return piece.startswith(rest) or rest.startswith(piece)
 
 
 def worst(row: np.ndarray, exact: np.ndarray) -> float:

@@ -1,5 +1,9 @@
+from .byte_alphabet import byte_alphabet as byte_alphabet
+from .byte_alphabet import over_bytes_for as over_bytes_for
+from .byte_alphabet import spelling_of as spelling_of
 from .columns import Alignment as Alignment
 from .guard import align as align
 from .guard import report_for as report_for
 from .report import Report as Report
+from .spelling import Speller as Speller
 from .vocabulary import BYTE_LETTERS as BYTE_LETTERS

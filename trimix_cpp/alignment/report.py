@@ -172,7 +172,10 @@ class Report:
                 f"tokens than {self.reference}, and not fewer"
             )
         if role.n_only_role or role.n_only_reference:
-            return "take models of one family: base and cpt must share the tokenizer of large"
+            return (
+                "take models of one family: base and cpt must share the tokenizer of large; or "
+                "fuse them over bytes, with --bytes of generate, chat and translate"
+            )
         return (
             "convert both files again with the same converter; if it stays, their tokenizers "
             "really differ and one of the models must be replaced"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -179,6 +179,14 @@ class Vocabulary:
             return b"t" + _from_byte_alphabet(text)
         return b"t" + (text.replace(b"\xe2\x96\x81", b" ") if self.model in _ESCAPING else text)
 
+    def spells(self, token: int) -> bool:
+        """Whether the token is one that stands for bytes of a text, and they are known."""
+        if not self.is_real[token] or self._types[token] in (CONTROL, UNKNOWN):
+            return False
+        if self._types[token] == NORMAL and self.model == "gpt2":
+            return _is_byte_level(self.texts[token])
+        return True
+
     @cached_property
     def _types(self) -> list[int]:
         types: list[int] = self.types.tolist()
@@ -220,15 +228,23 @@ def _byte(text: bytes) -> bytes:
     return text
 
 
-def _byte_alphabet(printable: Sequence[range]) -> dict[int, int]:
-    themselves = {byte for span in printable for byte in span}
+_PRINTABLE = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+
+
+def _byte_alphabet(themselves: Collection[int]) -> dict[int, int]:
     others = [byte for byte in range(256) if byte not in themselves]
     return {0x100 + place: byte for place, byte in enumerate(others)}
 
 
 # GPT-2's: printable bytes stand for themselves, for the others the letters from U+0100 on; here are
 # those letters' bytes.
-BYTE_LETTERS = _byte_alphabet((range(0x21, 0x7F), range(0xA1, 0xAD), range(0xAE, 0x100)))
+BYTE_LETTERS = _byte_alphabet(_PRINTABLE)
+_LETTERS = frozenset(map(chr, (*_PRINTABLE, *BYTE_LETTERS)))
+
+
+def _is_byte_level(text: bytes) -> bool:
+    """Whether a piece of byte-level BPE is made of its letters alone."""
+    return all(letter in _LETTERS for letter in text.decode("utf-8", "replace"))
 
 
 def _from_byte_alphabet(text: bytes) -> bytes:

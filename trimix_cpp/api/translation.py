@@ -78,6 +78,7 @@ def translation_task(
         varied=bool(aids and aids.varied),
         # Late checks decide no text: they are not among what a journal goes by.
         unchecked=frozenset(name for name in known_checks(no_check) if not CHECKS[name].late),
+        over_bytes=settings.options.bytes is not None,
     )
 
 

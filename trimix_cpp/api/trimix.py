@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..chat import Conversation, template_of
-from ..decoding import Decoder, Trio
+from ..decoding import Decoder, open_trio
 from ..errors import UsageError
 from ..files import Closing
 from ..runtime import (
+    ByteFlags,
     DecodingFlags,
     DraftFlags,
     ModelFlags,
@@ -103,6 +104,9 @@ def load(
     exact_vocabulary: bool = False,
     draft: str | int = "off",
     draft_model: str | Path | None = None,
+    bytes: bool = False,
+    beam: int = 4,
+    beam_threshold: float = 1e-3,
 ) -> TriMix:
     """Load a trio: a language ("uig"), a trio's name ("demo"), its TOML file, or a `TrioSpec`.
 
@@ -117,6 +121,8 @@ def load(
     - n_gpu_layers, type_k, type_v: one value, or role -> value.
     - exact: the same numbers whatever the size of a batch; slower.
     - exact_vocabulary: every way in which a model with tokens of its own may say a text counts.
+    - bytes, beam, beam_threshold: fuse models whose tokenizers differ, byte by byte; tokens are
+      then bytes, and `max_tokens` counts them.
     - draft, draft_model: tokens that cpt, or that model, drafts ahead: "auto" or a number.
 
     Raises:
@@ -137,6 +143,7 @@ def load(
         ),
         WeightFlags(weights, task, method, strength, plausibility),
         drafting=DraftFlags(draft, draft_model),
+        over_bytes=ByteFlags(bytes, beam, beam_threshold),
     )  # fmt: skip
     return TriMix(flags, n_parallel=n_parallel, may_score=True)
 
@@ -174,7 +181,7 @@ class TriMix(Closing):
         self._closing = ExitStack()
         with ExitStack() as opened:
             self.trio = opened.enter_context(
-                Trio(self.settings.spec, self.settings.weighting.roles, self.settings.options)
+                open_trio(self.settings.spec, self.settings.weighting.roles, self.settings.options)
             )
             self.decoder = Decoder(self.trio, self.settings.speculator)
             self._closing = opened.pop_all()
@@ -337,6 +344,8 @@ class TriMix(Closing):
 
     def _fixed(self, weights: str | Weights | None) -> Weights:
         """The weights of a text that is only looked at."""
+        if self.settings.options.bytes:
+            raise UsageError("rows of a whole text are not to be had over bytes")
         weighting = self._settings({} if weights is None else {"weights": weights}).weighting
         if weighting.chooser:
             raise UsageError("the weights must be fixed here, such as 0.1,0.9")

@@ -7,5 +7,6 @@ from .spelling import Distribution as Distribution
 from .spelling import Spelling as Spelling
 from .stems import Stem as Stem
 from .stems import Tokenize as Tokenize
+from .stems import common_stem as common_stem
 from .utf8 import allowed as allowed
 from .utf8 import unfinished as unfinished

@@ -180,15 +180,17 @@ class Step:
             self.wanted += [each.stem, *(closing.stem for closing in closings)]
 
     def finish(self) -> Beam:
-        """The next beam, when every wanted stem's `after` is known.
+        """The next beam, when every wanted stem's `after` is known; what is not is left out.
 
         Raises:
             TrimixError: what a model said makes no sense.
         """
-        live = list(self._live)
+        live = [each for each in self._live if each.stem.after]
         for each, closings in self._calls:
-            for found in _followed(each, self._node, closings):
-                live += found
+            if each.stem.after:
+                opened, closed = _followed(each, self._node, closings)
+                live += opened + [closing for closing in closed if closing.stem.after]
+        live = sorted(live, key=lambda each: -each.mass)[: self._before.pruning.width]
         return self._before._after(live, self._waiting, self._tail)
 
 

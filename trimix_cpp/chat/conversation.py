@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import bisect
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..decoding import Control, Decoder, Stop, Text, common_length
+from ..decoding import ByteTrio, Control, Decoder, Stop, Text, common_length
 from ..errors import ContextFullError, TrimixError
 from ..files import Closing
 from ..fusion import ByAnswers, Plausibility, Sampler, Weights
 from ..prompts import ChatTemplate
+from .own_prompts import OwnPrompts
 from .prompter import Answered, Prompter, checked, template_of
 from .saved import SavedChat, Turn, read_chat, write_chat
 from .thoughts import OPEN, Thoughts, thought_and_answer
@@ -112,6 +113,7 @@ class Conversation(Closing):
         self.template = template or template_of(trio)
         self._own_template = None if template else self.template
         self._prompter = Prompter(trio, self.template)
+        self._own = OwnPrompts(trio) if isinstance(trio, ByteTrio) else None
         self._settings = (control, max_tokens, (*stops, *self._prompter.stops))
         self._text: Text | None = None
         self._rendered = ""  # the text of the last prompt
@@ -213,7 +215,10 @@ class Conversation(Closing):
 
     def _answer(self, turns: list[Turn], attempt: int) -> Generator[str, None, None]:
         dropped, tokens, rendered = self._fit(turns)
-        text = self._begin(tokens, self._seeded(attempt), self._chooser(turns[dropped:], tokens))
+        said = turns[dropped:]
+        text = self._begin(
+            tokens, self._seeded(attempt), self._chooser(said, tokens), self._prompts(said)
+        )
         self.turns, self.dropped, self._rendered = turns, dropped, rendered
         self._attempt, self.stop = attempt, None
         return self._reply(text, turns[-1])
@@ -243,12 +248,19 @@ class Conversation(Closing):
     def _seeded(self, attempt: int) -> Sampler:
         return replace(self.sampler, seed=(self.sampler.seed + attempt) % _SEEDS)
 
-    def _begin(self, tokens: list[int], sampler: Sampler, chooser: Observer | None) -> Text:
+    def _begin(
+        self,
+        tokens: list[int],
+        sampler: Sampler,
+        chooser: Observer | None,
+        prompts: Mapping[str, Sequence[int]],
+    ) -> Text:
         """The text of the next reply."""
         control, max_tokens, stops = self._settings
         text = Text(
-            tokens, self.weights, sampler, control, max_tokens, stops, chooser, self.plausibility
-        )
+            tokens, self.weights, sampler, control, max_tokens, stops, chooser, self.plausibility,
+            prompts=prompts,
+        )  # fmt: skip
         self.decoder.submit(text)
         self._text = text
         return text
@@ -271,20 +283,30 @@ class Conversation(Closing):
         reserve = n_ctx // 4 if max_tokens is None else min(max_tokens, n_ctx // 2)
         first = min(self.dropped, newest)
         tokens, text = self._prompt(turns[first:])
-        if len(tokens) > n_ctx - reserve and first < newest:
+        if self._length(turns[first:], tokens) > n_ctx - reserve and first < newest:
             first = bisect.bisect_left(
                 range(newest),
                 True,
                 lo=first + 1,
-                key=lambda start: len(self._prompt(turns[start:])[0]) <= n_ctx // 2,
+                key=lambda start: self._length(turns[start:]) <= n_ctx // 2,
             )
             tokens, text = self._prompt(turns[first:])
-        if len(tokens) >= n_ctx:
+        if (length := self._length(turns[first:], tokens)) >= n_ctx:
             raise ContextFullError(
-                f"the message is too long: its prompt has {len(tokens)} tokens and the context "
+                f"the message is too long: its prompt has {length} tokens and the context "
                 f"holds {n_ctx}; shorten it, or give a larger -c"
             )
         return first, tokens, text
+
+    def _length(self, turns: list[Turn], tokens: list[int] | None = None) -> int:
+        """Tokens of a prompt, as the role counts them that needs most."""
+        if own := self._prompts(turns):
+            return max(map(len, own.values()))
+        return len(self._prompt(turns)[0] if tokens is None else tokens)
+
+    def _prompts(self, turns: list[Turn]) -> dict[str, tuple[int, ...]]:
+        """What each role reads in the prompt's place, where they differ."""
+        return self._own.of(self._said_in(turns), think=self.think) if self._own else {}
 
     def _prompt(self, turns: list[Turn]) -> tuple[list[int], str]:
         rendered = self.template.render(self._messages(turns), enable_thinking=self.think)
@@ -307,6 +329,8 @@ class Conversation(Closing):
         """Free the place in the trio and stop the template's process."""
         if self._own_template:
             self._own_template.close()
+        if self._own:
+            self._own.close()
         if self._text is not None:
             self.decoder.drop(self._text)
             self._text = None

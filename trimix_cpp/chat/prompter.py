@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from ..decoding import Trio
+from ..decoding import Speaker, Trio
 from ..errors import ModelFileError, TrimixError
 from ..gguf import read_header
 from ..prompts import PLAIN_STOP, PLAIN_TEMPLATE, ChatTemplate
@@ -42,7 +42,7 @@ class Prompter:
         template: its chat template, the caller's.
     """
 
-    def __init__(self, trio: Trio, template: ChatTemplate) -> None:
+    def __init__(self, trio: Trio | Speaker, template: ChatTemplate) -> None:
         self.trio, self.template = trio, template
         self._roles: tuple[str, ...] = ()
         self._names = re.compile("(?!)")

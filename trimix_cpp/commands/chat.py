@@ -55,7 +55,7 @@ _COMMAND = re.compile(r"\s*(/[^\s/]*)(?:\s+(.*))?", re.DOTALL)
 @click.option("--system", metavar="TEXT", help="System message.")
 @click.option("--think", is_flag=True, help="Let a model that can think before it answers do so.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line for each reply.")
-@decoding_options(control="large", draft="auto")
+@decoding_options(control="large", draft="auto", over_bytes=True)
 def command(system: str | None, think: bool, as_json: bool, decoding: DecodingFlags) -> None:
     """Talk to a trio; /help lists what can be typed besides messages.
 

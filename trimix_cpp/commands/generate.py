@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     "-f", "--file", type=click.Path(path_type=Path), help="The prompt's file; - is stdin."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of the text.")
-@decoding_options(control="fused")
+@decoding_options(control="fused", over_bytes=True)
 def command(prompt: str | None, file: Path | None, as_json: bool, decoding: DecodingFlags) -> None:
     """Complete a prompt from -p, from a file, or from standard input.
 

@@ -21,6 +21,7 @@ from ..files import decode_utf8
 from ..fusion import METHODS
 from ..runtime import (
     LIMITS,
+    ByteFlags,
     DecodingFlags,
     DraftFlags,
     ModelFlags,
@@ -181,6 +182,19 @@ def _drafting(default: str) -> list[Option]:
     ]  # fmt: skip
 
 
+_BYTES = [
+    click.option("--bytes", "bytes", is_flag=True,
+                 help="Fuse models whose tokenizers differ, byte by byte (-n counts bytes). The "
+                 "likeliest bytes are not the likeliest token: leave it out where one tokenizer "
+                 "serves all."),
+    click.option("--beam", type=bounded("beam"), default=4, show_default=True, metavar="K",
+                 help="Tokenizations of the text that --bytes follows."),
+    click.option("beam_threshold", "--beam-threshold", type=Real(0, 1, max_open=True),
+                 default=1e-3, show_default=True, metavar="X",
+                 help="Those with a smaller share of the probability are left out."),
+]  # fmt: skip
+
+
 def handed_over(name: str, kind: type[Any], options: Sequence[Option]) -> Callable[[F], F]:
     """Add `options` to a command, which gets their values as one `kind`, called `name`.
 
@@ -210,10 +224,12 @@ def running_options(command: F) -> F:
     return model_options(handed_over("run", RunFlags, _RUN)(command))
 
 
-def decoding_options(control: str, draft: str = "off") -> Callable[[F], F]:
+def decoding_options(
+    control: str, draft: str = "off", *, over_bytes: bool = False
+) -> Callable[[F], F]:
     """Add every option of a command that decodes: `decoding: DecodingFlags`.
 
-    The arguments are defaults of theirs.
+    The arguments are defaults of theirs; `over_bytes`: with --bytes and its like.
     """
     groups: list[tuple[str, type[Any], Sequence[Option]]] = [
         ("models", ModelFlags, _MODELS),
@@ -221,6 +237,7 @@ def decoding_options(control: str, draft: str = "off") -> Callable[[F], F]:
         ("run", RunFlags, _RUN),
         ("sampling", SamplingFlags, [*_SAMPLING, _control(control)]),
         ("drafting", DraftFlags, _drafting(draft)),
+        ("over_bytes", ByteFlags, _BYTES if over_bytes else []),
     ]
 
     def add(command: F) -> F:

@@ -152,7 +152,7 @@ if TYPE_CHECKING:
 @click.option("--report-all", is_flag=True, help="All segments in a JSON report too.")
 @check_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress, and at the end warnings only.")
-@decoding_options(control="fused")
+@decoding_options(control="fused", over_bytes=True)
 def command(
     sources: tuple[Path, ...], output: Path | None, decoding: DecodingFlags, **flags: Any
 ) -> int:
@@ -469,7 +469,7 @@ def _started(
     settings: Settings, units: Sequence[Unit], parallel: int, recipe: Recipe
 ) -> Iterator[Translator]:
     """The models, loaded with as many places and as long contexts as the texts need."""
-    from ..decoding import Trio
+    from ..decoding import open_trio
     from ..translate import Machine, Translator
 
     roles = settings.weighting.roles
@@ -483,7 +483,7 @@ def _started(
         n_parallel=places,
         flash_attn=machine.flash_attn(n_ctx, places),
     )
-    with Trio(settings.spec, roles, options) as trio:
+    with open_trio(settings.spec, roles, options) as trio:
         yield Translator(trio, recipe, settings.speculator)
 
 

@@ -1,11 +1,15 @@
 from .answers import generate as generate
+from .byte_trio import ByteTrio as ByteTrio
+from .byte_trio import most_texts as most_texts
 from .decoder import Decoder as Decoder
 from .draft_costs import Costs as Costs
 from .draft_guesses import MOST_DRAFTS as MOST_DRAFTS
+from .opening import open_trio as open_trio
 from .policy import SIZES as SIZES
 from .prefixes import Held as Held
 from .prefixes import common_beginning as common_beginning
 from .prefixes import common_length as common_length
+from .speaker import Speaker as Speaker
 from .speculation import MOST_TOGETHER as MOST_TOGETHER
 from .speculation import Speculator as Speculator
 from .text import Control as Control

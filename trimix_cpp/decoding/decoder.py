@@ -250,10 +250,12 @@ class Decoder(Closing):
                 continue
             try:
                 self.trio.require(text.roles)
-                length = self.trio.length(text.roles, text.tokens)
+                own = [len(prompt) for prompt in text.prompts.values()]
+                length = max(own) if own else self.trio.length(text.roles, text.tokens)
                 self.trio.check_length(length, answer=text.max_tokens != 0)
                 if text.control == "fused":
                     self.trio.tell_lacked(text.weights.roles)
+                text.wants = self.trio.first_row(text)
                 # Between these no Ctrl-C: a text would be lost, or a place.
                 with interrupts_deferred():
                     self._place(text)
@@ -275,7 +277,7 @@ class Decoder(Closing):
         (gain, length), source = max(gains, key=lambda each: each[0], default=((0, 0), None))
         if source is None or not gain:
             text.lanes = Lanes(self.trio)
-            text.lanes.begin(text.tokens, min(text.wants, text.n_prompt - 1))
+            text.lanes.begin(text.tokens, min(text.wants, text.n_prompt - 1), text.prompts)
             return
         # What would hardly be of use to another is taken over, and what stands in the way of room.
         moves = not source.pinned and 2 * length >= source.lanes.longest
@@ -293,7 +295,7 @@ class Decoder(Closing):
         elif source in self.trio.prefixes:
             self.trio.prefixes.touch(source)
         text.lanes = lanes
-        lanes.begin(text.tokens, min(text.wants, text.n_prompt - 1))
+        lanes.begin(text.tokens, min(text.wants, text.n_prompt - 1), text.prompts)
         text.n_cached = min(lanes.cached(role) for role in text.roles)
 
     def _advance(self) -> None:
@@ -422,7 +424,7 @@ class Decoder(Closing):
             stop = "stop"
         elif n_generated == text.max_tokens:
             stop = "length"
-        elif self.trio.length(text.roles, text.tokens) >= self.trio.n_ctx:
+        elif lanes_of(text).length(text.roles, text.tokens) >= self.trio.n_ctx:
             stop = "context"
         if stop:
             piece += text.stream.finish()
@@ -449,6 +451,7 @@ class Decoder(Closing):
                 self.running.remove(text)
                 lanes, text.lanes = lanes_of(text), None
                 if self.keep and text.stop != "error" and not self._closed:
+                    lanes.settle()
                     self.trio.prefixes.keep(Held(text.tokens, lanes))
                 else:
                     lanes.close()

@@ -108,6 +108,8 @@ class Engine:
             keep_plausible(row, rows[text.plausibility.role], text.plausibility.threshold)
         if text.control == "large" and "large" in coefficients and len(coefficients) > 1:
             control_from_large(row, rows["large"], of.special, out=row)
+        if (may := self.trio.may_come(text.tokens)) is not None:
+            row[~may] = -np.inf
         fused = time.perf_counter()
         token = text.sampler.pick(row, text.tokens, len(text.tokens))
         if text.n_top is not None:

@@ -53,13 +53,20 @@ class EnlargedLane:
         self._early: list[Rows] = []
         self._last: list[Feed] = []
 
-    def begin(self, tokens: Sequence[int], start: int) -> None:
+    def begin(self, tokens: Sequence[int], start: int, own: Sequence[int] | None = None) -> None:
         """See `Lane`."""
         self._start = start
         self._prompt, self._needed = self._enlarged.read(tokens[: start + 1])
         self._states.clear()
         self._branches.keep([self._prompt])
         self._recount(start)
+
+    def settle(self) -> None:
+        """See `Lane`: all that it has may be of use."""
+
+    def length(self, tokens: Sequence[int]) -> int:
+        """See `Lane`."""
+        return self._trio.length((self._role,), tokens)
 
     def _recount(self, most: int) -> None:
         """Count the letters, up to `most`, whose tokens the caches have; the last are read anew."""

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import weakref
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ..fusion import Rows
+from .byte_lanes import ByteLane
+from .byte_trio import ByteTrio
 from .enlarged import EnlargedLane
 from .trio import Feed
 
 if TYPE_CHECKING:
     from .prefixes import Held
     from .trio import Trio
+
+NONE: Mapping[str, Sequence[int]] = MappingProxyType({})
 
 
 class Lane(Protocol):
@@ -32,8 +37,17 @@ class Lane(Protocol):
 
     cached: int
 
-    def begin(self, tokens: Sequence[int], start: int) -> None:
-        """A text begins, or goes on, whose first wanted row is at the position `start`."""
+    def begin(self, tokens: Sequence[int], start: int, own: Sequence[int] | None = None) -> None:
+        """A text begins, or goes on, whose first wanted row is at the position `start`.
+
+        `own`: what the role reads up to there, in its own tokens, where that is another text.
+        """
+
+    def settle(self) -> None:
+        """The text is left: whatever else might have followed it may be forgotten."""
+
+    def length(self, tokens: Sequence[int]) -> int:
+        """How many tokens of its own the text has."""
 
     def reach(self, tokens: Sequence[int], room: int) -> int:
         """How far into `tokens` it gets if it is fed `room` tokens of its own."""
@@ -75,8 +89,15 @@ class AlignedLane:
         # Its own tokens up to each of the text's, where these are not one to one.
         self._ends: list[int] | None = [] if role in trio.alignment.spelled else None
 
-    def begin(self, tokens: Sequence[int], start: int) -> None:
+    def begin(self, tokens: Sequence[int], start: int, own: Sequence[int] | None = None) -> None:
         """See `Lane`: it is all the same to it."""
+
+    def settle(self) -> None:
+        """See `Lane`: nothing else might."""
+
+    def length(self, tokens: Sequence[int]) -> int:
+        """See `Lane`."""
+        return self._trio.length((self._role,), tokens)
 
     def reach(self, tokens: Sequence[int], room: int) -> int:
         """See `Lane`: a token each."""
@@ -151,7 +172,7 @@ class Lanes:
     def __init__(self, trio: Trio, but: Held | None = None) -> None:
         self._trio, self.slot = trio, trio.take(but)
         self._by_role: dict[str, Lane] = {}
-        self._begun: tuple[Sequence[int], int] | None = None
+        self._begun: tuple[Sequence[int], int, Mapping[str, Sequence[int]]] | None = None
         self._give = weakref.finalize(self, trio.give, self.slot)
         self._give.atexit = False
 
@@ -159,17 +180,41 @@ class Lanes:
         """The lane of a loaded role, made where there is none yet."""
         lane = self._by_role.get(role)
         if lane is None:
-            kind = EnlargedLane if role in self._trio.alignment.enlarged else AlignedLane
-            lane = self._by_role[role] = kind(self._trio, role, self.slot)
-            if self._begun:
-                lane.begin(*self._begun)
+            trio = self._trio
+            if isinstance(trio, ByteTrio):
+                lane = ByteLane(trio, role, self.slot)
+            elif role in trio.alignment.enlarged:
+                lane = EnlargedLane(trio, role, self.slot)
+            else:
+                lane = AlignedLane(trio, role, self.slot)
+            self._by_role[role] = lane
+            self._begin(role, lane)
         return lane
 
-    def begin(self, tokens: Sequence[int], start: int) -> None:
-        """A text begins, or goes on, whose first wanted row is at the position `start`."""
-        self._begun = tokens, start
+    def begin(
+        self, tokens: Sequence[int], start: int, prompts: Mapping[str, Sequence[int]] = NONE
+    ) -> None:
+        """A text begins, or goes on, whose first wanted row is at the position `start`.
+
+        `prompts`: what roles read up to there, where that is not the text.
+        """
+        self._begun = tokens, start, prompts
+        for role, lane in self._by_role.items():
+            self._begin(role, lane)
+
+    def _begin(self, role: str, lane: Lane) -> None:
+        if self._begun:
+            tokens, start, prompts = self._begun
+            lane.begin(tokens, start, prompts.get(role))
+
+    def settle(self) -> None:
+        """The text is left."""
         for lane in self._by_role.values():
-            lane.begin(tokens, start)
+            lane.settle()
+
+    def length(self, roles: Iterable[str], tokens: Sequence[int]) -> int:
+        """How many tokens the text has, as the role counts them that needs most."""
+        return max(self[role].length(tokens) for role in roles)
 
     def cached(self, role: str) -> int:
         """How many tokens `role` has cached."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -69,6 +69,8 @@ class Text:
         chooser: an observer that gives `weights` at the prompt's end; None keeps them.
         plausibility: contrastive decoding's mask, None for none.
         observers: what else looks at the prompt's rows.
+        prompts: what a role reads in the prompt's place, in its own tokens; for roles whose
+            vocabularies differ.
         ignore_ends: end-of-generation tokens do not end it.
         n_top: with every token comes how likely it was, and so many of the likeliest; None: not.
         by_role: what each role gave them comes too.
@@ -100,6 +102,7 @@ class Text:
     chooser: Observer | None = None
     plausibility: Plausibility | None = None
     observers: tuple[Observer, ...] = ()
+    prompts: Mapping[str, Sequence[int]] = field(default_factory=dict)
     ignore_ends: bool = False
     n_top: int | None = None
     by_role: bool = False

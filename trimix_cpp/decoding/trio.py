@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -36,6 +36,9 @@ from ..quant import Options, check_fits, estimate
 from ..showing import count
 from ..store import RoleSpec, TrioSpec
 from .prefixes import Held, Prefixes
+
+if TYPE_CHECKING:
+    from .text import Text
 
 # What a user should know and no error is; the command line shows it.
 log = logging.getLogger(__name__)
@@ -172,7 +175,7 @@ class Trio(Closing):
             models[role] = files[file]
         models = {role: models[role] for role in ALL_ROLES if role in models}
         reference = self._alignment.reference if self._alignment else None
-        alignment = align(models, reference=reference)
+        alignment = self._align(models, reference)
         n_ctx = self._n_ctx or self._context_length(models)
         self._check_memory({role: models[role] for role in new}, n_ctx)
         before = self._files, self._by_role, self._alignment
@@ -186,6 +189,9 @@ class Trio(Closing):
             raise
         self._n_ctx = n_ctx
         self._contexts.update(contexts)
+
+    def _align(self, models: Mapping[str, Model], reference: str | None) -> Alignment:
+        return align(models, reference=reference)
 
     def _check_memory(self, models: Mapping[str, Model], n_ctx: int) -> None:
         """Raises TrimixError where contexts would not fit; warns where weights do not."""
@@ -268,7 +274,7 @@ class Trio(Closing):
             groups = on_gpu, [role for role in roles if role not in on_gpu]
             return self._in_threads([partial(self._feed_all, group, feeds) for group in groups])
         # On one device one after the other with all threads.
-        if max([len(own[0].tokens) for own in feeds.values()], default=0) >= _LONG:
+        if max([len(own[0].tokens) for own in feeds.values() if own], default=0) >= _LONG:
             with interrupts_deferred(), leaving_on_interrupt(self.abort):
                 return self._feed_all(roles, feeds)
         return self._feed_all(roles, feeds)
@@ -299,6 +305,9 @@ class Trio(Closing):
 
     def _feed(self, role: str, feeds: list[Feed]) -> Rows:
         context = self._contexts[role]
+        if not feeds:  # what it has is enough
+            self.seconds[role] = 0.0
+            return np.empty((0, context.model.n_vocab), np.float32)
         began = time.perf_counter()
         if len(feeds) == 1 and len(feeds[0].tokens) == feeds[0].n_logits == 1:
             slot, (token,), start, _ = feeds[0]
@@ -345,6 +354,10 @@ class Trio(Closing):
     def copy(self, role: str, source: int, target: int) -> None:
         """Share what slot `source` has cached with the empty slot `target`."""
         self._contexts[role].copy(source, target)
+
+    def branch(self, role: str, source: int, target: int, stop: int | None, start: int = 0) -> None:
+        """Share positions [start, stop) of one sequence with another; None is to the end."""
+        self._contexts[role].copy(source, target, start, -1 if stop is None else stop)
 
     def take(self, but: Held | None = None) -> int:
         """An empty slot, the same in every role; what `prefixes` hold gives way, but not `but`.
@@ -427,6 +440,14 @@ class Trio(Closing):
             type_v=type_v,
             lora=(role_spec.lora, role_spec.lora_scale) if role_spec.lora else None,
         )
+
+    def first_row(self, text: Text) -> int:
+        """The first position of a new text whose row can be had, from the one that it wants on."""
+        return text.wants
+
+    def may_come(self, tokens: Sequence[int]) -> Mask | None:
+        """Which tokens may follow these, None for all."""
+        return None
 
     def check_length(self, n_tokens: int, *, answer: bool = True) -> None:
         """Raises ContextFullError where a prompt does not fit, with room for an `answer`."""

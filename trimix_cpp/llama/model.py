@@ -199,6 +199,16 @@ class Model(Closing):
             count = lib.llama_token_to_piece(self._vocab, token, buffer, size, 0, special)
         return buffer.raw[: max(count, 0)]
 
+    def pieces(self) -> list[bytes]:
+        """The bytes of every token, as `piece` gives them; empty for control tokens."""
+        size = 1 << 12
+        buffer, found = ctypes.create_string_buffer(size), list[bytes]()
+        to_piece, vocab = lib.llama_token_to_piece, self._vocab
+        for token in range(self.n_vocab):
+            count = to_piece(vocab, token, buffer, size, 0, False)
+            found.append(ctypes.string_at(buffer, count) if count >= 0 else self.piece(token))
+        return found
+
     def close(self) -> None:
         """Free the model, once the last of its contexts is; harmless when done twice."""
         loaded, self.loaded = self.loaded, None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..bytewise import Pruning
 from ..errors import UsageError
 
 # The one type of cache in exact mode: flash attention treats an F16 one by the size of a batch.
@@ -46,6 +47,8 @@ class Options:
         n_gpu_layers: role -> layers on the GPU, -1 for all; a role left out takes all.
         flash_attn: None leaves it to llama.cpp.
         type_k, type_v: role -> KV cache type, names of `KV_TYPES`; `cache_types` has the defaults.
+        bytes: the roles are fused over bytes, and these tokenizations of a text are followed;
+            None fuses over their tokens.
         exact: the size of a batch does not change the logits.
         exact_vocabulary: a role with tokens of its own says what it would say exactly; without it
             ways of saying it that hardly matter are left out.
@@ -66,6 +69,7 @@ class Options:
     flash_attn: bool | None = None
     type_k: Mapping[str, str] = field(default_factory=dict)
     type_v: Mapping[str, str] = field(default_factory=dict)
+    bytes: Pruning | None = None
     exact: bool = False
     exact_vocabulary: bool = False
     mlock: bool = False

@@ -14,6 +14,7 @@ LIMITS: Mapping[str, tuple[int, int]] = {
     "repeat_last_n": (-1, 1 << 31),
     "seed": (0, 2**64 - 1),
     "draft": (1, 63),
+    "beam": (1, 64),
 }
 
 

@@ -10,6 +10,7 @@ from ..errors import TrimixError, UsageError
 from .drafting import DraftFlags
 from .limits import check_limits
 from .models import ModelFlags, find_models
+from .over_bytes import ByteFlags
 from .running import RunFlags
 from .weighting import WeightFlags, Weighting
 
@@ -81,6 +82,7 @@ class DecodingFlags:
     weights: WeightFlags = field(default_factory=WeightFlags)
     sampling: SamplingFlags = field(default_factory=SamplingFlags)
     drafting: DraftFlags = field(default_factory=DraftFlags)
+    over_bytes: ByteFlags = field(default_factory=ByteFlags)
 
     def resolve(self, *, n_parallel: int = 1, may_score: bool = False) -> Settings:
         """What they mean, for `n_parallel` texts at once.
@@ -88,15 +90,20 @@ class DecodingFlags:
         `may_score`: weights may be chosen by prompts later, even if `weights` names fixed ones.
 
         Raises:
-            UsageError: a value means nothing, or no models are named.
+            UsageError: a value means nothing, or does not go with another, or no models are named.
             TrimixError: the trio's file is broken, or there is none for the language.
         """
         from ..decoding import MOST_TOGETHER
 
         spec, language = find_models(self.models)
         weighting = self.weights.resolve(spec)
-        options = self.run.options(spec, n_parallel=n_parallel)
-        spec, speculator = self.drafting.resolve(spec, options)
+        options = replace(
+            self.run.options(spec, n_parallel=n_parallel),
+            bytes=self.over_bytes.resolve(self.run, self.sampling, self.drafting),
+        )
+        speculator = None
+        if not options.bytes:
+            spec, speculator = self.drafting.resolve(spec, options)
         scored = SCORED_ROWS if may_score or weighting.chooser else 1
         together = min(n_parallel, MOST_TOGETHER)
         drafted = together * (1 + speculator.most) if speculator else 1

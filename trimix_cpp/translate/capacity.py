@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from ..decoding import most_texts
 from ..fusion import ROLES
 from ..gguf import Header, read_header
 from ..llama import MAX_SEQ, Model, physical_cores, supports_gpu
@@ -79,6 +80,8 @@ class Machine:
             return 1
         most = _MOST if supports_gpu() else min(_A_CORE * physical_cores(), _MOST)
         each = sum(self._sequence_bytes(role, n_ctx) for role in self._roles)
+        if self._options.bytes:
+            most = min(most, most_texts(self._options.bytes) - 1)
         affordable = self._free() // 2 // max(each, 1) - 1  # one place is the shared beginning's
         return max(1, min(most, n_units, affordable, MAX_SEQ - 1))
 

@@ -64,7 +64,7 @@ class Translator(Closing):
         self._again: deque[_Attempt] = deque()
         self._running: dict[Text, _Attempt] = {}
         self._done: list[tuple[Unit, Outcome]] = []
-        around, least = len(self._tokens(Unit(""), 0)), min(trio.n_ctx // 2, _LEAST_ROOM)
+        around, least = self._length(self._tokens(Unit(""), 0)), min(trio.n_ctx // 2, _LEAST_ROOM)
         if around + least > trio.n_ctx:
             raise TrimixError(
                 f"-c {trio.n_ctx} has no room for a text: the prompt around it takes {around} "
@@ -186,11 +186,11 @@ class Translator(Closing):
         wanted = min(self._recipe.answer_limit(unit.asked), self._trio.n_ctx // 2)
         for shots in range(len(self._recipe.exemplars(unit.hints)), -1, -1):
             tokens = self._tokens(unit, shots)
-            if len(tokens) + wanted <= self._trio.n_ctx:
+            if self._length(tokens) + wanted <= self._trio.n_ctx:
                 return tokens, shots
         if unit.hints.context:  # what stands around a text must not keep it from the models
             return self._fit(replace(unit, hints=replace(unit.hints, context="")))
-        room = self._trio.n_ctx - len(tokens)
+        room = self._trio.n_ctx - self._length(tokens)
         return (tokens, 0) if room >= min(wanted, _LEAST_ROOM) else None
 
     def _tokens(self, unit: Unit, shots: int) -> list[int]:
@@ -199,6 +199,10 @@ class Translator(Closing):
     def _tokenized(self, prompt: str) -> list[int]:
         # Names of control tokens in somebody's text are text.
         return self._trio.tokenize(prompt, add_special=True)
+
+    def _length(self, tokens: list[int]) -> int:
+        """What a prompt takes of the context, by the role that needs most."""
+        return self._trio.length(self._trio.roles, tokens)
 
     def _by_answers(self, choosing: ByAnswers) -> Weights:
         """The weights under which the answers of the exemplars that fit are likeliest."""
@@ -223,7 +227,7 @@ class Translator(Closing):
         def prompt(text: str, shots: Sequence[Shot]) -> str:
             return translation_prompt(text, recipe.source, recipe.target, shots)
 
-        while len(tokens := self._tokenized(prompt("", shots))) > room and shots:
+        while self._length(tokens := self._tokenized(prompt("", shots))) > room and shots:
             shots = shots[1:]
         spans = []
         for i, (text, answer) in enumerate(shots):

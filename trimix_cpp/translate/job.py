@@ -61,6 +61,7 @@ def settings_of(
         "retry": recipe.retry,
         "no_check": sorted(recipe.unchecked) or None,
         "ctx_size": options.n_ctx,
+        **({"bytes": asdict(options.bytes)} if options.bytes else {}),
         "exact": options.exact,
         "cache_type_k": {role: options.cache_types(role)[0] for role in used},
         "cache_type_v": {role: options.cache_types(role)[1] for role in used},

@@ -21,6 +21,8 @@ MAX_TERMS = 10
 # a character of the English text on average.
 MIN_ANSWER = 200
 _TOKENS_PER_CHARACTER = 2.5
+# Tokens have up to 4.4 bytes on average, in English.
+_BYTES_PER_TOKEN = 5
 # Where greedy decoding loses a placeholder, the second attempt draws at this temperature.
 _SECOND_TEMPERATURE = 0.7
 # A Chinese or Japanese character says about as much as three letters.
@@ -72,6 +74,7 @@ class Recipe:
         unchecked: checks (`faults.CHECKS`) that are not made of a part.
         score_shots: a chooser looks at the exemplars too, not only at the text.
         judged: pairs by whose answers `ppl-answers` chooses the weights; () for the exemplars.
+        over_bytes: an answer's tokens are bytes.
         varied: texts come with exemplars of their own (`Hints`): few prompts begin alike.
     """
 
@@ -90,6 +93,7 @@ class Recipe:
     score_shots: bool = False
     judged: tuple[Shot, ...] = ()
     varied: bool = False
+    over_bytes: bool = False
 
     def prompt(self, text: str, n_shots: int, hints: Hints = NO_HINTS) -> str:
         """The paper's prompt with the last `n_shots` exemplars, and the context of the text."""
@@ -105,7 +109,10 @@ class Recipe:
 
     def answer_limit(self, text: str) -> int:
         """Most tokens of the translation of `text`."""
-        return self.max_tokens or max(MIN_ANSWER, int(_TOKENS_PER_CHARACTER * size(text)))
+        if self.max_tokens:
+            return self.max_tokens
+        limit = max(MIN_ANSWER, int(_TOKENS_PER_CHARACTER * size(text)))
+        return limit * _BYTES_PER_TOKEN if self.over_bytes else limit
 
     def sampler_for(self, text: str, attempt: int) -> Sampler:
         """The sampler of an attempt at `text`, 0 or 1; the second leaves the path of the first.
