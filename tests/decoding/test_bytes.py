@@ -104,12 +104,14 @@ def last(n: int) -> np.ndarray:
     return np.arange(n) == n - 1
 
 
-def look(trio: ByteTrio, head: str, tail: str, roles: tuple[str, ...]) -> dict[str, list[Row]]:
+def look(
+    trio: ByteTrio, head: str, tail: str, roles: tuple[str, ...], weights: Weights = ALL
+) -> dict[str, list[Row]]:
     """The rows of every byte after `head`, which is read as a prompt."""
     tokens = tokens_of(trio, head + tail)
     seen = Rows257(roles, len(tokens) - len(tail.encode()) - 1)
     with Decoder(trio, keep=False) as decoder:
-        for text in decoder.run([Text(tokens, ALL, max_tokens=0, observers=(seen,))]):
+        for text in decoder.run([Text(tokens, weights, max_tokens=0, observers=(seen,))]):
             text.raise_error()
     return seen.seen
 
@@ -156,7 +158,8 @@ def tokens_of(trio: ByteTrio, prompt: str) -> list[int]:
 
 def run(trio: ByteTrio, *prompts: str, n: int | None = 6, **changes: Any) -> list[Text]:
     """Texts that are decoded at once, in the order of their prompts."""
-    texts = [Text(tokens_of(trio, each), ALL, max_tokens=n, **changes) for each in prompts]
+    changes.setdefault("weights", ALL)
+    texts = [Text(tokens_of(trio, each), max_tokens=n, **changes) for each in prompts]
     with Decoder(trio, keep=False) as decoder:
         for text in decoder.run(texts):
             text.raise_error()
