@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
+from ..files import Closing
 from .channel import Channel
 from .engine import UnavailableError
 from .errors import RequestError
@@ -75,8 +76,8 @@ def _too_large(most: int) -> RequestError:
     )
 
 
-class Leaving:
-    """Tells when the client of a request leaves, once its body has been read; a context manager.
+class Leaving(Closing):
+    """Tells when the client of a request leaves, from when its body has been read; until `close`.
 
     Args:
         receive: of the request.
@@ -85,20 +86,16 @@ class Leaving:
 
     def __init__(self, receive: Receive, tell: Callable[[], None]) -> None:
         self._receive, self._tell = receive, tell
-        self._task: asyncio.Task[None] | None = None
-
-    def __enter__(self) -> Leaving:
         self._task = asyncio.create_task(self._watch())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._task:
-            self._task.cancel()
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._tell()
+
+    def close(self) -> None:
+        """Look no longer."""
+        self._task.cancel()
 
 
 def leaving(request: Request, channel: Channel[Any]) -> Leaving:

@@ -160,15 +160,9 @@ class Engine:
             for text in tuple(self._owners):
                 self.trimix.decoder.cancel(text)
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
-
-    def join(self, seconds: float | None = None) -> None:
+    def join(self) -> None:
         """Wait for the end of the thread."""
-        if self._thread.is_alive():
-            self._thread.join(seconds)
+        self._thread.join()
 
     def _run(self) -> None:
         try:
@@ -243,6 +237,8 @@ class Engine:
             task.running.add(text)
             self._owners[text] = task
             trimix.decoder.submit(text)
+            if task.cancelled:  # meanwhile
+                trimix.decoder.cancel(text)
 
     def _next(self, task: Task) -> Text | None:
         try:

@@ -45,12 +45,7 @@ async def create(request: Request) -> Response:
         layouts = lay_out(document.segments, cut=CUT, labels=document.format.labels)
         return document, layouts, _source(service, source, layouts)
 
-    try:
-        document, layouts, found = await service.in_thread(opened)
-    except RequestError:
-        raise
-    except TrimixError as error:
-        raise RequestError(str(error)) from None
+    document, layouts, found = await service.in_thread(opened)
     recipe = service.recipe(found, target or document.target or "")
     ended = Channel[None]()
     task: Translating

@@ -68,7 +68,11 @@ class Answering:
         began = asyncio.get_running_loop().time()
         self._service.engine.submit(self._task)
         watch = leaving(request, self._task.events)
-        watch.__enter__()
+
+        def leave() -> None:
+            watch.close()
+            self._service.engine.cancel(self._task)
+
         handed_over = False
         try:
             first = await self._first(self._service.ping_seconds if asked.stream else None)
@@ -77,14 +81,14 @@ class Answering:
                 self._service.metrics.first_token.observe(seconds)
             if asked.stream:
                 handed_over = True
-                return EventStream(self._events(first, asked, watch))
+                return EventStream(self._events(first, asked), leave)
             while first is not None:
                 self._form.add(first)
                 first = await self._task.events.get()
             return JSONResponse(self._form.document())
         finally:
             if not handed_over:
-                self._leave(watch)
+                leave()
 
     async def _first(self, seconds: float | None) -> Event | None:
         """The first event: what is wrong with the request is told by an ordinary answer."""
@@ -93,9 +97,7 @@ class Answering:
         except asyncio.TimeoutError:
             return None
 
-    async def _events(
-        self, first: Event | None, asked: Asked, watch: Any
-    ) -> AsyncGenerator[bytes, None]:
+    async def _events(self, first: Event | None, asked: Asked) -> AsyncGenerator[bytes, None]:
         """A stream's events; one that does not get to its end tells why, and has no [DONE]."""
         try:
             if first is None:
@@ -120,12 +122,6 @@ class Answering:
             return
         except Exception as error:
             yield event(error_document(error))
-        finally:
-            self._leave(watch)
-
-    def _leave(self, watch: Any) -> None:
-        watch.__exit__()
-        self._service.engine.cancel(self._task)
 
 
 async def tokenize(request: Request) -> Response:

@@ -83,12 +83,7 @@ class Service(Closing):
         def work() -> Plan:
             return planner(loaded, self.flags, asked, control)
 
-        try:
-            return await to_thread.run_sync(work, limiter=self._one), loaded
-        except (RequestError, UnavailableError):
-            raise
-        except TrimixError as error:
-            raise RequestError(str(error)) from None
+        return await self._run(work, self._one), loaded
 
     def recipe(self, source: str, target: str) -> Recipe:
         """What is asked of the models for a pair of languages; raises RequestError."""
@@ -106,8 +101,21 @@ class Service(Closing):
         return self._access.knows(key.encode("utf-8", "replace"))
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """Run what takes a while and touches no template."""
-        return await to_thread.run_sync(work, limiter=self._few)
+        """Run what takes a while and touches no template.
+
+        Raises:
+            RequestError: what a client sent cannot be used.
+        """
+        return await self._run(work, self._few)
+
+    @staticmethod
+    async def _run(work: Callable[[], T], limiter: CapacityLimiter) -> T:
+        try:
+            return await to_thread.run_sync(work, limiter=limiter)
+        except (RequestError, UnavailableError):
+            raise
+        except TrimixError as error:
+            raise RequestError(str(error)) from None
 
     def model_document(self, name: str | None = None) -> dict[str, Any]:
         """The trio as `/v1/models` lists it."""
