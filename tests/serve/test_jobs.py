@@ -33,7 +33,7 @@ def ended(http: httpx.Client, job: str) -> Any:
 
 
 def test_a_file_is_translated(http: httpx.Client) -> None:
-    begun = send(http, "../folder/messages.po", PO.encode(), source="en")
+    begun = send(http, "../folder/خەت.po", PO.encode(), source="en")
     assert begun.status_code == 202
     job = begun.json()["id"]
     told = ended(http, job)
@@ -43,7 +43,9 @@ def test_a_file_is_translated(http: httpx.Client) -> None:
     assert [each["source"] for each in shown] == ["Open", "Save %s"]
     assert all(each["translation"] for each in shown)
     file = http.get(told["download"])
-    assert file.headers["content-disposition"] == "attachment; filename*=UTF-8''messages.po"
+    assert (
+        file.headers["content-disposition"] == "attachment; filename*=utf-8''%D8%AE%DB%95%D8%AA.po"
+    )
     assert shown[0]["translation"] in file.text
     assert http.delete(f"/jobs/{job}").json()["state"] == "cancelled"
     assert http.get(f"/jobs/{job}").status_code == 404

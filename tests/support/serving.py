@@ -62,7 +62,10 @@ def serving(*arguments: str, env: dict[str, str] | None = None) -> Iterator[Serv
         assert ready.wait(120), "the server does not get ready"
         yield server
     finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        reader.join(10)
+        try:
+            server.stop(signal.SIGTERM)  # it takes its files with it
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            reader.join(10)

@@ -172,6 +172,8 @@ class Engine:
             self.error = error
         finally:
             self.state = "ended"
+            for text in tuple(self._owners):
+                self.trimix.decoder.drop(text)
             for task in self._tasks:
                 self._end(task, UnavailableError("the server is about to end"))
             self._on_end()

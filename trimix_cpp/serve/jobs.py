@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from secrets import token_urlsafe
 from typing import Any
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -87,12 +86,7 @@ async def download(request: Request) -> Response:
     job = _job(request)
     if job.state != "done":
         raise RequestError("the file is not translated yet", status=404)
-    disposition = f"attachment; filename*=UTF-8''{quote(job.name)}"
-    return FileResponse(
-        job.path,
-        media_type="application/octet-stream",
-        headers={"Content-Disposition": disposition},
-    )
+    return FileResponse(job.path, media_type="application/octet-stream", filename=job.name)
 
 
 async def delete(request: Request) -> Response:
