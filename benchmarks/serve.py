@@ -19,7 +19,9 @@ llama-server comes with llama-cpp-python's sources:
     pip download --no-deps --no-binary llama-cpp-python llama-cpp-python==$(
         python -c "from importlib.metadata import version; print(version('llama-cpp-python'))")
     tar -xzf llama_cpp_python-*.tar.gz && cd llama_cpp_python-*/vendor/llama.cpp
-    cmake -B build -DCMAKE_BUILD_TYPE=Release -DLLAMA_CURL=OFF
+    no="-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"         # GCC before 14: see docs/architecture.md
+    cmake -B build -DCMAKE_BUILD_TYPE=Release -DLLAMA_OPENSSL=OFF \\
+        -DCMAKE_C_FLAGS="$no" -DCMAKE_CXX_FLAGS="$no"
     cmake --build build -j -t llama-server                 # build/bin/llama-server
 
 Run it alone: two cores that share their time with something else tell nothing.
@@ -94,7 +96,7 @@ def llama_server(args: argparse.Namespace, places: int) -> Iterator[str]:
         port = probe.getsockname()[1]
     large = find_trio(args.trio).roles["large"].path
     command = [args.llama_server, "-m", str(large), "--port", str(port), "-np", str(places),
-               "-c", str(args.ctx * places), "--no-webui", "--no-warmup"]  # fmt: skip
+               "-c", str(args.ctx * places), "--no-ui", "--no-warmup"]  # fmt: skip
     if args.threads:
         command += ["-t", str(args.threads)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -247,7 +249,9 @@ def soak(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--trio", default="demo")
     parser.add_argument("--clients", default="1,4,16", help="numbers of clients")
     parser.add_argument("--texts", type=int, default=64)
