@@ -8,9 +8,8 @@ import httpx
 import openai
 import pytest
 
-import trimix_cpp
-
 from ..support.serving import Server, serving
+from .exact_trio import ExactTrio
 
 # Exact: what runs besides changes nothing.
 ARGUMENTS = ("--trio", "demo", "-t", "1", "-c", "512", "-np", "4", "--exact")
@@ -35,7 +34,7 @@ def sdk(server: Server) -> Iterator[openai.OpenAI]:
 
 
 @pytest.fixture(scope="session")
-def trio() -> Iterator[trimix_cpp.api.TriMix]:
-    """The same trio in this process: what the commands are made of."""
-    with trimix_cpp.load("demo", exact=True, n_threads=1, n_ctx=512) as trio:
+def trio() -> Iterator[ExactTrio]:
+    """The same trio without a server: what the commands are made of."""
+    with ExactTrio() as trio:
         yield trio

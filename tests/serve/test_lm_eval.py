@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from trimix_cpp.api import TriMix
-
 from ..support.serving import Server
+from .exact_trio import ExactTrio
 
 PAIRS = [("Open the", " file"), ("Save", " the folder"), ("ھۆججەت", " ئاچ"), ("a b", " c")]
 TASK = """task: trimix_local
@@ -39,24 +38,24 @@ def model(server: Server) -> Any:
 
 
 @pytest.mark.slow
-def test_likelihoods_and_texts(model: Any, trio: TriMix) -> None:
+def test_likelihoods_and_texts(model: Any, trio: ExactTrio) -> None:
     asked = [SimpleNamespace(args=pair) for pair in PAIRS]
     found = model.loglikelihood(asked, disable_tqdm=True)
     for (context, rest), (value, greedy) in zip(PAIRS, found, strict=True):
         score = trio.score(context, rest)
-        assert value == pytest.approx(float(score), abs=1e-6)
-        assert greedy is score.greedy
+        assert value == pytest.approx(sum(score["logprobs"]), abs=1e-6)
+        assert greedy is score["greedy"]
     ways = {"until": ["\n"], "max_gen_toks": 8}
     texts = model.generate_until(
         [SimpleNamespace(args=(context, ways)) for context, _ in PAIRS], disable_tqdm=True
     )
-    expected = [trio.generate(context, stops="\n", max_tokens=8).text for context, _ in PAIRS]
+    expected = [trio.generate(context, stops="\n", max_tokens=8) for context, _ in PAIRS]
     assert texts == expected
 
 
 @pytest.mark.slow
 def test_a_local_task(
-    model: Any, trio: TriMix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Any, trio: ExactTrio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     from lm_eval import simple_evaluate
@@ -71,6 +70,10 @@ def test_a_local_task(
     manager = TaskManager(include_path=str(tmp_path), include_defaults=False)
     found = simple_evaluate(model=model, tasks=["trimix_local"], task_manager=manager)
     assert found is not None
-    rights = [float(trio.score(c, rest)) > float(trio.score(c, " qqq")) for c, rest in PAIRS]
+
+    def likelihood(context: str, rest: str) -> float:
+        return sum(trio.score(context, rest)["logprobs"])
+
+    rights = [likelihood(c, rest) > likelihood(c, " qqq") for c, rest in PAIRS]
     accuracy = found["results"]["trimix_local"]["acc,none"]
     assert accuracy == pytest.approx(sum(rights) / len(rights))

@@ -11,7 +11,7 @@ import openai
 import pytest
 import regex
 
-from trimix_cpp.api import TriMix
+from .exact_trio import ExactTrio
 
 SAID: list[Any] = [{"role": "user", "content": "Open the file"}]
 
@@ -26,20 +26,19 @@ def events(http: httpx.Client, path: str, body: dict[str, Any]) -> list[Any]:
     return [each if each == "[DONE]" else json.loads(each) for each in data]
 
 
-def test_a_reply_is_that_of_chat(sdk: openai.OpenAI, trio: TriMix) -> None:
+def test_a_reply_is_that_of_chat(sdk: openai.OpenAI, trio: ExactTrio) -> None:
     reply = sdk.chat.completions.create(model="any", messages=SAID)
-    with trio.chat(max_tokens=200) as chat:
-        expected = chat.send("Open the file")
-    assert reply.choices[0].message.content == expected.text != ""
+    (expected,) = trio.replies(["Open the file"], max_tokens=200)
+    assert reply.choices[0].message.content == expected["text"] != ""
     assert reply.choices[0].message.role == "assistant"
     assert reply.choices[0].finish_reason == "stop"
     assert reply.object == "chat.completion"
     assert reply.model == "any"
     assert reply.usage is not None
-    assert reply.usage.prompt_tokens == expected.prompt_tokens
-    assert reply.usage.completion_tokens == len(expected.token_ids)
+    assert reply.usage.prompt_tokens == expected["prompt_tokens"]
+    assert reply.usage.completion_tokens == expected["tokens"]
     assert reply.model_extra is not None
-    assert reply.model_extra["trimix"]["weights"] == expected.weights.as_json()
+    assert reply.model_extra["trimix"]["weights"] == expected["weights"]
 
 
 def test_a_stream_gives_the_same_text(sdk: openai.OpenAI) -> None:
@@ -65,9 +64,9 @@ def test_usage_comes_last_and_only_if_asked(http: httpx.Client) -> None:
     assert told[-3]["choices"][0]["delta"] == {}
 
 
-def test_a_completion_is_that_of_generate(sdk: openai.OpenAI, trio: TriMix) -> None:
+def test_a_completion_is_that_of_generate(sdk: openai.OpenAI, trio: ExactTrio) -> None:
     answer = sdk.completions.create(model="any", prompt="Save the", max_tokens=12)
-    assert answer.choices[0].text == trio.generate("Save the", max_tokens=12).text
+    assert answer.choices[0].text == trio.generate("Save the", max_tokens=12)
     assert answer.choices[0].finish_reason == "length"
     pieces = sdk.completions.create(model="any", prompt="Save the", max_tokens=12, stream=True)
     assert "".join(piece.choices[0].text for piece in pieces) == answer.choices[0].text
@@ -84,26 +83,26 @@ def test_addresses(http: httpx.Client, prefix: str) -> None:
 
 
 def test_ten_turns_are_those_of_chat_and_only_new_tokens_are_read(
-    sdk: openai.OpenAI, trio: TriMix
+    sdk: openai.OpenAI, trio: ExactTrio
 ) -> None:
-    said: list[Any] = []
-    with trio.chat(system="Be brief.", max_tokens=200) as chat:
-        said.append({"role": "developer", "content": "Be brief."})
-        known = 0
-        for turn in range(10):
-            text = f"Open file {turn}"
-            said.append({"role": "user", "content": [{"type": "text", "text": text}]})
-            reply = sdk.chat.completions.create(model="any", messages=said)
-            assert reply.choices[0].message.content == chat.send(text).text
-            said.append({"role": "assistant", "content": reply.choices[0].message.content})
-            assert reply.usage is not None
-            assert reply.usage.prompt_tokens_details is not None
-            assert reply.usage.prompt_tokens_details.cached_tokens >= known
-            # Of what was said and answered the last token alone may have to be read again.
-            known = reply.usage.prompt_tokens + reply.usage.completion_tokens - 2
+    said: list[Any] = [{"role": "developer", "content": "Be brief."}]
+    texts = [f"Open file {turn}" for turn in range(10)]
+    known = 0
+    for text, expected in zip(
+        texts, trio.replies(texts, system="Be brief.", max_tokens=200), strict=True
+    ):
+        said.append({"role": "user", "content": [{"type": "text", "text": text}]})
+        reply = sdk.chat.completions.create(model="any", messages=said)
+        assert reply.choices[0].message.content == expected["text"]
+        said.append({"role": "assistant", "content": reply.choices[0].message.content})
+        assert reply.usage is not None
+        assert reply.usage.prompt_tokens_details is not None
+        assert (reply.usage.prompt_tokens_details.cached_tokens or 0) >= known
+        # Of what was said and answered the last token alone may have to be read again.
+        known = reply.usage.prompt_tokens + reply.usage.completion_tokens - 2
 
 
-def test_whatever_runs_besides_the_text_is_the_same(sdk: openai.OpenAI, trio: TriMix) -> None:
+def test_whatever_runs_besides_the_text_is_the_same(sdk: openai.OpenAI, trio: ExactTrio) -> None:
     ways: list[dict[str, Any]] = [
         {"prompt": "Save the", "weights": "0.3,0.9"},
         {"prompt": "Open", "weights": "1,0"},
@@ -121,7 +120,7 @@ def test_whatever_runs_besides_the_text_is_the_same(sdk: openai.OpenAI, trio: Tr
 
     with ThreadPoolExecutor(len(ways)) as pool:
         texts = list(pool.map(ask, ways))
-    assert texts == [trio.generate(max_tokens=16, **way).text for way in ways]
+    assert texts == [trio.generate(max_tokens=16, **way) for way in ways]
 
 
 def test_what_is_asked_beyond_the_protocol(http: httpx.Client) -> None:
@@ -221,7 +220,9 @@ def test_stops_end_a_text_and_are_no_part_of_it(http: httpx.Client) -> None:
         assert answer["finish_reason"] == "stop"
 
 
-def test_logprobs_of_an_echoed_prompt_are_those_of_score(http: httpx.Client, trio: TriMix) -> None:
+def test_logprobs_of_an_echoed_prompt_are_those_of_score(
+    http: httpx.Client, trio: ExactTrio
+) -> None:
     text = "Save the file"
     body = {"prompt": text, "echo": True, "logprobs": 3, "max_tokens": 0}
     choice = http.post("/v1/completions", json=body).json()["choices"][0]
@@ -233,7 +234,7 @@ def test_logprobs_of_an_echoed_prompt_are_those_of_score(http: httpx.Client, tri
         assert text[at:].startswith(token)
     n_first = len(told["tokens"][0])
     score = trio.score(text[:n_first], text[n_first:])
-    assert told["token_logprobs"][1:] == pytest.approx(list(score.logprobs))
+    assert told["token_logprobs"][1:] == pytest.approx(score["logprobs"])
     for value, top in zip(told["token_logprobs"][1:], told["top_logprobs"][1:], strict=True):
         assert len(top) <= 3
         assert value <= max(top.values()) + 1e-9
