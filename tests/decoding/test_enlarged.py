@@ -297,9 +297,12 @@ def test_base_may_be_the_reference_but_not_lack_text(files: dict[str, Path]) -> 
         Trio(TrioSpec("three", swapped), ("large", "cpt"), Options(n_ctx=64))
 
 
-@pytest.mark.parametrize("more", ["never", pytest.param("none", marks=pytest.mark.slow)])
-def test_tokens_that_are_never_used_change_no_bit(more: str) -> None:
-    """In exact mode the rows of every position are those of the trio with equal vocabularies."""
+@pytest.mark.parametrize("more", ["never", "oracle", pytest.param("none", marks=pytest.mark.slow)])
+def test_the_demo_with_more_tokens(more: str) -> None:
+    """In exact mode the rows of every position are those of the trio with equal vocabularies.
+
+    `oracle`: those of all segmentations, where the demo's cpt has more tokens that it does use.
+    """
     script = Path(__file__).with_name("enlarged_runs.py")
     done = subprocess.run(
         [sys.executable, str(script), more], capture_output=True, text=True, check=False

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trimix_cpp.fusion.pushforward import EXACT, FLOOR, Hypothesis, Pruning, Pushforward
+from trimix_cpp.fusion.pushforward import EXACT, Hypothesis, Pruning, Pushforward
 
 from ..support.examples import examples
 
@@ -121,23 +121,25 @@ def test_what_is_dropped_bounds_the_next_row(seed: int, least: float) -> None:
         found = []
         for pruning in (EXACT, Pruning(least, 3, False)):
             after, dropped = push.push(hypotheses, letter, pruning)
-            row = push.row(evaluate(push, toy, after)).astype(np.float64)
+            row = push.row(evaluate(push, toy, after), pruning).astype(np.float64)
             found.append(np.exp(row) / np.exp(row).sum())
         assert 0 <= dropped <= 1
-        if any(not one.pending for one in after):  # else the floor comes in
-            assert np.abs(found[0] - found[1]).sum() / 2 <= dropped + 1e-5
+        in_the_middle = all(one.pending for one in after)
+        bound = dropped + least * in_the_middle
+        assert np.abs(found[0] - found[1]).sum() / 2 <= bound + 1e-5
 
 
 def test_canonical_closings() -> None:
     toy, push = Toy(STRINGS, 1), Pushforward(STRINGS, N_LETTERS)
     hypotheses = evaluate(push, toy, [Hypothesis((), 0.0)])
-    hypotheses, dropped = push.push(hypotheses, 0, Pruning(0, 99), lambda own: own != (2,))
+    pruning = Pruning(1e-4, 99)
+    hypotheses, dropped = push.push(hypotheses, 0, pruning, lambda own: own != (2,))
     assert [(one.own, one.pending) for one in hypotheses] == [((), (0,))]
     assert dropped > 0
-    p = np.exp(push.row(hypotheses).astype(np.float64))
+    p = np.exp(push.row(hypotheses, pruning).astype(np.float64))
     p /= p.sum()
     assert p[1] > 0.99
-    np.testing.assert_allclose(p[[0, 2, 3]], FLOOR, rtol=1e-3)
+    np.testing.assert_allclose(p[[0, 2, 3]], pruning.least / N_LETTERS, rtol=1e-3)
     assert push.push(hypotheses, 3) == ([], 0.0)
 
 

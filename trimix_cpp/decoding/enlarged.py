@@ -185,4 +185,4 @@ class EnlargedLane:
         for at in [at for at in self._states if self._start + 1 < at < self._at - _REMEMBERED]:
             del self._states[at]
         if self._at >= self._first_row:
-            self._rows.append(self._push.row(self._hypotheses))
+            self._rows.append(self._push.row(self._hypotheses, self._pruning))

@@ -24,9 +24,6 @@ from numpy.typing import NDArray
 
 from .arrays import Doubles, Ids, Row
 
-# Where every hypothesis is in the middle of a token, letters that none allows have this
-# probability: the other roles may still bring them.
-FLOOR = 1e-8
 _BEYOND = 1 << 31
 
 
@@ -54,7 +51,9 @@ class Pruning:
     """Which hypotheses are dropped.
 
     Attributes:
-        least: those with less than this share of the probability of all.
+        least: those with less than this share of the probability of all. Where every hypothesis is
+            in the middle of a token, this share is divided evenly among all letters: so the other
+            roles may still bring one that no hypothesis allows.
         most: all but so many of the likeliest.
         canonical: closed ones whose last token the tokenizer would not have made there.
     """
@@ -148,7 +147,7 @@ class Pushforward:
             out[letters[starts]] = np.logaddexp(out[letters[starts]], sums)
         return out
 
-    def row(self, hypotheses: Sequence[Hypothesis]) -> Row:
+    def row(self, hypotheses: Sequence[Hypothesis], pruning: Pruning = EXACT) -> Row:
         """Logits of the next letter, float32 [n_tokens], in the scale of the likeliest hypothesis.
 
         One hypothesis that waits for nothing, and further tokens that never come: then they are the
@@ -161,8 +160,9 @@ class Pushforward:
                 shift = one.weight - one.total - first.weight + first.total
                 out = np.logaddexp(out, self._following(one) + shift)
         if all(one.pending for one in hypotheses):
-            least = _log_sum(out) + math.log(FLOOR)
-            np.maximum(out, least, out=out)  # NaN stays, and is told of
+            least = _log_sum(out) + math.log(pruning.least / len(out))
+            with np.errstate(invalid="ignore"):
+                out = np.logaddexp(out, least)  # NaN stays, and is told of
         if len(self._lacked):
             out[self._lacked] = np.inf
             out[self._lacked] = out.min()
@@ -180,7 +180,8 @@ class Pushforward:
         Closed ones have no row yet. `canonical` says of a hypothesis' own tokens whether the
         tokenizer could have made the last two. None are left where none allows the letter.
 
-        What is dropped moves the next row by no more than its share (in total variation).
+        What is dropped moves the next row by no more than its share (in total variation), and by
+        `pruning.least` where every hypothesis that is left is in the middle of a token.
         """
         found: list[tuple[float, Hypothesis]] = []
         lost = -math.inf
