@@ -98,6 +98,20 @@ def test_one_task_too_many(engine: Engine, trimix: TriMix) -> None:
     assert not trimix.decoder.running
 
 
+def test_what_was_left_is_told_as_far_as_it_came(engine: Engine, trimix: TriMix) -> None:
+    task = Listed(trimix, 1, n_tokens=100)
+    engine.submit(task)
+    while not trimix.decoder.running:
+        threading.Event().wait(0.001)
+    engine.cancel(task)
+    for _ in range(1000):
+        if task.done:
+            break
+        threading.Event().wait(0.01)
+    assert [text.stop for text in task.done] == ["cancelled"]
+    assert not task.ended.is_set()
+
+
 def test_a_task_that_fails_ends_alone(engine: Engine, trimix: TriMix) -> None:
     bad, good = Listed(trimix, 1), Listed(trimix, 3)
     bad.left = [Text([5] * 500, trimix.weights)]

@@ -68,6 +68,8 @@ class Task:
     def take(self, event: Event) -> None:
         """Something happened to one of its texts; it has ended if it has a `stop`.
 
+        That comes too where the task was cancelled.
+
         Raises:
             TrimixError: what ends the task.
         """
@@ -258,11 +260,10 @@ class Engine:
             del self._owners[text]
             task.running.discard(text)
             self.metrics.ended(text)
-        if not task.cancelled:
-            try:
-                task.take(event)
-            except TrimixError as error:
-                self._fail(task, error)
+        try:
+            task.take(event)  # also what somebody left: the conversation may go on there
+        except TrimixError as error:
+            self._fail(task, error)
 
     def _fail(self, task: Task, error: TrimixError) -> None:
         """End a task; its texts that run are cancelled."""
