@@ -126,8 +126,13 @@ class Asking(threading.local):
         )
 
     def post(self, path: str, body: dict[str, Any]) -> http.client.HTTPResponse:
-        self.connection.request("POST", path, json.dumps(body).encode())
-        answer = self.connection.getresponse()
+        try:
+            self.connection.request("POST", path, json.dumps(body).encode())
+            answer = self.connection.getresponse()
+        except (ConnectionError, http.client.RemoteDisconnected):
+            self.connection.close()  # it was idle for too long
+            self.connection.request("POST", path, json.dumps(body).encode())
+            answer = self.connection.getresponse()
         if answer.status != 200:
             sys.exit(f"{path}: {answer.status} {answer.read().decode()}")
         return answer
