@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from .feeds import Feed
 from .prefixes import common_length
-from .trio import Feed
 
 if TYPE_CHECKING:
     from .trio import Trio

@@ -14,8 +14,8 @@ import numpy as np
 from ..bytewise import END, N_SYMBOLS, Beam, Stem, Step, common_stem
 from ..fusion import Rows
 from .byte_trio import ByteTrio
+from .feeds import Feed
 from .prefixes import common_length
-from .trio import Feed
 
 
 class ByteLane:

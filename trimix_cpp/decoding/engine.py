@@ -9,10 +9,11 @@ import numpy as np
 
 from ..fusion import Row, Rows, control_from_large, fuse, keep_plausible, score
 from .draft_costs import Costs
+from .feeds import Feed
 from .lanes import Lanes
 from .parts import Part, count, lanes_of
 from .text import Text, Timings
-from .trio import Feed, Trio
+from .trio import Trio
 
 # Of a role that is fed nothing: its lane has what it needs.
 _NO_ROWS: Rows = np.empty((0, 0), np.float32)

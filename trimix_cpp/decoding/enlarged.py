@@ -10,7 +10,7 @@ import numpy as np
 
 from ..fusion import EXACT, Hypothesis, Pruning, Row, Rows
 from .branches import Branches
-from .trio import Feed
+from .feeds import Feed
 
 if TYPE_CHECKING:
     from .trio import Trio

@@ -19,7 +19,7 @@ from ..fusion import Rows
 from .byte_lanes import ByteLane
 from .byte_trio import ByteTrio
 from .enlarged import EnlargedLane
-from .trio import Feed
+from .feeds import Feed
 
 if TYPE_CHECKING:
     from .prefixes import Held

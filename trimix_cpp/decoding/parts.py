@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .feeds import Feed
 from .lanes import Lanes
 from .text import Text
-from .trio import Feed
 
 
 @dataclass

@@ -15,14 +15,14 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..alignment import Alignment, align
 from ..errors import ContextFullError, FullError, TrimixError
 from ..files import Closing
-from ..fusion import ALL_ROLES, Ids, Mask, Rows
+from ..fusion import ALL_ROLES, Mask, Rows
 from ..llama import (
     MAX_SEQ,
     Context,
@@ -35,6 +35,7 @@ from ..llama import (
 from ..quant import Options, check_fits, estimate
 from ..showing import count
 from ..store import RoleSpec, TrioSpec
+from .feeds import Feed, feed
 from .prefixes import Held, Prefixes
 
 if TYPE_CHECKING:
@@ -49,18 +50,6 @@ DEFAULT_N_CTX = 4096
 _LONG, _LOOK_SECONDS = 32, 0.05
 # Of a role with tokens of its own: further sequences of a text, and cells for what is theirs alone.
 _BRANCHES, _BRANCH_CELLS = 4, 64
-
-
-class Feed(NamedTuple):
-    """Tokens that go to one role in one step: its own ids, at positions from `start` on, in `slot`.
-
-    Logits come for the last `n_logits` of them.
-    """
-
-    slot: int
-    tokens: Sequence[int]
-    start: int
-    n_logits: int
 
 
 class Trio(Closing):
@@ -314,26 +303,9 @@ class Trio(Closing):
             context.step(int(token), start, slot)
             rows = context.logits()  # llama.cpp may compute until they are asked for
         else:
-            rows = self._feed_batches(context, feeds)
+            rows = feed(context, feeds)
         self.seconds[role] = time.perf_counter() - began
         return rows
-
-    def _feed_batches(self, context: Context, feeds: Sequence[Feed]) -> Rows:
-        """Feed what may be more than one batch: a role may need several tokens for one of a text.
-
-        The rows are a view where it was one batch.
-        """
-        tokens, positions, slots, outputs = _batch(feeds)
-        ends = _batch_ends(outputs, context.n_batch, context.n_outputs_max)
-        if len(ends) == 1:
-            context.decode(tokens, positions, slots, outputs)
-            return context.logits()
-        rows = []
-        for start, end in zip([0, *ends], ends, strict=False):
-            part = slice(start, end)
-            context.decode(tokens[part], positions[part], slots[part], outputs[part])
-            rows.append(context.logits().copy())
-        return np.concatenate(rows)
 
     def context(self, role: str) -> Context:
         """The context of a loaded role, for measurements of that role alone."""
@@ -469,36 +441,6 @@ class Trio(Closing):
             self._contexts.clear()
             self._by_role.clear()
             self._files.clear()
-
-
-def _batch(feeds: Sequence[Feed]) -> tuple[Ids, Ids, Ids, Mask]:
-    """Tokens, positions, sequences, and where logits are wanted: as `Context.decode` takes them."""
-    tokens, positions, slots, outputs = list[int](), list[int](), list[int](), list[bool]()
-    for slot, own, start, n_logits in feeds:  # most are of one token: lists are quicker than arrays
-        n = len(own)
-        tokens.extend(own)
-        positions += range(start, start + n)
-        slots += [slot] * n
-        outputs += [False] * (n - n_logits) + [True] * n_logits
-    return (
-        np.array(tokens, np.int32),
-        np.array(positions, np.int32),
-        np.array(slots, np.int32),
-        np.array(outputs, bool),
-    )
-
-
-def _batch_ends(outputs: Mask, n_batch: int, n_outputs: int) -> list[int]:
-    """Where batches of these tokens end: of at most `n_batch`, with at most `n_outputs` rows."""
-    n = len(outputs)
-    if n <= n_batch and np.count_nonzero(outputs) <= n_outputs:
-        return [n]
-    ends, rows = list[int](), np.cumsum(outputs)
-    while not ends or ends[-1] < n:
-        start = ends[-1] if ends else 0
-        before = int(rows[start - 1]) if start else 0
-        ends.append(min(start + n_batch, int(np.searchsorted(rows, before + n_outputs, "right"))))
-    return ends
 
 
 def _identity(path: Path) -> object:
