@@ -292,6 +292,12 @@ def test_base_may_be_the_reference_but_not_lack_text(files: dict[str, Path]) -> 
         text = Text(trio.tokenize("the"), Weights(0, 1.5), max_tokens=3)
         list(Decoder(trio).stream(text))
         assert len(text.generated) == 3
+    spec = TrioSpec("all", {role: RoleSpec(path) for role, path in files.items()})
+    with Trio(spec, ("cpt",), Options(n_ctx=64, n_threads=1)) as trio:
+        assert not trio.alignment.enlarged
+        with pytest.raises(AlignmentError, match="begin with weights that use large"):
+            trio.require(("large",))
+        assert trio.roles == ("cpt",)
     swapped = {"large": RoleSpec(files["cpt"]), "cpt": RoleSpec(files["large"])}
     with pytest.raises(AlignmentError, match="cpt and base may have more tokens"):
         Trio(TrioSpec("three", swapped), ("large", "cpt"), Options(n_ctx=64))

@@ -166,6 +166,11 @@ class Report:
         if self.fusible:
             return ""
         role = self.worst
+        if role.verdict == EXPANDED and self.reference != "large":
+            return (
+                f"begin with weights that use {role.role} too: the vocabulary of the fusion is "
+                "settled when the first models are loaded"
+            )
         if role.verdict == EXPANDED:
             return (
                 f"take a {self.reference} without the added tokens: cpt and base may have more "
