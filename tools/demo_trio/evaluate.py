@@ -1,6 +1,6 @@
 """Measure the demo trio from its GGUF files: the figures of its model card.
 
-    python tools/demo_trio/evaluate.py DATA [--large-base large-base.gguf] [--json figures.json]
+    python tools/demo_trio/evaluate.py DATA [--json figures.json]
 
 Every pair of the development split is translated after five exemplars that no model has seen;
 eight sets of five take turns. Half of the split is every other pair. Everything is chosen on the
@@ -9,8 +9,8 @@ references: PPL by their perplexity, PPL-ANSWERS by that of their exemplars' ans
 first token's entropy. "Per input" each prompt chooses its own.
 
 Bits per byte: what the Uyghur side costs, given the prompt (-log2 P over its UTF-8 bytes). chrF++:
-sacrebleu's, of greedy translations; p is its paired bootstrap against the best single model. With
-`--large-base` the ablations of the paper's Table 7 are among the methods.
+sacrebleu's, of greedy translations; p is its paired bootstrap against the best single model. The
+ablations are those of the paper's Table 7; one of them needs `--large-base`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import itertools
 import json
 import random
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -357,11 +357,13 @@ def markdown(rows: Sequence[Mapping[str, object]]) -> str:
     return "\n".join(table)
 
 
-def ablations(best: Weights, n_lines: int) -> list[Method]:
-    """The best pair without each of Eq. 1's vectors."""
+def ablations(best: Weights, n_lines: int, roles: Container[str]) -> list[Method]:
+    """The best pair without each of Eq. 1's vectors, as far as the models are there."""
+    pairs = {name: method_weights(method, best)[0] for method, name in ABLATIONS.items()}
     return [
-        Method(name, [method_weights(method, best)[0]] * n_lines)
-        for method, name in ABLATIONS.items()
+        Method(name, [pair] * n_lines)
+        for name, pair in pairs.items()
+        if all(role in roles for role in pair.roles)
     ]
 
 
@@ -377,7 +379,7 @@ def arguments() -> argparse.Namespace:
     demo = Path(str(files("trimix_cpp") / "demo"))
     for role in ROLES:
         parser.add_argument(f"--{role}", type=Path, default=demo / f"{role}.gguf")
-    parser.add_argument("--large-base", type=Path, help="for the ablations; it does not ship")
+    parser.add_argument("--large-base", type=Path, help="for one ablation")
     parser.add_argument("--shots", type=int, default=5, help="exemplars (default: 5)")
     parser.add_argument("--lines", type=int, help="only the first N pairs (default: all)")
     parser.add_argument("--grid-lines", type=int, default=100, help="for the grid's first round")
@@ -406,7 +408,7 @@ def main() -> None:
             Method("contrastive decoding", [contrast] * n_lines, mask),
             Method("TriMix, best pair", [best] * n_lines),
             *choose(scores, halves[0], n_lines),
-            *(ablations(best, n_lines) if args.large_base else []),
+            *ablations(best, n_lines, roles),
         ]
         for method in methods:
             answers.make(((method.chosen[i], i) for i in range(n_lines)), method.mask)
