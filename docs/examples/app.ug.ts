@@ -18,15 +18,16 @@
         <source>%n file(s)</source>
         <translatorcomment>trimix-cpp: loses %n</translatorcomment>
         <translation type="unfinished">
-            <numerusform>ھۆججەت(لەر)</numerusform>
-            <numerusform>ھۆججەت(لەر)</numerusform>
+            <numerusform>% ھۆججەت(لەر)</numerusform>
+            <numerusform>% ھۆججەت(لەر)</numerusform>
         </translation>
     </message>
     <message>
         <location filename="../mainwindow.cpp" line="31"/>
         <source>Copy %1 to %2</source>
         <extracomment>File names</extracomment>
-        <translation>%1 نى %2 غا كۆچۈر</translation>
+        <translatorcomment>trimix-cpp: loses %2; loses the number 2</translatorcomment>
+        <translation type="unfinished">%1 غا كۆچۈر</translation>
     </message>
     <message>
         <source>Exit</source>
