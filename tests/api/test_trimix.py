@@ -148,7 +148,8 @@ def test_translate_is_the_command(demo: TriMix, tmp_path: Path) -> None:
     assert found[1] == ""
     assert all(isinstance(text, str) for text in found)
     assert pickle.loads(pickle.dumps(found[2])).flags == found[2].flags
-    long = demo.translate(["word " * 2000 + "%s"], source="eng", target="uig", weights="0,1")[0]
+    many = " ".join(f"%{number}$s" for number in range(1, 9))  # more than a toy carries over
+    long = demo.translate(["word " * 2000 + many], source="eng", target="uig", weights="0,1")[0]
     assert long.flags
 
 

@@ -338,11 +338,11 @@ def test_devices_in_threads_give_what_one_after_the_other_gives(
 
 
 def test_control_tokens_have_larges_probability(demo_spec: TrioSpec) -> None:
-    """At the end of an answer the small models go on, and large ends."""
-    files, weights = demo_spec.roles, Weights(0.1, 0.9)
+    """After the line of an answer large is less sure of the turn's end than the fusion."""
+    files, weights = demo_spec.roles, Weights(0.3, 0.9)
     rows = {}
     with Trio(demo_spec, ROLES, QUICK) as trio:
-        prompt = trio.tokenize(PROMPTS[0] + "ھۆججەت ئاچ")
+        prompt = trio.tokenize(PROMPTS[1] + "ھۆججەت ئاچ\n")
         control = trio.alignment.control(weights.roles)
         for policy in ("fused", "large"):
             recorder = Recorder()
