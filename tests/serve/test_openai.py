@@ -11,6 +11,8 @@ import openai
 import pytest
 import regex
 
+from trimix_cpp.store.trios import find_trio
+
 from .exact_trio import ExactTrio
 
 SAID: list[Any] = [{"role": "user", "content": "Open the file"}]
@@ -263,7 +265,7 @@ def test_logprobs_of_a_reply(http: httpx.Client, stream: bool) -> None:
         first, second = each["top_logprobs"]
         fused = sum(
             weight * (first["roles"][role]["logit"] - second["roles"][role]["logit"])
-            for role, weight in {"large": 0.7, "cpt": 0.5, "base": -0.2}.items()
+            for role, weight in find_trio("demo").weights.coefficients.items()
         )
         assert first["logprob"] - second["logprob"] == pytest.approx(fused, abs=1e-3)
         assert each["roles"].keys() == {"large", "cpt", "base"}
