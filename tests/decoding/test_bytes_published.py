@@ -30,8 +30,8 @@ from .test_bytes import Alone, data, look, options, run, tokens_of
 
 ROWS = {"llama2": 32000, "llama3_2": 128256, "qwen2_5": 151936, "gemma3": 262144}
 TEXTS = ["ئۇي", "བོད", "😀", "12 3", "  \n\t"]
-# WordPiece changes its text.
-REFUSED = ("ggml-vocab-bert-bge", "ggml-vocab-nomic-bert-moe")
+# The first two change texts; the others lack a byte.
+REFUSED = ("bert-bge", "nomic-bert-moe", "falcon", "refact", "starcoder")
 HALF = Weights(0.5, 0.5)
 LLAMA_CPP = os.environ.get("TRIMIX_LLAMA_CPP", "")
 Dressed = Callable[[str], Path]
@@ -100,7 +100,7 @@ def test_every_vocabulary_is_bytes_or_refused_by_name() -> None:
     assert files
     for file in files:
         with Model(file, vocab_only=True) as model:
-            if file.stem in REFUSED:
+            if file.stem.removeprefix("ggml-vocab-") in REFUSED:
                 with pytest.raises(AlignmentError, match=re.escape(file.name)):
                     spelling_of(model)
                 continue
