@@ -22,7 +22,7 @@ _WORDS = frozenset({*map(str, range(13)), "100", "1000"})
 # ("-I know."), unless columns, a value or a comma follow.
 _OPTION = re.compile(
     r"(?:(?<=[\s(\[{\"'|,/«“‘])|^(?=-\S+(?:(?: \S+)?(?:\s\s|\t)|$)|-\S+[,=\[<]|--))"
-    r"(?:--[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?|-[A-Za-z](?![A-Za-z])|-[a-z][a-z0-9-]*[a-z0-9])"
+    r"(?:--[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?|-[A-Za-z]\d*(?![A-Za-z0-9])|-[a-z][a-z0-9-]*[a-z0-9])"
 )
 # Keys that a program reads: [y/n], (Y/n/q), [yes/no]. "(n/a)" and "(s/he)" are words.
 _ANSWERS = re.compile(
