@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from trimix_cpp.commands import main
-from trimix_cpp.errors import UsageError
+from trimix_cpp.errors import TrimixError, UsageError
 from trimix_cpp.serve.guard import Access, is_loopback
-from trimix_cpp.serve.server import ServeFlags, access_of, listening
+from trimix_cpp.serve.server import ServeFlags, _listen, access_of, listening
 
 from ..support.serving import Server, serving
 
@@ -89,6 +89,12 @@ def test_an_address_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) ->
         port = taken.getsockname()[1]
         assert main(["serve", "--trio", "demo", "--port", str(port)]) == 1
     assert f"cannot listen on 127.0.0.1, port {port}" in capsys.readouterr().err
+    with listening("127.0.0.1", 0) as first:  # two that load at the same time
+        port = first.getsockname()[1]
+        with listening("127.0.0.1", port) as second:
+            first.listen()
+            with pytest.raises(TrimixError, match=f"cannot listen on 127.0.0.1, port {port}"):
+                _listen(second)
     assert main(["serve", "--trio", "demo", "--host", "no.such.host.invalid", "--no-api-key"]) == 1
     assert "cannot listen" in capsys.readouterr().err
 

@@ -55,7 +55,8 @@ def test_a_file_is_translated(http: httpx.Client) -> None:
 def test_a_job_can_be_left(http: httpx.Client) -> None:
     lines = "\n".join(f"Open file number {i} and save it again" for i in range(300))
     job = send(http, "many.txt", lines.encode()).json()["id"]
-    while http.get(f"/jobs/{job}").json()["done"] == 0:
+    while not (told := http.get(f"/jobs/{job}").json())["done"]:
+        assert told["state"] == "running"
         time.sleep(0.05)
     part = http.get(f"/jobs/{job}/segments", params={"from": "0"}).json()
     assert any(each["translation"] for each in part["shown"])

@@ -146,7 +146,7 @@ def _run(
         server = _Server(config, engine, serving.grace)
         engine.start()
         try:
-            listener.listen(_BACKLOG)
+            _listen(listener)
             notice(f"{trimix.spec.name} at {_address(listener)} (Ctrl-C ends)")
             server.run(sockets=[listener])
         finally:
@@ -190,9 +190,22 @@ def listening(host: str, port: int) -> socket.socket:
             listener.close()
             raise
     except (OSError, UnicodeError, OverflowError, ValueError) as error:
-        said = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise TrimixError(f"cannot listen on {host}, port {port}: {said}; see --port") from None
+        raise _cannot_listen(host, port, error) from None
     return listener
+
+
+def _listen(listener: socket.socket) -> None:
+    """Let clients come; another server may have done so here while this one loaded its models."""
+    try:
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        host, port = listener.getsockname()[:2]
+        raise _cannot_listen(host, port, error) from None
+
+
+def _cannot_listen(host: str, port: int, error: Exception) -> TrimixError:
+    said = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return TrimixError(f"cannot listen on {host}, port {port}: {said}; see --port")
 
 
 def _allow_files(wanted: int) -> None:
