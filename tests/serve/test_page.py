@@ -157,9 +157,10 @@ def test_where_no_reply_comes_nothing_is_lost(page_at: Opener) -> None:
     assert replied(page).locator(".body").inner_text() == first
 
 
-def test_weights(page: Page) -> None:
+def test_weights(page: Page, http: httpx.Client) -> None:
+    weights = http.get("/props").json()["trimix"]["weights"]
     page.get_by_text("Settings").click()
-    assert page.get_by_label("α", exact=True).input_value() == "0.7"
+    assert page.get_by_label("α", exact=True).input_value() == str(weights["alpha"])
     page.get_by_label("α, the weight of large").fill("1")
     page.get_by_label("β, the weight of cpt").fill("0")
     expect(page.get_by_label("Weights")).to_have_value("own")
@@ -167,7 +168,7 @@ def test_weights(page: Page) -> None:
     page.get_by_label("System message").fill("Translate English to Uyghur.")
     with page.expect_request("**/chat/completions") as sent:
         reply = say(page, "Open the file")
-    asked = sent.value.post_data_json
+    asked = json.loads(sent.value.post_data or "")
     assert asked["trimix"] == {"weights": {"alpha": 1, "beta": 0}, "roles": True}
     assert asked["messages"][0] == {"role": "system", "content": "Translate English to Uyghur."}
     expect(reply).to_contain_text("α 1, β 0")
@@ -176,7 +177,7 @@ def test_weights(page: Page) -> None:
     page.get_by_label("Show who wrote each token").uncheck()
     with page.expect_request("**/chat/completions") as sent:
         say(page, "Save the file")
-    asked = sent.value.post_data_json
+    asked = json.loads(sent.value.post_data or "")
     assert asked["trimix"] == {"weights": "ppl"}
     assert asked["temperature"] == 0.5
     assert "logprobs" not in asked
