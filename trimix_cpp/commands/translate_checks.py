@@ -11,7 +11,7 @@ import click
 
 from ..errors import UsageError
 from ..showing import count, notice, one_line, show, show_json
-from .options import whole
+from .options import Real, whole
 
 if TYPE_CHECKING:
     from ..translate import Checking, Document, Existing, FormatOptions
@@ -72,7 +72,7 @@ def check_options(command: _Command) -> _Command:
             ),
             click.option(
                 "--reading-speed",
-                type=click.FloatRange(0, 1000),
+                type=Real(0, 1000),
                 default=20,
                 show_default=True,
                 metavar="N",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from ..bytewise import Pruning
 from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..bytewise import Pruning
 
 # The one type of cache in exact mode: flash attention treats an F16 one by the size of a batch.
 EXACT_CACHE = "q8_0"
