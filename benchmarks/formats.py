@@ -35,6 +35,7 @@ FILES: dict[str, tuple[str, Callable[[int], str], dict[str, str]]] = {
     "po": (".po", repeated(PO, 'msgid "Open file {}"\nmsgstr ""\n\n'), {}),
     "srt": (".srt", repeated("", "1\n00:00:01,000 --> 00:00:02,000\nOpen {}\n\n"), {}),
     "vtt": (".vtt", repeated("WEBVTT\n\n", "00:01.000 --> 00:02.000\nOpen {}\n\n"), {}),
+    "html": (".html", repeated("<html>", '<p title="a {}">Open <b>{}</b></p>\n'), {}),
     "markdown": (".md", repeated("", "Open *file* {}\n\n"), {}),
     "android": (
         ".xml",

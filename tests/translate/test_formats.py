@@ -42,6 +42,7 @@ NAMES = {
     "ass": "a.ass",
     "srt": "a.srt",
     "vtt": "a.vtt",
+    "html": "a.html",
     "markdown": "a.md",
 }
 words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)

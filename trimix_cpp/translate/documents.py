@@ -106,6 +106,7 @@ def open_document(
         body = chosen.open(content, name, settled)
     if encoding and settled.target and body.segments:
         encoding.check_writes(settled.target, name)
+    notices += getattr(body, "notices", ())
     return Document(chosen, name, body, encoding, settled, notices)
 
 

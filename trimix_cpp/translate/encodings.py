@@ -11,8 +11,8 @@ from ..errors import TrimixError, UsageError
 from ..prompts import language
 
 # What a format knows besides UTF-8 and what `--encoding` names: UTF-16 with its mark; what an XML
-# declaration says; Java's Latin-1, whose other characters are escapes.
-Kind = Literal["utf-16", "xml", "java"]
+# declaration says, or a page's `<meta>`; Java's Latin-1, whose other characters are escapes.
+Kind = Literal["utf-16", "xml", "html", "java"]
 
 # Code pages that files are in which are not UTF-8, by script; by language where its own differs.
 _CODE_PAGES = {
@@ -30,6 +30,10 @@ _MARKS = {
 }
 _DECLARED = re.compile(
     r"""<\?xml\s[^<>]{0,200}?\bencoding\s*=\s*(["'])(?P<name>[A-Za-z][\w.-]*)\1"""
+)
+# As browsers look for it: in a page's first 1,024 bytes.
+_META = re.compile(
+    r"""<meta\s[^>]{0,200}?\bcharset\s*=\s*["']?(?P<name>[A-Za-z][\w.:-]*)""", re.IGNORECASE
 )
 
 
@@ -98,7 +102,7 @@ def decode(
         return _wanted(data, name, wanted)
     mark = next((mark for mark in _MARKS if data.startswith(mark)), b"")
     if len(mark) in (2, 4):
-        if "utf-16" in kinds or "xml" in kinds:
+        if kinds & {"utf-16", "xml"}:
             return _decoded(data, name, Encoding(_MARKS[mark], mark))
         wide = _MARKS[mark][:6].upper()
         raise TrimixError(
@@ -109,6 +113,12 @@ def decode(
         codec = _codec(declared["name"], f"{name}: line 1: its declaration's encoding")
         if codec != "utf-8":
             return _decoded(data, name, Encoding(codec, mark, "xmlcharrefreplace"))
+    if "html" in kinds and not mark and (declared := _META.search(data[:1024].decode("latin-1"))):
+        codec = _codec(declared["name"], f"{name}: its <meta charset>")
+        # What a page calls so is the code page, and what calls itself UTF-16 here is none.
+        codec = "cp1252" if codec in ("iso8859-1", "ascii") else codec
+        if not codec.startswith("utf-"):
+            return _decoded(data, name, Encoding(codec, escapes="xmlcharrefreplace"))
     if "java" in kinds and not mark:
         try:
             data.decode("utf-8")

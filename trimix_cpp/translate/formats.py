@@ -102,6 +102,10 @@ FORMATS = {
         ),
         Format("srt", (".srt",), frozenset(), "subtitles", "SubRip"),
         Format("vtt", (".vtt",), frozenset(), "subtitles", "WebVtt"),
+        Format(
+            "html", (".html", ".htm", ".xhtml", ".xht"), frozenset(), "html_text", "open_html",
+            encodings=frozenset({"html", "xml"}),
+        ),
         Format("markdown", (".md", ".markdown", ".mdx"), frozenset(), "markdown", "Markdown"),
     )
 }  # fmt: skip

@@ -3,210 +3,218 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from html import escape, unescape
-from html.parser import HTMLParser
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from html import unescape
 
-from .inline import Inline, Piece, Tag, inline
-from .segments import Result, Segment
+from ..errors import TrimixError
+from ..prompts import language
+from .encodings import same_codec
+from .html_reader import REFERENCE, Reader, Text, Value
+from .html_tokens import Attribute, Token, tokens
+from .inline import Tag, inline
+from .lines import Edit, edited
+from .segments import FormatOptions, Languages, Result, Segment
+from .tags import code_of, tag_of
+from .xml_file import allowed, parse
 
-# Elements that stand within a text, as in the standard's "phrasing content".
-_WITHIN = re.compile(
-    "a|abbr|acronym|b|bd[io]|big|br|cite|code|data|del|dfn|em|font|i|img|ins|kbd|label|mark|math|"
-    "meter|nobr|output|progress|q|r[bpt]|ruby|s|samp|small|span|strike|strong|su[bp]|svg|time|tt|u|"
-    "var|wbr"
-)
-_VOID = re.compile("area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr")
-# What is in these is no text for people, or is meant literally.
-_KEPT = re.compile("code|iframe|math|noscript|object|script|style|svg|template|textarea")
-_SPACE = re.compile(r"[ \t\r\n\f]+")
-_EDGE = re.compile(r"([ \t\r\n\f]*)(.*?)([ \t\r\n\f]*)", re.DOTALL)
+_CHARSET = re.compile(r"(charset\s*=\s*[\"']?)([\w.:-]+)", re.IGNORECASE)
 
 
 class Html:
-    """A page, or a part of one, as a `Body`.
+    """A page, or a part of one, as a `Body`; however broken, what is no text stays as it is.
 
-    What is no text stays as it is. A text's tags come back well nested; runs of white space in it
-    are one space, as readers see them, and characters are references only where they must be.
+    A text's tags come back well nested; runs of white space in it are one space, as readers see
+    them. Characters that its source writes as references only are written so, and what must be.
 
     Attributes:
-        segments: the texts.
+        segments: the texts, among them attributes that people read, and the title.
+        languages: that the root names.
+        notices: that the direction of the page changes.
     """
 
-    def __init__(self, text: str, name: str = "html") -> None:
-        self._parts: list[str | Inline] = _Parser(text).parts()
-        texts = [part for part in self._parts if isinstance(part, Inline)]
+    def __init__(
+        self,
+        text: str,
+        name: str = "html",
+        options: FormatOptions | None = None,
+        xml: bool = False,
+    ) -> None:
+        self._text, self._options = text, options or FormatOptions()
+        self._root: Token | None = None
+        self._declared: list[tuple[int, int]] = []
+        reader = Reader(text, xml)
+        for token in tokens(text, xml):
+            self._look_at(token)
+            reader.take(token)
+        reader.flush(len(text))
+        self._xml = xml
+        found: list[Text | Value] = [*reader.texts, *reader.values]
+        found.sort(key=lambda each: each.start)
+        self._found = found
+        breaks = [match.start() for match in re.finditer("\n", text)]
         self.segments: Sequence[Segment] = [
-            Segment(key, part.text, f"{name}, text {key + 1}") for key, part in enumerate(texts)
+            Segment(
+                key,
+                each.inline.text if isinstance(each, Text) else each.text,
+                f"{name}:{bisect_left(breaks, each.start) + 1}",
+            )
+            for key, each in enumerate(found)
         ]
+        values = {attribute.name: attribute for attribute in self._root_attributes()}
+        said = values.get("lang") or values.get("xml:lang")
+        self.languages = Languages(source=self._value(said) or None if said else None)
+        turn = self._direction(values) if found else None
+        target = self._options.target
+        self.notices = (
+            [f'{name}: the page gets dir="{turn}", for {language(target).name}']
+            if turn and target
+            else []
+        )
 
     def render(self, results: Mapping[int, Result]) -> str:
         """See `Body`."""
-        out, key = list[str](), 0
-        for part in self._parts:
-            if isinstance(part, str):
-                out.append(part)
-                continue
-            result = results.get(key)
-            written = part.text if result is None else result.text
-            out.append(part.write(written, lambda text: escape(text, quote=False)))
-            key += 1
-        return "".join(out)
+        if not results:
+            return self._text
+        changed = {
+            key: result.text
+            for key, result in results.items()
+            if key < len(self.segments) and result.text != self.segments[key].text
+        }
+        edits = [*self._root_edits(), *self._charset_edits()]
+        edits += (
+            _written_value(each, changed[key])
+            for key, each in enumerate(self._found)
+            if key in changed and isinstance(each, Value)
+        )
+        edits.sort(key=lambda edit: edit[:2])
+        starts = [edit[0] for edit in edits]
+        dropped: set[int] = set()
+        for key, new in changed.items():
+            if isinstance(each := self._found[key], Text):
+                within = range(bisect_left(starts, each.start), bisect_left(starts, each.end))
+                dropped.update(within)
+                content = self._written(each, new, [edits[i] for i in within])
+                edits.append((each.start, each.end, content))
+        return edited(self._text, (e for i, e in enumerate(edits) if i not in dropped))
 
+    def _written(self, text: Text, translation: str, edits: Sequence[Edit]) -> str:
+        """A translation with its tags, in which attributes have been edited."""
+        within = text.inline
+        if edits:
+            starts = [edit[0] for edit in edits]
+            pieces = []
+            for piece, start, end in text.pieces:
+                inner = edits[bisect_left(starts, start) : bisect_right(starts, end)]
+                if isinstance(piece, Tag) and inner:
+                    raw = edited(piece.raw, ((a - start, b - start, new) for a, b, new in inner))
+                    piece = Tag(raw, piece.kind, piece.key)
+                pieces.append(piece)
+            within = inline(pieces)
+        parts = (self._text[a:b] for piece, a, b in text.pieces if isinstance(piece, str))
+        table = str.maketrans(_spellings("\0".join(parts), self._xml))
+        return within.write(translation, lambda part: allowed(part).translate(table))
 
-class _Parser(HTMLParser):
-    """Cuts a page into what stays and what is text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=False)
-        self._text, self._lines = text, [0]
-        for match in re.finditer("\n", text):
-            self._lines.append(match.end())
-        self._parts: list[str | Inline] = []
-        self._run: list[Piece] = []
-        self._open: list[tuple[str, object]] = []
-        self._at = 0
-        self._kept: tuple[str, int, int] | None = None  # name, depth, where it began
-
-    def parts(self) -> list[str | Inline]:
-        """All of the text, in its order."""
-        self.feed(self._text)
-        self.close()
-        if self._kept is not None:
-            self._run.append(Tag(self._text[self._kept[2] :]))
-        self._flush()
-        return self._parts
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """A tag that opens; within what is kept only its depth counts."""
-        raw = self.get_starttag_text() or ""
-        if self._kept is not None:
-            name, depth, start = self._kept
-            self._kept = (name, depth + (name == tag), start)
+    def _look_at(self, token: Token) -> None:
+        """The root, and what names the encoding."""
+        if token.kind != "open":
             return
-        values = dict(attrs)
-        kept = bool(_KEPT.fullmatch(tag)) or values.get("translate") == "no"
-        kept = kept or "notranslate" in (values.get("class") or "").split()
-        if kept and not _VOID.fullmatch(tag):
-            if not _WITHIN.fullmatch(tag):
-                self._flush()
-            self._kept = (tag, 1, self._start())
-        elif not _WITHIN.fullmatch(tag):
-            self._flush()
-            self._parts.append(raw)
-        elif _VOID.fullmatch(tag) or raw.endswith("/>"):
-            self._run.append(Tag(raw))
-        else:
-            key = object()
-            self._open.append((tag, key))
-            self._run.append(Tag(raw, "open", key))
+        if token.name == "html" and self._root is None:
+            self._root = token
+        elif token.name == "meta":
+            for attribute in token.attributes:
+                raw = self._text[attribute.start : attribute.end]
+                if attribute.name == "charset":
+                    self._declared.append((attribute.start, attribute.end))
+                elif attribute.name == "content" and (match := _CHARSET.search(raw)):
+                    at = attribute.start
+                    self._declared.append((at + match.start(2), at + match.end(2)))
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """A tag that is closed at once."""
-        raw = self.get_starttag_text() or ""
-        if self._kept is not None:
+    def _root_attributes(self) -> Sequence[Attribute]:
+        return self._root.attributes if self._root else ()
+
+    def _value(self, attribute: Attribute) -> str:
+        return self._text[attribute.start : attribute.end].strip()
+
+    def _direction(self, values: Mapping[str, Attribute]) -> str | None:
+        """The direction that the root has to get; None where it has it."""
+        if self._root is None or not self._options.target:
+            return None
+        wanted = "rtl" if language(self._options.target).direction == "rtl" else "ltr"
+        has = self._value(values["dir"]).lower() if "dir" in values else "ltr"
+        return None if has in (wanted, "auto") else wanted
+
+    def _root_edits(self) -> Iterator[Edit]:
+        """The root names the target language and its direction."""
+        target = self._options.target
+        if self._root is None or not target:
             return
-        if _WITHIN.fullmatch(tag):
-            self._run.append(Tag(raw))
+        values = {attribute.name: attribute for attribute in self._root_attributes()}
+        changes: dict[str, str] = {}
+        named: list[str] = [name for name in ("lang", "xml:lang") if name in values]
+        for name in named or ["xml:lang" if self._xml else "lang"]:
+            if not named or code_of(self._value(values[name])) != language(target).code:
+                changes[name] = tag_of(target)
+        if turn := self._direction(values):
+            changes["dir"] = turn
+        if self._root.attributes:
+            last = self._root.attributes[-1]
+            end = last.end + len(last.quote)
         else:
-            self._flush()
-            self._parts.append(raw)
+            end = self._text.index(">", self._root.start)
+        for name, value in changes.items():
+            if name not in values:
+                yield end, end, f' {name}="{value}"'
+            else:
+                yield _set(self._text, values[name], value)
 
-    def handle_endtag(self, tag: str) -> None:
-        """A tag that closes."""
-        start = self._start()
-        end = self._text.find(">", start) + 1 or len(self._text)
-        raw = self._text[start:end]
-        if self._kept is not None:
-            name, depth, began = self._kept
-            depth -= name == tag
-            self._kept = (name, depth, began) if depth else None
-            if not depth:
-                self._keep(name, self._text[began:end])
-        elif _WITHIN.fullmatch(tag):
-            key: object = None
-            for at in range(len(self._open) - 1, max(len(self._open) - 64, 0) - 1, -1):
-                if self._open[at][0] == tag:
-                    key = self._open.pop(at)[1]
-                    break
-            self._run.append(Tag(raw, "close", key if key is not None else object()))
-        else:
-            self._flush()
-            self._parts.append(raw)
-
-    def handle_data(self, data: str) -> None:
-        """Text, references apart."""
-        if self._kept is None:
-            self._run.append(data)
-
-    def handle_entityref(self, name: str) -> None:
-        """A reference by name, with its semicolon or without it."""
-        if self._kept is None:
-            self._run.append(unescape(self._reference(f"&{name}")))
-
-    def handle_charref(self, name: str) -> None:
-        """A reference by number."""
-        if self._kept is None:
-            self._run.append(unescape(self._reference(f"&#{name}")))
-
-    def handle_comment(self, data: str) -> None:
-        """A comment stays where it is in its text."""
-        self._whole(f"<!--{data}-->")
-
-    def handle_decl(self, decl: str) -> None:
-        """The document's type."""
-        self._whole(f"<!{decl}>")
-
-    def unknown_decl(self, data: str) -> None:
-        """CDATA and its like."""
-        self._whole(f"<![{data}]>")
-
-    def handle_pi(self, data: str) -> None:
-        """A processing instruction."""
-        self._whole(f"<?{data}>")
-
-    def _whole(self, raw: str) -> None:
-        if self._kept is None:
-            self._run.append(Tag(raw))
-
-    def _keep(self, name: str, raw: str) -> None:
-        if _WITHIN.fullmatch(name):
-            self._run.append(Tag(raw))
-        else:
-            self._parts.append(raw)
-
-    def _reference(self, begun: str) -> str:
-        start = self._start()
-        return begun + ";" * (self._text[start + len(begun) : start + len(begun) + 1] == ";")
-
-    def _start(self) -> int:
-        line, column = self.getpos()
-        return self._lines[line - 1] + column
-
-    def _flush(self) -> None:
-        """End a text: it is a segment if it has letters, and stays as it is otherwise."""
-        run, self._run, self._open = self._run, [], []
-        words = "".join(piece for piece in run if isinstance(piece, str))
-        if not any(map(str.isalpha, words)):
-            self._parts += [escape(p, quote=False) if isinstance(p, str) else p.raw for p in run]
-            return
-        start, end = 0, len(run)
-        while _is_blank(run[start]):
-            start += 1
-        while _is_blank(run[end - 1]):
-            end -= 1
-        within = run[start:end]
-        found = inline(_SPACE.sub(" ", p) if isinstance(p, str) else p for p in within)
-        match = _EDGE.fullmatch(found.text)
-        assert match is not None
-        self._raw(run[:start])
-        self._parts += [match[1], Inline(match[2], found.tags), match[3]]
-        self._raw(run[end:])
-
-    def _raw(self, pieces: list[Piece]) -> None:
-        self._parts += [piece if isinstance(piece, str) else piece.raw for piece in pieces]
+    def _charset_edits(self) -> Iterator[Edit]:
+        _, _, written = (self._options.encoding or "").partition(":")
+        for start, end in self._declared if written else ():
+            if not same_codec(self._text[start:end], written):
+                yield start, end, written
 
 
-def _is_blank(piece: Piece) -> bool:
-    """White space, or something that stands alone at the edge of a text."""
-    return not piece.strip() if isinstance(piece, str) else piece.kind == "whole"
+def open_html(text: str, name: str, options: FormatOptions) -> Html:
+    """The page `text`; one that begins as XML is read as such if it is well-formed.
+
+    Raises:
+        TrimixError: its name says that it is XHTML, and it is not well-formed.
+    """
+    strict = name.lower().endswith((".xhtml", ".xht"))
+    if not strict and not text.startswith("<?xml"):
+        return Html(text, name, options)
+    try:
+        parse(text, name)
+    except TrimixError:
+        if strict:
+            raise
+        return Html(text, name, options)
+    return Html(text, name, options, xml=True)
+
+
+def _spellings(raw: str, xml: bool) -> dict[str, str]:
+    """How characters are written in a text whose source is `raw`."""
+    spelled = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
+    bare = REFERENCE.sub("", raw)
+    for reference in REFERENCE.findall(raw):
+        char = unescape(reference)
+        if len(char) == 1 and char not in bare and char not in spelled:
+            spelled[char] = reference
+    if not xml and ">" in bare:
+        del spelled[">"]
+    return spelled
+
+
+def _written_value(value: Value, translation: str) -> Edit:
+    text = allowed(translation).replace("&", "&amp;").replace("<", "&lt;")
+    text = text.replace(value.quote or '"', "&#39;" if value.quote == "'" else "&quot;")
+    return value.start, value.end, text if value.quote else f'"{text}"'
+
+
+def _set(text: str, attribute: Attribute, value: str) -> Edit:
+    """Give an attribute another value."""
+    start, end = attribute.start, attribute.end
+    if attribute.quote:
+        return start, end, value
+    return start, end, f'"{value}"' if "=" in text[start - 2 : start] else f'="{value}"'

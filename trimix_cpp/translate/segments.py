@@ -118,7 +118,8 @@ class Languages:
 class Body(Protocol):
     """A parsed file, as the module of a format makes it; `documents.Document` wraps it.
 
-    One whose file names languages has them as `languages: Languages`, set by its constructor.
+    One whose file names languages has them as `languages: Languages`, set by its constructor; what
+    somebody must know beforehand is in its `notices`, a line each.
     """
 
     @property
