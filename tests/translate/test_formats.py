@@ -43,6 +43,7 @@ NAMES = {
     "srt": "a.srt",
     "vtt": "a.vtt",
     "html": "a.html",
+    "docx": "a.docx",
     "markdown": "a.md",
 }
 words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)

@@ -106,6 +106,7 @@ FORMATS = {
             "html", (".html", ".htm", ".xhtml", ".xht"), frozenset(), "html_text", "open_html",
             encodings=frozenset({"html", "xml"}),
         ),
+        Format("docx", (".docx",), frozenset(), "docx", "Docx", binary=True),
         Format("markdown", (".md", ".markdown", ".mdx"), frozenset(), "markdown", "Markdown"),
     )
 }  # fmt: skip
