@@ -88,13 +88,19 @@ FILES: dict[str, tuple[str, Callable[[int], str], dict[str, str]]] = {
 }
 
 
-def package(kind: str, member: str, make: Callable[[int], str]) -> Callable[[int], bytes]:
+def package(
+    kind: str, member: str, make: Callable[[int], str], mime: str = ""
+) -> Callable[[int], bytes]:
     """A ZIP file whose one text is what `make` makes; `kind` is its list of contents."""
 
     def packed(n: int) -> bytes:
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("[Content_Types].xml", kind)
+            if mime:
+                archive.writestr(zipfile.ZipInfo("mimetype"), mime)
+                rootfile = '<a><rootfile full-path="book.opf"/></a>'
+                archive.writestr("META-INF/container.xml", rootfile)
+            archive.writestr("book.opf" if mime else "[Content_Types].xml", kind)
             archive.writestr(member, make(n))
         return out.getvalue()
 
@@ -118,6 +124,35 @@ PACKAGES = {
         ),
     ),
 }
+
+
+ODF = "urn:oasis:names:tc:opendocument:xmlns"
+PACKAGES["odt"] = (
+    ".odt",
+    package(
+        "",
+        "content.xml",
+        repeated(
+            f'<o:c xmlns:o="{ODF}:office:1.0" xmlns:t="{ODF}:text:1.0">',
+            "<t:p>Open <t:span>{}</t:span></t:p>",
+            "</o:c>",
+        ),
+        "application/vnd.oasis.opendocument.text",
+    ),
+)
+OPF = (
+    '<package version="3.0"><manifest><item id="a" href="a.xhtml" '
+    'media-type="application/xhtml+xml"/></manifest><spine><itemref idref="a"/></spine></package>'
+)
+PACKAGES["epub"] = (
+    ".epub",
+    package(
+        OPF,
+        "a.xhtml",
+        repeated("<html>", "<p>Open <b>{}</b></p>\n", "</html>"),
+        "application/epub+zip",
+    ),
+)
 
 
 def seconds(format: str, n: int) -> tuple[float, int, int]:

@@ -44,6 +44,8 @@ NAMES = {
     "vtt": "a.vtt",
     "html": "a.html",
     "docx": "a.docx",
+    "odt": "a.odt",
+    "epub": "a.epub",
     "markdown": "a.md",
 }
 words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)

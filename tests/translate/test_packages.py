@@ -379,3 +379,255 @@ def test_libreoffice_shows_a_translated_word_document(tmp_path: Path) -> None:
     shown = shown_by_libreoffice(after, "a.docx", tmp_path)
     for text in ("Annual report", "Read the whole of it on the web & page", "Cell"):
         assert f"{UYGHUR} {text}" in shown
+
+
+# ODT
+
+
+ODF = " ".join(
+    f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{space}:1.0"'
+    for name, space in {
+        "office": "office", "text": "text", "style": "style", "table": "table", "draw": "drawing",
+        "fo": "xsl-fo-compatible", "manifest": "manifest",
+    }.items()
+)  # fmt: skip
+ODT_BODY = (
+    "<text:tracked-changes><text:p>gone</text:p></text:tracked-changes><text:h>Annual <text:span "
+    'text:style-name="T1">rep</text:span><text:span text:style-name="T2">ort</text:span></text:h>\n'
+    '<text:p text:style-name="P1"><text:bookmark text:name="a"/>Read <text:span text:style-name='
+    '"B">the </text:span><text:span text:style-name="B">whole</text:span>\n  of <text:a href="x">it'
+    "</text:a><text:note><text:note-citation>1</text:note-citation><text:note-body><text:p>A note"
+    "</text:p></text:note-body></text:note> &amp; page "
+    "<text:page-number>3</text:page-number>.</text:p>"
+    "<text:p><text:s/>Around <draw:frame><draw:text-box><text:p>In a box</text:p></draw:text-box>"
+    "</draw:frame>the box</text:p><text:p>12 %</text:p><text:p/><table:table><table:table-row>"
+    "<table:table-cell><text:p>Cell</text:p></table:table-cell></table:table-row></table:table>"
+)
+
+
+def odt(body: str) -> bytes:
+    styles = (
+        f"<office:document-styles {ODF}><office:styles><style:default-style "
+        f'style:family="paragraph">'
+        '<style:paragraph-properties style:writing-mode="page"/><style:text-properties '
+        'fo:language="en" fo:country="US"/></style:default-style></office:styles>'
+        '<office:automatic-styles><style:page-layout style:name="L"><style:page-layout-properties '
+        'fo:page-width="21cm"/></style:page-layout></office:automatic-styles><office:master-styles>'
+        '<style:master-page style:name="Standard" '
+        'style:page-layout-name="L"><style:header><text:p>Top '
+        "of the page</text:p></style:header></style:master-page></office:master-styles>"
+        "</office:document-styles>"
+    )
+    mime = "application/vnd.oasis.opendocument.text"
+    entries = "".join(
+        f'<manifest:file-entry manifest:full-path="{path}" manifest:media-type="{kind}"/>'
+        for path, kind in (("/", mime), ("content.xml", "text/xml"), ("styles.xml", "text/xml"))
+    )
+    return packed({
+        "mimetype": mime,
+        "content.xml":
+            f'<office:document-content {ODF} xmlns:o="http://openoffice.org/2009/office">'
+            '<office:automatic-styles><style:style style:name="T1" style:family="text">'
+            '<style:text-properties o:rsid="1"/></style:style><style:style style:name="T2" '
+            'style:family="text"/><style:style style:name="B" style:family="text">'
+            '<style:text-properties fo:font-weight="bold"/></style:style></office:automatic-styles>'
+            f"<office:body><office:text>{body}</office:text></office:body>"
+            "</office:document-content>",
+        "styles.xml": styles,
+        "Pictures/a.png": b"\x89PNG",
+        "META-INF/manifest.xml": f"<manifest:manifest {ODF}>{entries}</manifest:manifest>",
+    }, ("mimetype",))  # fmt: skip
+
+
+def test_paragraphs_of_odt_are_texts_and_come_back() -> None:
+    data = odt(ODT_BODY)
+    document = opened(data, "a.odt", target="uig")
+    assert texts(document) == [
+        "Annual report",
+        "Read <1>the whole</1> of <2>it</2><3/> & page <4/>.",
+        "A note",
+        "Around <1/>the box",
+        "In a box",
+        "Cell",
+        "Top of the page",
+    ]
+    assert document.render({}) == data
+    assert document.render({s.key: Result(s.text) for s in document.segments}) == data
+    after = document.render({s.key: Result(s.text.upper()) for s in document.segments})
+    old, new = members(data), members(after)
+    assert [n for n in old if old[n] != new[n]] == ["content.xml", "styles.xml"]
+    text, styles = new["content.xml"].decode(), new["styles.xml"].decode()
+    assert "<text:p>gone</text:p>" in text
+    assert "<text:h>ANNUAL REPORT</text:h>" in text
+    assert 'style-name="B">THE WHOLE</text:span> OF <text:a href="x">IT</text:a><text:note>' in text
+    assert "<text:note-body><text:p>A NOTE</text:p>" in text
+    assert "<text:p><text:s/>AROUND <draw:frame><draw:text-box><text:p>IN A BOX</text:p>" in text
+    assert (
+        'style:writing-mode="rl-tb"/><style:text-properties fo:language="ug" fo:country="none"'
+        in styles
+    )
+    assert (
+        '<style:page-layout-properties fo:page-width="21cm" style:writing-mode="rl-tb"/>' in styles
+    )
+    only = members(document.render({5: Result("A  b\nc")}))["content.xml"].decode()
+    assert only == old["content.xml"].decode().replace("Cell", "A <text:s/>b<text:line-break/>c")
+
+
+@settings(max_examples=examples(60))
+@given(st.lists(answers, min_size=7, max_size=7), st.sampled_from(["uig", "bod"]))
+def test_any_answer_is_written_into_odt(made_up: list[str], target: str) -> None:
+    document = opened(odt(ODT_BODY), "a.odt", target=target)
+    after = document.render({i: Result(f"Q{text}Z") for i, text in enumerate(made_up)})
+    space = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
+    before = etree.fromstring(members(odt(ODT_BODY))["content.xml"])
+    root = etree.fromstring(members(after)["content.xml"])
+    for name in ("p", "h", "a", "note", "bookmark", "page-number"):
+        assert len([*root.iter(space + name)]) == len([*before.iter(space + name)])
+    again = opened(after, "a.odt")
+    assert len(again.segments) == 7
+
+
+@pytest.mark.slow
+def test_libreoffice_shows_a_translated_text_document(tmp_path: Path) -> None:
+    document = opened(odt(ODT_BODY), "a.odt", target="uig")
+    after = document.render({s.key: Result(f"{UYGHUR} {s.text}") for s in document.segments})
+    shown = shown_by_libreoffice(after, "a.odt", tmp_path)
+    for text in ("Annual report", "Read the whole of it", "Cell"):
+        assert f"{UYGHUR} {text}" in shown
+
+
+def test_the_work_grows_with_a_text_document() -> None:
+    def work(body: str) -> None:
+        document = opened(odt(body), "a.odt", target="uig")
+        document.render({s.key: Result(UYGHUR) for s in document.segments})
+
+    assert_linear(work, '<text:p>a<text:span text:style-name="B">b</text:span></text:p>', 80)
+    note = "<text:note><text:p>n</text:p></text:note>a"
+    assert_linear(lambda more: work(f"<text:p>x{more}</text:p>"), note, 80)
+
+
+# EPUB
+
+XHTML = 'xmlns="http://www.w3.org/1999/xhtml" xmlns:epub="http://www.idpf.org/2007/ops"'
+
+
+def book(**more: str) -> bytes:
+    """A book of two pages with both tables of contents; `more` are further members."""
+    page = "<?xml version='1.0'?>\n<html {}><head><title>{}</title></head><body>{}</body></html>"
+    return packed({
+        "mimetype": "application/epub+zip",
+        "META-INF/container.xml":
+            '<container version="1.0" '
+            'xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
+            '<rootfile full-path="OPS/book.opf" media-type="application/oebps-package+xml"/>'
+            "</rootfiles></container>",
+        "OPS/book.opf":
+            '<package xmlns="http://www.idpf.org/2007/opf" version="3.0" unique-identifier="i">'
+            '<metadata xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:identifier '
+            'id="i">urn:uuid:a1b2'
+            "c3d4-0000-4000-8000-000000000000</dc:identifier><dc:title>A small book</dc:title>"
+            '<dc:language>en-GB</dc:language><meta property="dcterms:modified">2026-11-26T00:00:00Z'
+            '</meta></metadata><manifest><item id="n" href="nav.xhtml" properties="nav" '
+            'media-type="application/xhtml+xml"/><item id="x" href="toc.ncx" '
+            'media-type="application/'
+            'x-dtbncx+xml"/><item id="b" href="two.xhtml" '
+            'media-type="application/xhtml+xml"/><item '
+            'id="a" href="text/one%201.xhtml" media-type="application/xhtml+xml"/></manifest>'
+            '<spine toc="x"><itemref idref="a"/><itemref idref="b"/></spine></package>',
+        "OPS/nav.xhtml": page.format(
+            XHTML, "Contents",
+            '<nav epub:type="toc"><ol><li><a href="text/one%201.xhtml">First</a></li></ol></nav>'),
+        "OPS/toc.ncx":
+            '<ncx xmlns="http://www.daisy.org/z3986/2005/ncx/" version="2005-1" '
+            'xml:lang="en"><head>'
+            '<meta name="dtb:uid" content="urn:uuid:a1b2c3d4-0000-4000-8000-000000000000"/></head>'
+            "<docTitle><text>A small book</text></docTitle><navMap>"
+            '<navPoint id="p" playOrder="1"><navLabel><text>First</text></navLabel>'
+            '<content src="text/one%201.xhtml"/></navPoint></navMap></ncx>',
+        "OPS/two.xhtml": page.format(XHTML, "Two", "<p>The end.</p>"),
+        "OPS/text/one 1.xhtml": page.format(
+            f'{XHTML} xml:lang="en"', "One",
+            "<h1>First</h1><p>It <em>was</em> so.</p><pre>x</pre>"),
+        **more,
+    }, ("mimetype",))  # fmt: skip
+
+
+BOOK = book()
+
+
+def test_a_book_is_read_by_its_spine_and_its_language_is_set() -> None:
+    document = opened(BOOK, "a.epub", target="uig")
+    assert (document.source, texts(document)) == ("eng", [
+        "A small book", "One", "First", "It <1>was</1> so.", "Two", "The end.", "Contents",
+        "<1>First</1>", "A small book", "First",
+    ])  # fmt: skip
+    assert open_document(BOOK, "a.epub").source == "en-GB"
+    assert "from the right" in document.notices[-1]
+    assert document.render({}) == BOOK
+    assert document.render({s.key: Result(s.text) for s in document.segments}) == BOOK
+    after = document.render({s.key: Result(s.text.upper()) for s in document.segments})
+    assert after[:58] == BOOK[:58]  # the mimetype is first and stored
+    old, new = members(BOOK), members(after)
+    assert [n for n in old if old[n] == new[n]] == ["mimetype", "META-INF/container.xml"]
+    opf = etree.fromstring(new["OPS/book.opf"])
+    dc = "{http://purl.org/dc/elements/1.1/}"
+    assert (opf.findtext(f".//{dc}language"), opf.findtext(f".//{dc}title")) == (
+        "ug",
+        "A SMALL BOOK",
+    )
+    assert b'<spine page-progression-direction="rtl" toc="x">' in new["OPS/book.opf"]
+    page = etree.fromstring(new["OPS/text/one 1.xhtml"])
+    assert (page.get("{http://www.w3.org/XML/1998/namespace}lang"), page.get("dir")) == (
+        "ug",
+        "rtl",
+    )
+    assert b"<h1>FIRST</h1><p>IT <em>WAS</em> SO.</p><pre>x</pre>" in new["OPS/text/one 1.xhtml"]
+    assert b"<navLabel><text>FIRST</text></navLabel>" in new["OPS/toc.ncx"]
+    assert b'xml:lang="ug"' in new["OPS/toc.ncx"]
+
+
+@settings(max_examples=examples(60))
+@given(st.lists(answers, min_size=10, max_size=10))
+def test_any_answer_is_written_into_a_book(made_up: list[str]) -> None:
+    document = opened(BOOK, "a.epub", target="bod")
+    after = document.render({i: Result(f"Q{text}Z") for i, text in enumerate(made_up)})
+    for name, content in members(after).items():
+        if name != "mimetype":
+            etree.fromstring(content)
+    assert len(opened(after, "a.epub").segments) == 10
+
+
+def test_a_book_that_is_protected_or_broken_is_refused() -> None:
+    drm = (
+        '<e xmlns="x"><EncryptionMethod '
+        'Algorithm="http://www.w3.org/2001/04/xmlenc#aes128-cbc"/></e>'
+    )
+    font = drm.replace(
+        "http://www.w3.org/2001/04/xmlenc#aes128-cbc", "http://www.idpf.org/2008/embedding"
+    )
+    assert opened(book(**{"META-INF/encryption.xml": font}), "a.epub").segments
+    bad = {
+        "DRM": book(**{"META-INF/encryption.xml": drm}),
+        "mimetype": packed({"mimetype": "application/epub+zip"}),
+        "is no EPUB": packed({"mimetype": "text/plain"}, ("mimetype",)),
+        "not well-formed": book(**{"OPS/two.xhtml": "<html><br></html>"}),
+        "which is missing": BOOK.replace(b"OPS/two.xhtml", b"OPS/tvo.xhtml"),
+        "names no book": book(**{"META-INF/container.xml": "<container/>"}),
+    }
+    for why, data in bad.items():
+        with pytest.raises(TrimixError, match=why):
+            opened(data, "a.epub")
+
+
+@pytest.mark.slow
+def test_epubcheck_accepts_a_translated_book(tmp_path: Path) -> None:
+    program = shutil.which("epubcheck")
+    if program is None:
+        pytest.skip("epubcheck is not installed")
+    document = opened(BOOK, "a.epub", target="uig")
+    after = document.render({s.key: Result(f"{UYGHUR} {s.text}") for s in document.segments})
+    (tmp_path / "a.epub").write_bytes(after)
+    done = subprocess.run(
+        [program, tmp_path / "a.epub"], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -26,7 +26,7 @@ class Docx(Package):
         for order, member in found:
             text, encoding = self._text(member)
             where = self._name if not order else f"{self._name} ({member.rpartition('/')[2]})"
-            self._add(member, encoding, WordXml(text, where, self._options))
+            self._add(member, text, encoding, WordXml(text, where, self._options))
         target = self._options.target
         if target and self.segments and language(target).direction == "rtl":
             self.notices.append(

@@ -107,6 +107,8 @@ FORMATS = {
             encodings=frozenset({"html", "xml"}),
         ),
         Format("docx", (".docx",), frozenset(), "docx", "Docx", binary=True),
+        Format("odt", (".odt",), frozenset(), "odt", "Odt", binary=True),
+        Format("epub", (".epub",), frozenset(), "epub", "Epub", binary=True),
         Format("markdown", (".md", ".markdown", ".mdx"), frozenset(), "markdown", "Markdown"),
     )
 }  # fmt: skip

@@ -46,8 +46,8 @@ class Section(str):
 
 Piece = str | Tag
 # What an element within a text is: its tags around text ("pair"), kept with its content ("whole"),
-# or itself one half of a pair, with that pair's key.
-Role = Literal["pair", "whole"] | tuple[Literal["open", "close"], object]
+# no more than that ("through"), or itself one half of a pair, with that pair's key.
+Role = Literal["pair", "whole", "through"] | tuple[Literal["open", "close"], object]
 
 
 @dataclass(frozen=True)
@@ -162,25 +162,34 @@ def _key(piece: Piece) -> object:
     return piece.key
 
 
-def pieces_of(text: str, element: Element, role: Callable[[Element], Role]) -> Iterator[Piece]:
+def pieces_of(
+    text: str,
+    element: Element,
+    role: Callable[[Element], Role],
+    raw: Callable[[int, int], str] | None = None,
+) -> Iterator[Piece]:
     r"""The content of `element`, of the file `text`; its line breaks are `\n`.
 
     Comments, processing instructions and entities that the file declares are kept as tags are.
-    An element without content, of the role "pair", stands alone.
+    An element without content, of the role "pair", stands alone. `raw` says how the markup between
+    two places is written, if not as in the file.
     """
+    raw = raw or (lambda start, end: text[start:end])
     at = element.inner
     for child in element.children:
         yield from _between(text, at, child.start)
         at = child.end
         what = role(child)
         if what == "whole" or (what == "pair" and child.inner == child.inner_end):
-            yield Tag(text[child.start : child.end])
+            yield Tag(raw(child.start, child.end))
         elif what == "pair":
             yield Tag(text[child.start : child.inner], "open", child)
-            yield from pieces_of(text, child, role)
+            yield from pieces_of(text, child, role, raw)
             yield Tag(text[child.inner_end : child.end], "close", child)
+        elif what == "through":
+            yield from pieces_of(text, child, role, raw)
         else:
-            yield Tag(text[child.start : child.end], *what)
+            yield Tag(raw(child.start, child.end), *what)
     yield from _between(text, at, element.inner_end)
 
 

@@ -12,7 +12,7 @@ from .zipped import Zip
 
 
 class Part(Protocol):
-    """The text of a member: a `Body`, whose `render` is told what it is where nothing changes."""
+    """The text of a member. It is rendered where anything of the document changes."""
 
     @property
     def segments(self) -> Sequence[Segment]:
@@ -24,9 +24,10 @@ class Part(Protocol):
 
 @dataclass(frozen=True)
 class _Placed:
-    """A part, the member that it is, and the key of its first segment."""
+    """A part, the member that it is, with its text, and the key of its first segment."""
 
     member: str
+    text: str
     encoding: Encoding
     part: Part
     first: int
@@ -59,21 +60,19 @@ class Package:
         """A member that is XML."""
         return decode(self._zip.read(member), f"{self._name} ({member})", frozenset({"xml"}))
 
-    def _add(self, member: str, encoding: Encoding, part: Part) -> None:
+    def _add(self, member: str, text: str, encoding: Encoding, part: Part) -> None:
         first = len(self.segments)
-        self._placed.append(_Placed(member, encoding, part, first))
+        self._placed.append(_Placed(member, text, encoding, part, first))
         self.segments += (replace(one, key=one.key + first) for one in part.segments)
 
     def render(self, results: Mapping[int, Result]) -> bytes:
         """See `Body`."""
-        changes = {}
-        for placed in self._placed:
+        changes: dict[str, bytes] = {}
+        own = (result.text == self.segments[key].text for key, result in results.items())
+        for placed in self._placed if not all(own) else ():
             keys = range(placed.first, placed.first + len(placed.part.segments))
             found = {key - placed.first: results[key] for key in keys if key in results}
-            if found:
-                text = placed.part.render(found)
+            text = placed.part.render(found)
+            if text != placed.text:
                 changes[placed.member] = placed.encoding.encode(text, self._name)
-        same = (name for name, new in changes.items() if self._zip.read(name) == new)
-        for name in [*same]:
-            del changes[name]
         return self._zip.with_members(changes)
