@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
+import regex
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 pytest.importorskip("playwright", reason="the page is tried in a browser: pip install playwright")
 from playwright.sync_api import Browser, Locator, Page, Route, expect
@@ -259,10 +263,11 @@ def test_who_wrote_a_token(page: Page, http: httpx.Client) -> None:
     page.keyboard.press("ArrowLeft")
     expect(reply.locator(".chosen")).to_have_text(reply.locator(".body span").nth(1).inner_text())
     expect(inspector).to_be_visible()
+    expect(page.locator("#spoken")).to_contain_text(re.compile("written by .*large .*cpt .*base "))
 
     reply.get_by_text("Tokens").click()  # the text alternative
     rows = reply.get_by_role("region", name="Tokens").locator("tbody tr")
-    assert rows.count() == len(told["choices"][0]["logprobs"]["content"])
+    expect(rows).to_have_count(len(told["choices"][0]["logprobs"]["content"]))
     expect(rows.first).to_contain_text(wrote)
 
 
@@ -349,6 +354,7 @@ def test_scripts_run_as_they_should(page: Page, tmp_path: Path) -> None:
     assert "Tibetan" in style(1, "fontFamily")
     field = page.get_by_label("Message", exact=True)
     for text, mode, direction in [
+        ("%s " + UYGHUR, "horizontal-tb", "rtl"),  # its first letter is a Latin one
         (MONGOLIAN, "vertical-lr", "ltr"),
         (UYGHUR, "horizontal-tb", "rtl"),
     ]:
@@ -379,6 +385,37 @@ def test_tibetan_lines_end_after_a_tsheg(page: Page, tmp_path: Path) -> None:
     )
     assert len(ends) >= 2
     assert set(ends) <= {"་", " ", "།"}
+
+
+@given(data=st.data())
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_tokens_never_part_a_character(page: Page, data: st.DataObject) -> None:
+    """However tokens cut bytes, the pieces are the reply, whole characters, with every token."""
+    parts = st.sampled_from([UYGHUR, TIBETAN, MONGOLIAN, "👩‍👩‍👧 e\u0301", " ", "\r\n", "<b>"])
+    content = "".join(data.draw(st.lists(parts, min_size=1, max_size=3)))
+    said = ("<think>why</think>\n" + content + "\n").encode()
+    cuts = data.draw(st.sets(st.integers(1, len(said) - 1), max_size=30))
+    ends = [0, *sorted(cuts), len(said)]
+    tokens = [
+        {
+            "token": said[a:b].decode("utf-8", "replace"),
+            "bytes": [*said[a:b]],
+            "roles": {},
+            "top": [],
+        }
+        for a, b in itertools.pairwise(ends)
+    ]
+    pieces = page.evaluate(
+        "async (message) => (await import('./page/tokens.js')).pieces(message)",
+        {"content": content, "thought": "why", "tokens": tokens},
+    )
+    assert "".join(piece["text"] for piece in pieces) == content
+    clusters = regex.findall(r"\X", content)
+    whole = set(itertools.accumulate(clusters))
+    assert set(itertools.accumulate(piece["text"] for piece in pieces)) <= whole
+    inside = [token for token in tokens if token in [t for p in pieces for t in p["tokens"]]]
+    shown = b"".join(bytes(token["bytes"]) for token in inside)
+    assert content.encode() in shown
 
 
 def test_what_is_said_is_text(page: Page, tmp_path: Path) -> None:

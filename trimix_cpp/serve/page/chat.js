@@ -19,6 +19,7 @@ export function start(props) {
       chat = other;
       keepIt();
       draw();
+      toEnd();
     },
   });
   dressed($("message"));
@@ -32,7 +33,7 @@ export function start(props) {
     send($("message").value);
   });
   $("stop").addEventListener("click", stop);
-  addEventListener("keydown", (event) => event.key === "Escape" && stop());
+  addEventListener("keydown", (event) => event.key === "Escape" && !event.isComposing && stop());
   addEventListener("pagehide", () => running && keep(chat));
   whenKeptElsewhere(() => {
     if (running) return;
@@ -41,6 +42,7 @@ export function start(props) {
     draw();
   });
   draw();
+  toEnd();
 }
 
 function keepIt() {
@@ -67,6 +69,7 @@ async function reply(before = null) {
   chat.messages.push(message);
   running = new AbortController();
   draw();
+  toEnd();
   const shown = $("log").lastElementChild;
   shown.setAttribute("aria-busy", "true");
   tell("Writing…");
@@ -85,7 +88,9 @@ async function reply(before = null) {
   running = null;
   if (!message.content && !message.thought) putBack(before);
   keepIt();
+  const stay = low();
   draw();
+  if (stay) toEnd();
 }
 
 /** Without a reply: the old one, or the text in its field, to be mended there. */
@@ -129,12 +134,18 @@ function painter(shown, message) {
       timer = 0;
       if (!shown.isConnected) return;
       const began = performance.now();
-      const low = scrollY + innerHeight > document.documentElement.scrollHeight - 80;
+      const stay = low();
       render(shown.querySelector(".body"), message);
-      if (low) scrollTo(0, document.documentElement.scrollHeight);
+      if (stay) toEnd();
       rest = 4 * (performance.now() - began);
     }, Math.max(16, rest));
   };
+}
+
+const low = () => scrollY + innerHeight > document.documentElement.scrollHeight - 80;
+
+function toEnd() {
+  scrollTo(0, document.documentElement.scrollHeight);
 }
 
 function tell(text) {
@@ -160,7 +171,6 @@ function draw() {
   $("legend").hidden = !chat.messages.some(({ tokens }) => tokens?.length);
   for (const id of ["new", "import"]) $(id).disabled = Boolean(running);
   if (running) alertOf("");
-  log.lastElementChild?.scrollIntoView({ block: "nearest" });
 }
 
 function article(message, at) {

@@ -42,11 +42,18 @@ export function languageOf(text) {
   return "";
 }
 
+/** "auto", unless most letters run the other way than the first one: "%s" before Uyghur. */
+function directionOf(text, tag) {
+  const first = text.match(/\p{L}/u)?.[0] ?? "";
+  const most = tag === arabic ? "rtl" : "ltr";
+  return !first || most === (/\p{Script=Arabic}/u.test(first) ? "rtl" : "ltr") ? "auto" : most;
+}
+
 /** Write a text's language and direction on what shows it; traditional Mongolian runs down. */
 export function dress(element, text) {
   const tag = languageOf(text);
   if (element.lang !== tag) element.lang = tag;
-  element.dir = "auto";
+  element.dir = directionOf(text, tag);
   element.classList.toggle("down", tag === "mn-Mong");
 }
 

@@ -5,6 +5,7 @@ import { percent, pieces, shares, visible, writer } from "./tokens.js";
 
 const LEAVE_MS = 250;
 let leaving = 0;
+let marked = null;
 
 /** Show a reply's pieces as text; what already stands is left as it is. */
 export function render(body, message) {
@@ -45,6 +46,14 @@ function step(event, body, message) {
   if (to === null) return;
   event.preventDefault();
   show(body, message, to);
+  $("spoken").textContent = (body.cut[to]?.tokens ?? []).map((token) => sentence(token, message.weights)).join(". ");
+}
+
+/** What the view of a token says, for those who hear it. */
+function sentence(token, weights) {
+  const role = writer(token, weights);
+  const gave = Object.entries(token.roles).map(([name, [, logprob]]) => `${name} ${percent(logprob)}`);
+  return [visible(token.token), ...(role ? [`written by ${role}`] : []), `fused ${percent(token.p)}`, ...gave].join(", ");
 }
 
 function show(body, message, index) {
@@ -53,14 +62,17 @@ function show(body, message, index) {
   unmark();
   if (!piece?.tokens.length) return hide();
   const span = body.children[index];
-  span.classList.add("chosen");
   $("inspector").replaceChildren(...piece.tokens.map((token) => card(token, message.weights)));
   $("inspector").hidden = false;
-  place(span.getClientRects()[0] ?? span.getBoundingClientRect());
+  marked = span;
+  span.classList.add("chosen");
+  place();
 }
 
-/** Under the token, or above it; never outside the window. */
-function place(rect) {
+/** Under the token, or above it; never outside the window. It goes where the token is out of sight. */
+function place() {
+  const rect = marked?.getClientRects()[0];
+  if (!rect || rect.bottom < 0 || rect.top > innerHeight) return hide();
   const { style, offsetWidth: width, offsetHeight: height } = $("inspector");
   const left = Math.max(8, Math.min(rect.left, innerWidth - width - 8));
   const below = rect.bottom + 6;
@@ -119,7 +131,8 @@ export function table(message) {
 }
 
 function unmark() {
-  for (const span of document.querySelectorAll(".chosen")) span.classList.remove("chosen");
+  marked?.classList.remove("chosen");
+  marked = null;
 }
 
 /** Put the view away. */
@@ -134,10 +147,10 @@ function later() {
   leaving = setTimeout(hide, LEAVE_MS);
 }
 
-/** The view stays while the pointer is over it, and goes with Escape or when the page moves. */
+/** The view stays while the pointer is over it, and goes with Escape, and moves with its token. */
 export function start() {
   $("inspector").addEventListener("pointerenter", () => clearTimeout(leaving));
   $("inspector").addEventListener("pointerleave", later);
   addEventListener("keydown", (event) => event.key === "Escape" && hide());
-  addEventListener("scroll", hide, { passive: true });
+  addEventListener("scroll", () => marked && place(), { passive: true, capture: true });
 }

@@ -58,7 +58,7 @@ export function pieces(message) {
   const { content, thought = "", tokens } = message;
   const whole = [{ text: content, tokens: [] }];
   if (!tokens?.length || !content) return whole;
-  const { text, starts } = laid(tokens);
+  const { text, starts, ends } = laid(tokens);
   const after = thought ? Math.max(text.indexOf(thought), 0) + thought.length : 0;
   const at = text.indexOf(content, after);
   if (at < 0) return whole;
@@ -66,8 +66,7 @@ export function pieces(message) {
   const found = [];
   tokens.forEach((token, i) => {
     const start = Math.max(starts[i] - at, 0);
-    const end = (starts[i + 1] ?? text.length) - at;
-    if (start >= content.length || (end <= 0 && starts[i] < at)) return;
+    if (start >= content.length || (ends[i] <= at && starts[i] < at)) return;
     const last = found.at(-1);
     if (last && (start === last.start || !cuts.has(start))) last.tokens.push(token);
     else found.push({ start, tokens: [token] });
@@ -79,16 +78,20 @@ export function pieces(message) {
   }));
 }
 
-/** The text of tokens, and where in it each starts; a part of a character starts where that does. */
+/** The text of tokens, and where in it each starts and ends; a part of a character counts as all. */
 function laid(tokens) {
-  const decoder = new TextDecoder();
-  const starts = [];
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  const starts = [], ends = [];
   let text = "";
   for (const { token, bytes } of tokens) {
+    const data = bytes ? Uint8Array.from(bytes) : encoder.encode(token);
+    const goesOn = (data[0] & 0xc0) === 0x80; // the character that the token before began
+    if (starts.length) ends.push(text.length + (goesOn ? 1 : 0));
     starts.push(text.length);
-    text += decoder.decode(bytes ? Uint8Array.from(bytes) : encoder.encode(token), { stream: true });
+    text += decoder.decode(data, { stream: true });
   }
-  return { text: text + decoder.decode(), starts };
+  text += decoder.decode();
+  return { text, starts, ends: [...ends, text.length] };
 }
 
 /** A probability for readers. */
