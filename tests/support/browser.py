@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+# A busy machine may take long; nothing here waits when all is well.
+_PATIENCE_MS = 60_000
+expect.set_options(timeout=_PATIENCE_MS)
 Opener = Callable[..., Page]
 
 
@@ -49,7 +52,7 @@ def opening(browser: Browser, url: str) -> Iterator[Opener]:
         nonlocal context
         context = context or browser.new_context(**options)
         page: Page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(_PATIENCE_MS)
 
         def said(message: Any) -> None:
             if message.type in ("error", "warning") and not (expected and expected in message.text):
