@@ -19,7 +19,8 @@ from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.prompts.languages import language
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
 from trimix_cpp.translate.job import settings_of
-from trimix_cpp.translate.journal import Journal, _line, _summed
+from trimix_cpp.translate.journal import Journal
+from trimix_cpp.translate.journal_lines import as_json, summed
 from trimix_cpp.translate.recipe import Recipe
 from trimix_cpp.translate.units import Outcome, Unit
 
@@ -207,7 +208,7 @@ def test_lines_of_other_types_are_no_lines(field: str, value: object, missing: b
         record = json.loads(whole.split(b"\n")[1])
         record.pop("sum")
         record.pop(field) if missing else record.update({field: value})
-        path.write_bytes(whole + _summed(_line(record)) + b"\n")
+        path.write_bytes(whole + summed(as_json(record)) + b"\n")
         with Journal(path, SETTINGS, seed=7) as journal:
             assert journal.damaged <= 1
             assert len(journal.done) >= len(DONE)
@@ -219,7 +220,7 @@ def test_a_journal_of_another_version_is_told(tmp_path: Path, version: bytes) ->
     path = tmp_path / "j"
     first, _, rest = write(path).partition(b"\n")
     header = first[: first.rindex(b', "sum"')].replace(b": 2,", b": " + version + b",", 1) + b"}"
-    path.write_bytes(_summed(header) + b"\n" + rest)
+    path.write_bytes(summed(header) + b"\n" + rest)
     with pytest.raises(TrimixError, match="another version; --restart"):
         Journal(path, SETTINGS, seed=7)
 
