@@ -21,6 +21,7 @@ from ..showing import count, notice, show_json
 from ..translate import CUT, FORMATS
 from .options import decoding_options, whole
 from .translate_checks import check, check_options, checking, list_checks
+from .translate_shards import merge_files, shard_of, shard_options
 
 if TYPE_CHECKING:
     from ..runtime import Settings
@@ -150,6 +151,7 @@ if TYPE_CHECKING:
     help="Write a report: JSON, or all segments as FILE.tsv or FILE.html; - is stdout.",
 )
 @click.option("--report-all", is_flag=True, help="All segments in a JSON report too.")
+@shard_options
 @check_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress, and at the end warnings only.")
 @decoding_options(control="fused", over_bytes=True)
@@ -181,19 +183,24 @@ def command(
     for flag, name in (("original", "--source"), ("as_json", "--json")):
         if flags[flag]:
             raise UsageError(f"{name} goes with --check")
-    template = _template(sources, output, flags)
+    flags["shard"] = shard_of(flags)
+    template = _template(sources[:1] if flags["merge"] else sources, output, flags)
+    journals: tuple[Path, ...] = ()
     if template is None:
-        source, output = sources[0], _output(sources[0], output, flags)
-        journal = _journal_path(output, flags["journal_path"])
+        source, output, journals = sources[0], _output(sources[0], output, flags), sources[1:]
+        journal = _journal_path(output, flags["journal_path"], flags)
         files.check_paths(source, output, journal, flags["report_path"], force=flags["force"])
-        if not (flags["force"] or flags["redo"]) and not (journal and journal.exists()):
-            files.refuse_existing(output)
+        _refuse_existing(output, journal, flags)
         document = _document(source, flags)
         (aids,) = _aids([document], flags)
         tasks, failed = [_task(document, output, journal, aids, flags)], 0
     else:
         tasks, failed = _tasks(sources, template, flags)
-    failed += _translate(tasks, decoding, flags, began, alone=template is None)
+    alone = template is None
+    if flags["merge"]:
+        failed += _merge(tasks, journals, decoding, flags, began, alone)
+    else:
+        failed += _translate(tasks, decoding, flags, began, alone)
     if failed:
         raise TrimixError(
             f"{failed} of {count(len(tasks) + failed, 'file')} could not be translated: "
@@ -247,14 +254,27 @@ def _output(source: Path, output: Path | None, flags: dict[str, Any]) -> Path:
     return output
 
 
-def _journal_path(output: Path, wanted: Path | None) -> Path | None:
+def _journal_path(output: Path, wanted: Path | None, flags: dict[str, Any]) -> Path | None:
     from ..translate import STREAM, files
 
     if wanted == STREAM:
         raise UsageError("--journal names a file: - is for the texts")
-    if wanted is not None:
+    if wanted is not None or flags["merge"]:
         return wanted
+    if shard := flags["shard"]:
+        if not files.is_file(output):
+            raise UsageError("--shard keeps its texts beside OUT: name a file with -o")
+        return Path(shard.journal(output))
     return output.parent / f"{output.name}.journal" if files.is_file(output) else None
+
+
+def _refuse_existing(output: Path, journal: Path | None, flags: dict[str, Any]) -> None:
+    """An output that is there is told before the work; a merge finds out whether it is its own."""
+    from ..translate import files
+
+    may_be = flags["force"] or flags["redo"] or flags["merge"] or (journal and journal.exists())
+    if not may_be:
+        files.refuse_existing(output)
 
 
 def _document(source: Path, flags: dict[str, Any]) -> Document:
@@ -307,7 +327,7 @@ def _task(
     if again:
         keys = {segment.key for segment in again.segments}
         layouts = [layout for layout in layouts if layout.segment.key in keys]
-    return Task(document, output, journal, layouts, aids, placing, again)
+    return Task(document, output, journal, layouts, aids, placing, again, flags["shard"])
 
 
 def _redo(document: Document, output: Path, checks: Checking, flags: dict[str, Any]) -> Redo:
@@ -351,13 +371,12 @@ def _tasks(named: tuple[Path, ...], template: str, flags: dict[str, Any]) -> tup
     tasks, aids = [], _aids(documents, flags)
     for i in kept:
         path, output = found[i].path, outputs[i]
-        journal = _journal_path(output, None)
+        journal = _journal_path(output, None, flags)
         try:
             files.check_paths(
                 path, output, journal, flags["report_path"], force=flags["force"], folders=True
             )
-            if not (flags["force"] or flags["redo"]) and not (journal and journal.exists()):
-                files.refuse_existing(output)
+            _refuse_existing(output, journal, flags)
             tasks.append(_task(documents[i], output, journal, aids[i], flags))
         except (TrimixError, OSError) as error:
             failed += 1
@@ -376,17 +395,12 @@ def _translate(
     tasks: Sequence[Task], decoding: DecodingFlags, flags: dict[str, Any], began: float, alone: bool
 ) -> int:
     """Translate the files, those of one pair of languages with one trio; how many failed."""
-    from ..translate import Rules, Run, settings_of, total, units_of
+    from ..translate import Rules, Run, settings_of, units_of
 
     rules = Rules(
         **{name: flags[name] for name in ("force", "restart", "keep_journal", "quiet")},
         keep_seed=decoding.sampling.seed == -1,
     )
-
-    def fault(task: Task, error: Exception) -> None:
-        if alone:
-            raise error
-        _tell_fault(task.output, error)
 
     failed, reports = 0, []
     pairs = dict.fromkeys((task.document.source, task.document.target) for task in tasks)
@@ -397,6 +411,8 @@ def _translate(
             if (task.document.source, task.document.target) == (source, target)
         ]
         settings, recipe = _settings(decoding, str(source), str(target), group[0].aids, flags)
+        if flags["shard"] and decoding.sampling.seed == -1 and recipe.sampler.temperature:
+            raise UsageError("--shard with --temp: all shards need one seed, say -s N")
         known = settings_of(
             recipe,
             settings.spec,
@@ -406,17 +422,52 @@ def _translate(
         )
         units = units_of(layout for task in group for layout in task.layouts)
         start = partial(_started, settings, units, flags["parallel"])
-        run = Run(group, known, recipe, start, rules, fault)
+        run = Run(group, known, recipe, start, rules, partial(_fault, alone))
         run.go()
         failed += len(run.failed)
         seconds = time.perf_counter() - began
-        reports += [task.summary(recipe, seconds) for task in group if task.done]
-    if reports:
-        texts = len({unit for task in tasks if task.done for unit in task.outcomes})
-        told = reports[0] if alone else total(reports, texts, time.perf_counter() - began)
-        source, target = next(iter(pairs))
-        _tell(told, str(source), str(target), flags)
+        whole = [task for task in group if task.done and not task.shard]
+        reports += [task.summary(recipe, seconds) for task in whole]
+    _tell_all(reports, tasks, flags, began, alone)
     return failed
+
+
+def _merge(
+    tasks: Sequence[Task],
+    journals: Sequence[Path],
+    decoding: DecodingFlags,
+    flags: dict[str, Any],
+    began: float,
+    alone: bool,
+) -> int:
+    """Write the files from the journals of their shards; how many failed."""
+    shots, fault = _shots(flags["shots"]), partial(_fault, alone)
+    failed, reports = merge_files(tasks, journals, decoding, shots, flags["force"], began, fault)
+    _tell_all(reports, tasks, flags, began, alone)
+    return failed
+
+
+def _fault(alone: bool, task: Task, error: Exception) -> None:
+    if alone:
+        raise error
+    _tell_fault(task.output, error)
+
+
+def _tell_all(
+    reports: Sequence[Summary],
+    tasks: Sequence[Task],
+    flags: dict[str, Any],
+    began: float,
+    alone: bool,
+) -> None:
+    from ..translate import total
+
+    if not reports:
+        return
+    texts = len({unit for task in tasks if task.done for unit in task.outcomes})
+    told = reports[0] if alone else total(reports, texts, time.perf_counter() - began)
+    source, target = tasks[0].document.source, tasks[0].document.target
+    _tell(told, str(source), str(target), flags)
 
 
 def _format_options(flags: dict[str, Any]) -> FormatOptions:

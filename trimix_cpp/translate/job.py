@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
 from .. import __version__
-from ..quant import Options
+from ..quant import Options, cpu_name
 from ..store import TrioSpec, fingerprint
 from .journal import Journal
-from .recipe import Recipe
+from .journal_lines import Maker
+from .recipe import Recipe, Shot
 from .segments import Result
 from .units import Layout, Outcome, Unit
 
@@ -50,7 +52,7 @@ def settings_of(
         "models": {role: fingerprint(spec.roles[role]) for role in used},
         "from": recipe.source.code,
         "to": recipe.target.code,
-        "shots": _digest(repr(shots)) if (shots := recipe.shots + recipe.judged) else None,
+        "shots": shots_digest(recipe.shots + recipe.judged),
         "weights": f"{weights}, else {recipe.weights}" if recipe.chooser else str(recipe.weights),
         "score_shots": recipe.score_shots if recipe.chooser else None,
         "plausibility": recipe.plausibility and asdict(recipe.plausibility),
@@ -69,8 +71,20 @@ def settings_of(
     }
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+def shots_digest(shots: tuple[Shot, ...]) -> str | None:
+    """What settings say of exemplars."""
+    return (
+        hashlib.sha256(repr(shots).encode("utf-8", "surrogatepass")).hexdigest() if shots else None
+    )
+
+
+@cache
+def machine() -> Maker:
+    """With what this process translates."""
+    from ..llama import features
+    from ..llama import version as llama_version
+
+    return Maker(cpu_name(), features(), llama_version())
 
 
 def known_outcomes(units: Iterable[Unit], journal: Journal | None) -> dict[Unit, Outcome]:

@@ -138,10 +138,10 @@ class Journal(Closing):
             if is_first_version(file.read(64)) and not restart:
                 raise self._other_version()
             file.seek(0)
-            end = found = 0
+            whole = found = 0
             heads, lines = [], []
             for end, record in records(file):
-                found += 1
+                whole, found = end, found + 1
                 if record is not None and is_head(record):
                     heads.append(record)
                 elif record is not None and (line := line_of(record)):
@@ -153,7 +153,7 @@ class Journal(Closing):
             self.damaged = 0
             self._begin()
             return
-        self._file.truncate(end)
+        self._file.truncate(whole)
         if heads:
             self._take_over(heads[-1], keep_seed)
         else:  # damaged; but lines found under their keys were made with the same settings
@@ -217,8 +217,8 @@ class Journal(Closing):
 def _other_part(then: Share | None, now: Share | None) -> str:
     if then and now and (then.number, then.count) == (now.number, now.count):
         return (
-            f"shard {now} was begun on other texts ({then.texts:,} then, {now.texts:,} now): shards "
-            "go together only if all are of the same texts; put the file back as it was, and what "
+            f"shard {now} was begun on other texts ({then.texts:,} then, {now.texts:,} now), and "
+            "shards go together only if all are of the same; put the file back as it was, and what "
             "goes into its prompts, or begin all shards anew with --restart"
         )
     names = [f"shard {part}" if part else "a whole file" for part in (then, now)]

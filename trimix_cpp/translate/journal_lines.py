@@ -14,6 +14,7 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, BinaryIO
 
 from ..files import as_type
@@ -106,7 +107,7 @@ class Line:
     @property
     def outcome(self) -> Outcome:
         """What became of the unit."""
-        weights = Weights.of(self.weights) if self.weights else None
+        weights = _weights(self.weights) if self.weights else None
         return Outcome(self.text, self.reasons, self.tokens, weights, self.retried, self.shots)
 
 
@@ -183,10 +184,16 @@ def line_of(record: Mapping[str, Any]) -> Line | None:
     """A line; None where it is of another form."""
     try:
         line = as_type(record, Line)
-        Weights.of(line.weights or (0, 0))
+        _weights(line.weights or (0, 0))
         return line
     except ValueError:
         return None
+
+
+@lru_cache(1024)
+def _weights(numbers: tuple[float, ...]) -> Weights:
+    # Most texts have the same; millions of lines share them.
+    return Weights.of(numbers)
 
 
 def record_of(key: str, seed: int, outcome: Outcome) -> dict[str, Any]:

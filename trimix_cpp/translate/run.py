@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,13 @@ from typing import Any
 from ..errors import StoppedError, TrimixError
 from ..showing import Bar, count, notice
 from . import files
-from .aids import Aids
-from .documents import Document
 from .engine import Translator
-from .job import grouped, known_outcomes, results_of, units_of, with_seed
+from .job import grouped, known_outcomes, machine, with_seed
 from .journal import Journal
-from .places import make_folders
-from .placing import Placing
+from .journal_lines import Share
 from .recipe import Recipe
-from .redoing import Redo
-from .segments import Result
-from .summary import Summary, summarize
-from .units import Layout, Outcome, Unit
+from .task import Task
+from .units import Outcome, Unit
 
 Start = Callable[[Recipe], AbstractContextManager[Translator]]
 
@@ -46,57 +41,6 @@ class Rules:
     keep_journal: bool = False
     keep_seed: bool = False
     quiet: bool = False
-
-
-@dataclass(eq=False)
-class Task:
-    """A file on its way.
-
-    Attributes:
-        document: the file.
-        output: where its translation goes.
-        journal_path: where finished texts are kept; None: nowhere.
-        layouts: of its segments.
-        aids: what helped to lay them out.
-        outcomes: of its units, as they come.
-        left: units without an outcome, in the order of the file.
-        resumed: how many units were in the journal.
-        done: the translation is there.
-        placing: which results come into the output, and how.
-        redo: what was there before, where it is translated again.
-    """
-
-    document: Document
-    output: Path
-    journal_path: Path | None
-    layouts: Sequence[Layout]
-    aids: Aids = field(default_factory=Aids)
-    placing: Placing = field(default_factory=Placing)
-    redo: Redo | None = None
-    outcomes: dict[Unit, Outcome] = field(default_factory=dict)
-    left: dict[Unit, None] = field(default_factory=dict)
-    resumed: int = 0
-    done: bool = False
-    journal: Journal | None = None
-    held: ExitStack = field(default_factory=ExitStack)
-
-    def results(self) -> dict[int, Result]:
-        """What became of its segments, by key, checked."""
-        judged = self.placing.judged(self.layouts, results_of(self.layouts, self.outcomes))
-        return self.redo.better(judged) if self.redo else judged
-
-    def rendered(self) -> bytes:
-        """The output."""
-        kept = self.redo.kept if self.redo else {}
-        return self.document.render({**kept, **self.placing.placed(self.layouts, self.results())})
-
-    def summary(self, recipe: Recipe, seconds: float) -> Summary:
-        """What became of it."""
-        results = self.results()
-        return summarize(
-            self.layouts, results, self.outcomes, self.placing.placed(self.layouts, results),
-            resumed=self.resumed, recipe=recipe, seconds=seconds,
-        )  # fmt: skip
 
 
 class Run:
@@ -135,7 +79,7 @@ class Run:
         self._keep_seed = rules.keep_seed
         self._open: list[Task] = []
         self._known: dict[Unit, Outcome] = {}
-        self._total = len({unit for task in tasks for unit in units_of(task.layouts)})
+        self._total = len({unit for task in tasks for unit in task.units})
 
     def go(self) -> None:
         """Translate the files.
@@ -154,7 +98,8 @@ class Run:
         finally:
             for task in self._open:
                 task.held.close()
-        if not self.failed and not self._rules.keep_journal and len(self._tasks) > 1:
+        kept = self._rules.keep_journal or any(task.shard for task in self._tasks)
+        if not self.failed and not kept and len(self._tasks) > 1:
             self._remove_journals()
 
     def _translate(self, units: Iterator[Unit]) -> None:
@@ -201,18 +146,16 @@ class Run:
     def _begin(self, task: Task) -> None:
         """Lock the output and take over what the journal has."""
         self._open.append(task)
-        if files.is_file(task.output):
-            task.held.callback(_remove_empty, make_folders(task.output))
-        task.held.enter_context(files.sole_writer(task.output, task.journal_path))
+        task.hold()
         if task.journal_path is not None:
-            task.journal = self._journal(task.journal_path)
+            task.journal = self._journal(task.journal_path, task.share)
             task.held.enter_context(task.journal)
-        units = units_of(task.layouts)
+        units = task.units
         task.outcomes = known_outcomes(units, task.journal)
         task.resumed = len(task.outcomes)
         self._known.update(task.outcomes)
         task.left = dict.fromkeys(unit for unit in units if unit not in task.outcomes)
-        if task.left and not self._may_replace(task):
+        if task.left and not task.shard and not self._may_replace(task):
             files.refuse_existing(task.output)
         if task.resumed and task.left and not self._rules.quiet:
             where = f"{count(len(units), 'text')} are in {task.journal_path}"
@@ -224,13 +167,15 @@ class Run:
     def _may_replace(self, task: Task) -> bool:
         return self._rules.force or task.redo is not None
 
-    def _journal(self, path: Path) -> Journal:
+    def _journal(self, path: Path, share: Share | None) -> Journal:
         journal = Journal(
             path,
             self._settings,
             seed=self.recipe.sampler.seed,
             keep_seed=self._keep_seed,
             restart=self._rules.restart,
+            shard=share,
+            machine=machine,
         )
         if journal.damaged:
             lines = "1 line is" if journal.damaged == 1 else f"{journal.damaged:,} lines are"
@@ -256,19 +201,26 @@ class Run:
     def _complete(self, task: Task) -> None:
         if task.journal is not None:
             task.journal.sync()
-        data = task.rendered()
-        if task.resumed == len(task.outcomes) and files.holds(task.output, data):
-            # The last run was cut short between the output's appearance and the journal's end.
-            notice(f"{task.output}: is complete already")
+        if task.shard:
+            self._tell_shard(task)
+            task.done = True
         else:
-            if not self._may_replace(task):  # it may have come up meanwhile
-                files.refuse_existing(task.output)
-            files.write(task.output, data, task.document.codec)
-        if task.journal is not None and len(self._tasks) == 1 and not self._rules.keep_journal:
-            task.journal.remove()
-        task.done = True
+            task.write(self._may_replace(task))
+            if task.journal is not None and len(self._tasks) == 1 and not self._rules.keep_journal:
+                task.journal.remove()
         self._open.remove(task)
         task.held.close()
+
+    def _tell_shard(self, task: Task) -> None:
+        if self._rules.quiet:
+            return
+        assert task.shard
+        share = f"shard {task.shard}: its {len(task.units):,} of {count(len(task.ordered), 'text')}"
+        if task.units:
+            where = f"are in {task.journal_path}; with the journals of all shards --merge writes"
+        else:
+            where = "are none; --merge does not wait for it and writes"
+        notice(f"{share} {where} {task.output}")
 
     def _remove_journals(self) -> None:
         for task in self._tasks:
@@ -284,12 +236,3 @@ class Run:
             where = "lost"
         total = count(self._total, "text")
         return f"interrupted; {len(self._known):,} of {total} are {where}"
-
-
-def _remove_empty(folders: Sequence[Path]) -> None:
-    """Take away folders that were made, where nothing came into them."""
-    for folder in folders:
-        try:
-            folder.rmdir()
-        except OSError:
-            return
