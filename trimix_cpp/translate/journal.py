@@ -1,7 +1,7 @@
 """The journal of a translation: one JSON line for each finished unit, so that nothing is lost.
 
-`journal_lines` says what is in it. A torn end, left by a kill, a power failure or a full disk, is cut
-off when the journal is opened; a damaged line costs itself and nothing else.
+`journal_lines` says what is in it. A torn end, left by a kill, a power failure or a full disk, is
+cut off when the journal is opened; a damaged line costs itself and nothing else.
 """
 
 from __future__ import annotations
