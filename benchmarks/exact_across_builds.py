@@ -3,10 +3,10 @@
     python benchmarks/exact_across_builds.py BUILD1/bin/python BUILD2/bin/python [--trio NAME]
         [--lines FILE] [--most 200] [-o result.json]
 
-Each interpreter has TriMix-cpp and a llama-cpp-python of its own, one built for AVX2 and one for AVX-512,
-say. Both translate the same lines in exact mode, one thread each, one after the other. Told are the
-features of both and how many texts differ; exit code 1 if any does. The same interpreter twice is
-the control: nothing may differ.
+Each interpreter has TriMix-cpp and a llama-cpp-python of its own, one built for AVX2 and one for
+AVX-512, say. Both translate the same lines in exact mode, one thread each, one after the other. Told
+are the features of both and how many texts differ; exit code 1 if any does. The same interpreter
+twice is the control: nothing may differ.
 """
 
 from __future__ import annotations

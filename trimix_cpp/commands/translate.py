@@ -178,12 +178,12 @@ def command(
     if flags["no_check"] == ("list",):
         return list_checks()
     checking(flags, None, None)
+    flags["shard"] = shard_of(flags)
     if flags["check"]:
         return check(sources, flags, _format_options(flags))
     for flag, name in (("original", "--source"), ("as_json", "--json")):
         if flags[flag]:
             raise UsageError(f"{name} goes with --check")
-    flags["shard"] = shard_of(flags)
     template = _template(sources[:1] if flags["merge"] else sources, output, flags)
     journals: tuple[Path, ...] = ()
     if template is None:

@@ -42,9 +42,11 @@ def shard_options(command: _Command) -> _Command:
 
 def shard_of(flags: dict[str, Any]) -> Shard | None:
     """What `--shard` says; raises UsageError for what does not go with it, or with `--merge`."""
+    if flags["shard"] is None and not flags["merge"]:
+        return None
     from ..translate import Shard
 
-    shard = Shard.parse(flags["shard"]) if flags["shard"] is not None else None
+    shard = None if flags["shard"] is None else Shard.parse(flags["shard"])
     if shard and flags["merge"]:
         raise UsageError("--shard translates a part, --merge puts the parts together: one of both")
     mode = "--shard" if shard else "--merge"
@@ -54,7 +56,7 @@ def shard_of(flags: dict[str, Any]) -> Shard | None:
     else:
         refused |= {"journal_path": "--journal", "restart": "--restart"}
     for flag, name in refused.items():
-        if flags[flag] and (shard or flags["merge"]):
+        if flags[flag]:
             raise UsageError(f"{name} does not go with {mode}{_INSTEAD.get(name, '')}")
     return shard
 
