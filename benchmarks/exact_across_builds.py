@@ -4,8 +4,8 @@
         [--lines FILE] [--most 200] [-o result.json]
 
 Each interpreter has TriMix-cpp and a llama-cpp-python of its own, one built for AVX2 and one for
-AVX-512, say. Both translate the same lines in exact mode, one thread each, one after the other. Told
-are the features of both and how many texts differ; exit code 1 if any does. The same interpreter
+AVX-512, say. Both translate the same lines in exact mode, one thread each, one after the other. It
+tells the features of both and how many texts differ; exit code 1 if any does. The same interpreter
 twice is the control: nothing may differ.
 """
 
