@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trimix_cpp.decoding.trio import Options, Trio
@@ -69,7 +69,7 @@ def property_of(trio: Trio) -> None:
     def run(task: Task) -> None:
         Run([task], known, RECIPE, start, Rules(quiet=True), fail).go()
 
-    @settings(max_examples=examples(8), deadline=None)
+    @settings(max_examples=examples(8), deadline=None, suppress_health_check=[*HealthCheck])
     @given(
         st.lists(st.sampled_from(TEXTS), max_size=12),
         st.integers(1, 14),
