@@ -270,7 +270,7 @@ def test_journals_of_other_runs_are_refused(
     made: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, words in (
-        ("weights.txt.2-of-2.journal", "weights (alpha 0.7, beta 0.5 in"),
+        ("weights.txt.2-of-2.journal", "beta 0.9 here)"),
         ("out.txt.2-of-3.journal", "is shard 2/3, and"),
         ("single.txt.journal", "of a whole file"),
     ):

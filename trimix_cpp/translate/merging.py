@@ -130,6 +130,8 @@ class _Shards:
 
     def _head(self, path: Path) -> tuple[Head, Share]:
         """The first head; in a sound journal that is the first line."""
+        if not files.is_file(path):  # a device or a FIFO may never end
+            raise TrimixError(f"{path}: is no file, and so no journal")
         with open(path, "rb") as file:
             if not may_be_journal(file):
                 raise TrimixError(f"{path}: is no journal of a translation")
