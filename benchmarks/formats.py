@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from trimix_cpp.translate import FormatOptions, Result, open_document
+from trimix_cpp.documents import FormatOptions, Result, open_document
 
 TRANSLATION = "ھۆججەتنى ئاچ"
 

@@ -29,6 +29,7 @@ from pathlib import Path
 import sacrebleu
 
 from trimix_cpp.decoding.trio import Options, Trio
+from trimix_cpp.documents.segments import Pair, Segment
 from trimix_cpp.prompts import translation_prompt
 from trimix_cpp.prompts.languages import language
 from trimix_cpp.store.trios import find_trio
@@ -37,7 +38,6 @@ from trimix_cpp.translate.engine import Translator
 from trimix_cpp.translate.glossary import Glossary
 from trimix_cpp.translate.memory import Memory
 from trimix_cpp.translate.recipe import NO_HINTS, Hints, Recipe
-from trimix_cpp.translate.segments import Pair, Segment
 from trimix_cpp.translate.terms import used
 from trimix_cpp.translate.units import Unit
 

@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from trimix_cpp.documents import open_document
 from trimix_cpp.fusion import Weights
-from trimix_cpp.translate import open_document
 from trimix_cpp.translate.journal_lines import Head, Keys, Maker, as_json, record_of, summed
 from trimix_cpp.translate.shards import Shard
 from trimix_cpp.translate.task import Task

@@ -9,6 +9,7 @@ from pathlib import Path
 from trimix_cpp.decoding.decoder import Decoder
 from trimix_cpp.decoding.text import Text
 from trimix_cpp.decoding.trio import Options, Trio
+from trimix_cpp.documents.segments import Pair, Segment
 from trimix_cpp.fusion.choosers import PplChooser
 from trimix_cpp.fusion.sampling import Sampler
 from trimix_cpp.fusion.weights import Weights
@@ -16,7 +17,6 @@ from trimix_cpp.store.spec import RoleSpec, TrioSpec
 from trimix_cpp.translate.engine import Translator
 from trimix_cpp.translate.memory import Memory
 from trimix_cpp.translate.recipe import Hints, Recipe
-from trimix_cpp.translate.segments import Pair, Segment
 from trimix_cpp.translate.units import Outcome, Unit
 
 from ..conftest import ROLES

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trimix_cpp.decoding.trio import Options, Trio
+from trimix_cpp.documents.opening import open_document
 from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.prompts.languages import language
 from trimix_cpp.store.trios import find_trio
-from trimix_cpp.translate.documents import open_document
 from trimix_cpp.translate.engine import Translator
 from trimix_cpp.translate.job import settings_of
 from trimix_cpp.translate.merging import journals_of, merge

@@ -8,15 +8,15 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trimix_cpp.documents.opening import Document, open_document
+from trimix_cpp.documents.segments import FormatOptions, Segment
 from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.prompts.languages import language
 from trimix_cpp.translate.aids import Aids, contexts
-from trimix_cpp.translate.documents import Document, open_document
 from trimix_cpp.translate.glossary import Glossary
 from trimix_cpp.translate.job import units_of
 from trimix_cpp.translate.journal import Journal
 from trimix_cpp.translate.recipe import NO_HINTS, Hints, Recipe, Term
-from trimix_cpp.translate.segments import FormatOptions, Segment
 from trimix_cpp.translate.shelf import aids_of
 from trimix_cpp.translate.units import Unit, lay_out
 

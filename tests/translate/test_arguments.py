@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimix_cpp.translate.arguments import lost_or_invented
-from trimix_cpp.translate.icu import arguments
+from trimix_cpp.markup.arguments import lost_or_invented
+from trimix_cpp.markup.icu import arguments
 
 from ..support.growth import assert_linear
 
@@ -143,9 +143,9 @@ def test_quoted_braces_are_text_in_icu() -> None:
      "{{", "1.", "{n, plural, other {#}}"],
 )  # fmt: skip
 def test_long_texts_take_time_in_proportion(unit: str) -> None:
+    from trimix_cpp.markup.placeholders import passes_through
     from trimix_cpp.translate.context import Context
     from trimix_cpp.translate.faults import lost
-    from trimix_cpp.translate.placeholders import passes_through
 
     markdown = Context(frozenset({"markdown"}))
     assert_linear(lambda text: lost(text, text[1:], markdown), unit, 1_000)

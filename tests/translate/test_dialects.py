@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimix_cpp.translate.documents import open_document
-from trimix_cpp.translate.segments import Result
+from trimix_cpp.documents.opening import open_document
+from trimix_cpp.documents.segments import Result
 from trimix_cpp.translate.units import lay_out
 
 from ..support.growth import assert_linear

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from trimix_cpp.decoding import Decoder, Text
 from trimix_cpp.decoding.trio import Options, Trio
+from trimix_cpp.documents.segments import Segment
 from trimix_cpp.errors import TrimixError
 from trimix_cpp.fusion.answers import AnswersChooser, ByAnswers
 from trimix_cpp.fusion.choosers import PplChooser
@@ -27,7 +28,6 @@ from trimix_cpp.store.spec import TrioSpec
 from trimix_cpp.translate.capacity import Machine
 from trimix_cpp.translate.engine import Translator, _Attempt
 from trimix_cpp.translate.recipe import MIN_ANSWER, NO_HINTS, Hints, Recipe, Term, read_shots, size
-from trimix_cpp.translate.segments import Segment
 from trimix_cpp.translate.units import Layout, Outcome, Unit, lay_out
 
 from ..conftest import QUICK, ROLES

@@ -13,15 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rapidfuzz import fuzz
 
+from trimix_cpp.documents.opening import open_document
+from trimix_cpp.documents.segments import Pair, Segment
 from trimix_cpp.errors import TrimixError, UsageError
 from trimix_cpp.prompts.languages import language
 from trimix_cpp.translate.aids import Aids
-from trimix_cpp.translate.documents import open_document
 from trimix_cpp.translate.job import results_of
 from trimix_cpp.translate.memory import Memory
 from trimix_cpp.translate.pair_files import add_files
 from trimix_cpp.translate.recipe import MAX_SHOTS
-from trimix_cpp.translate.segments import Pair, Segment
 from trimix_cpp.translate.units import lay_out
 
 from ..support.growth import assert_linear

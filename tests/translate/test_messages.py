@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trimix_cpp.documents import Segment
+from trimix_cpp.markup.icu import arguments
 from trimix_cpp.prompts import language
-from trimix_cpp.translate import Checking, Outcome, Segment, lay_out
-from trimix_cpp.translate.icu import arguments
+from trimix_cpp.translate import Checking, Outcome, lay_out
 from trimix_cpp.translate.messages import spelled_out
 
 from ..support.growth import assert_linear

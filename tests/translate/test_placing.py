@@ -11,17 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trimix_cpp.documents import Segment, open_document
 from trimix_cpp.fusion import Weights
 from trimix_cpp.prompts import language
-from trimix_cpp.translate import (
-    Outcome,
-    Placing,
-    Recipe,
-    Segment,
-    lay_out,
-    open_document,
-    results_of,
-)
+from trimix_cpp.translate import Outcome, Placing, Recipe, lay_out, results_of
 from trimix_cpp.translate.faults import Checking
 from trimix_cpp.translate.files import check_paths
 from trimix_cpp.translate.placing import Mark, OnFault

@@ -6,18 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from trimix_cpp.documents import FormatOptions, Result, open_document
 from trimix_cpp.errors import TrimixError, UsageError
 from trimix_cpp.files import write_json
 from trimix_cpp.prompts import language
-from trimix_cpp.translate import (
-    Checking,
-    FormatOptions,
-    Result,
-    existing_in,
-    named_in,
-    open_document,
-    redo,
-)
+from trimix_cpp.translate import Checking, existing_in, named_in, redo
 
 CHECKING = Checking(language("eng"), language("uig"))
 IN = 'msgid "Open %s"\nmsgstr ""\n\nmsgid "Close"\nmsgstr ""\n\nmsgid "New"\nmsgstr ""\n'

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimix_cpp.characters import starts
-from trimix_cpp.translate.placeholders import find
+from trimix_cpp.markup.placeholders import find
 from trimix_cpp.translate.sentences import Part, join, split
 
 from ..support.growth import assert_linear

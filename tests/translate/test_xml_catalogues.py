@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trimix_cpp.documents.opening import Document, open_document
+from trimix_cpp.documents.segments import FormatOptions, Result
 from trimix_cpp.errors import TrimixError
-from trimix_cpp.translate.documents import Document, open_document
 from trimix_cpp.translate.faults import lost
-from trimix_cpp.translate.segments import FormatOptions, Result
 
 from ..support.examples import examples
 from ..support.growth import assert_linear

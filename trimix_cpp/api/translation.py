@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from ..documents import Segment
 from ..errors import UsageError
 from ..fusion import ByAnswers
 from ..prompts import Language, language
 from ..runtime import DecodingFlags, Settings
-from ..translate import CHECKS, Aids, Checking, Fault, Recipe, Segment, known_checks
+from ..translate import CHECKS, Aids, Checking, Fault, Recipe, known_checks
 
 # Pairs of a memory by whose answers `ppl-answers` chooses: five prompts of five.
 _JUDGED = 25

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..chat import Conversation, template_of
 from ..decoding import Decoder, open_trio
+from ..documents import CUT, Segment
 from ..errors import UsageError
 from ..files import Closing
 from ..runtime import (
@@ -24,10 +25,8 @@ from ..runtime import (
     named_models,
 )
 from ..translate import (
-    CUT,
     Checking,
     Placing,
-    Segment,
     Translator,
     aids_for,
     grouped,
@@ -46,10 +45,11 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ..decoding import Control
+    from ..documents import Result
     from ..fusion import Rows, Weights
     from ..prompts import ChatTemplate
     from ..store import TrioSpec
-    from ..translate import Layout, Outcome, Result, Unit
+    from ..translate import Layout, Outcome, Unit
 
 
 class TextOptions(TypedDict, total=False):

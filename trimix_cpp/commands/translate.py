@@ -13,30 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..documents import CUT, FORMATS
 from ..errors import TrimixError, UsageError
 from ..files import read_text
 from ..prompts import language
 from ..runtime import LIMITS, DecodingFlags
 from ..showing import count, notice, show_json
-from ..translate import CUT, FORMATS
 from .options import decoding_options, whole
 from .translate_checks import check, check_options, checking, list_checks
 from .translate_shards import merge_files, shard_of, shard_options
 
 if TYPE_CHECKING:
+    from ..documents import Document, FormatOptions
     from ..runtime import Settings
-    from ..translate import (
-        Aids,
-        Checking,
-        Document,
-        FormatOptions,
-        Recipe,
-        Redo,
-        Summary,
-        Task,
-        Translator,
-        Unit,
-    )
+    from ..translate import Aids, Checking, Recipe, Redo, Summary, Task, Translator, Unit
 
 
 @click.command("translate", short_help="Translate a file, resumably.")
@@ -240,7 +230,8 @@ def _is_pattern(path: Path) -> bool:
 
 def _output(source: Path, output: Path | None, flags: dict[str, Any]) -> Path:
     """Where the translation goes; raises UsageError for what cannot be."""
-    from ..translate import STREAM, format_of
+    from ..documents import format_of
+    from ..translate import STREAM
 
     if output is None and source != STREAM:
         raise UsageError("say where the translation goes: -o OUT, or -o - for standard output")
@@ -280,7 +271,8 @@ def _refuse_existing(output: Path, journal: Path | None, flags: dict[str, Any]) 
 def _document(source: Path, flags: dict[str, Any]) -> Document:
     """A file, opened, with the languages that are said somewhere."""
     from ..api import languages
-    from ..translate import files, open_document
+    from ..documents import open_document
+    from ..translate import files
 
     document = open_document(
         files.read(source), str(source), flags["format_"], _format_options(flags)
@@ -332,7 +324,8 @@ def _task(
 
 def _redo(document: Document, output: Path, checks: Checking, flags: dict[str, Any]) -> Redo:
     """What is translated again of an output: what a report names, or what is faulty in it."""
-    from ..translate import files, named_in, open_document, redo
+    from ..documents import open_document
+    from ..translate import files, named_in, redo
 
     if not files.is_file(output) or not output.exists():
         raise UsageError(f"{output}: is not there; --redo translates again what is faulty in it")
@@ -471,7 +464,7 @@ def _tell_all(
 
 
 def _format_options(flags: dict[str, Any]) -> FormatOptions:
-    from ..translate import FormatOptions
+    from ..documents import FormatOptions
 
     names = ("paragraphs", "column", "into", "header", "field", "fuzzy", "encoding")
     for code in filter(None, (flags["to"], flags["from_"])):

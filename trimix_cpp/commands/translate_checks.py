@@ -14,7 +14,8 @@ from ..showing import count, notice, one_line, show, show_json
 from .options import Real, whole
 
 if TYPE_CHECKING:
-    from ..translate import Checking, Document, Existing, FormatOptions
+    from ..documents import Document, FormatOptions
+    from ..translate import Checking, Existing
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _EXCERPT = 60
@@ -164,6 +165,7 @@ def _checked(path: Path, flags: dict[str, Any], options: FormatOptions) -> tuple
 
 
 def _document(path: Path, flags: dict[str, Any], options: FormatOptions) -> Document:
-    from ..translate import files, open_document
+    from ..documents import open_document
+    from ..translate import files
 
     return open_document(files.read(path), str(path), flags["format_"], options)

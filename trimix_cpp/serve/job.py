@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..documents import Result
 from ..errors import TrimixError
 from ..files import Closing
-from ..translate import Layout, Outcome, Result, Unit, reasons_of, results_of
+from ..translate import Layout, Outcome, Unit, reasons_of, results_of
 from .engine import UnavailableError
 from .errors import RequestError, error_document
 from .translating import Translating

@@ -12,8 +12,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
+from ..documents import CUT, FORMATS, FormatOptions, open_document
 from ..errors import TrimixError
-from ..translate import CUT, FORMATS, FormatOptions, Layout, lay_out, open_document
+from ..translate import Layout, lay_out
 from .channel import Channel
 from .detecting import detect, served
 from .errors import RequestError

@@ -11,9 +11,10 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from ..documents import CUT, FORMATS, Html, Segment
 from ..errors import TrimixError
 from ..prompts import Language, language
-from ..translate import CUT, FORMATS, Html, Layout, Segment, lay_out, results_of
+from ..translate import Layout, lay_out, results_of
 from .bodies import LeftError, leaving
 from .channel import Channel
 from .detecting import code_of, detect, served

@@ -1,8 +1,5 @@
 from .aids import Aids as Aids
 from .capacity import Machine as Machine
-from .documents import Document as Document
-from .documents import format_of as format_of
-from .documents import open_document as open_document
 from .engine import Translator as Translator
 from .existing import Existing as Existing
 from .existing import Found as Found
@@ -12,9 +9,7 @@ from .faults import Checking as Checking
 from .faults import Fault as Fault
 from .faults import known_checks as known_checks
 from .files import STREAM as STREAM
-from .formats import FORMATS as FORMATS
 from .glossary_files import read_glossary as read_glossary
-from .html_text import Html as Html
 from .job import grouped as grouped
 from .job import results_of as results_of
 from .job import settings_of as settings_of
@@ -40,11 +35,6 @@ from .redoing import redo as redo
 from .reports import write_report as write_report
 from .run import Rules as Rules
 from .run import Run as Run
-from .segments import CUT as CUT
-from .segments import FormatOptions as FormatOptions
-from .segments import Pair as Pair
-from .segments import Result as Result
-from .segments import Segment as Segment
 from .shards import Shard as Shard
 from .shelf import aids_for as aids_for
 from .shelf import aids_of as aids_of

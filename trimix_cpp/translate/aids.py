@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..characters import characters
+from ..documents import Pair, Segment
 from ..prompts import Language
 from .context import Context
 from .glossary import Glossary
 from .memory import Memory, Taken
 from .recipe import Hints
-from .segments import Pair, Segment
 from .terms import unused
 
 _LONGEST = 160  # characters of a line of context

@@ -10,9 +10,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable
 
-from . import icu
+from ..markup import find, icu, without
 from .context import Context
-from .placeholders import find, without
 
 # Digits of any script, grouped by threes with spaces, or with points and commas.
 _NUMBER = re.compile(r"\d{1,3}(?:[ \u00a0\u2009\u202f]\d{3})+(?!\d)|\d+(?:[.,'’٫٬]\d+)*")

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ..documents import Document, Pair, Segment
 from ..errors import TrimixError, UsageError
-from .documents import Document
 from .faults import Checking, Fault
-from .segments import Pair, Segment
 
 
 @dataclass(frozen=True)

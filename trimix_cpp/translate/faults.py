@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..documents import Segment, categories, of_language
 from ..errors import UsageError
-from . import checks, form, icu, quality, terms
-from .arguments import lost_or_invented, wrong_accelerator
+from ..markup import icu, lost_or_invented, wrong_accelerator
+from . import checks, form, quality, terms
 from .context import Context
-from .plurals import categories, of_language
-from .segments import Segment
 
 if TYPE_CHECKING:
     from ..prompts import Language

@@ -14,8 +14,8 @@ from functools import cache
 import regex
 
 from ..characters import characters
+from ..markup import find, without
 from .context import Context
-from .placeholders import find, without
 
 # What a text ends in, in any script. A Tibetan shad ends a sentence of any kind, a clause, and a
 # heading; other scripts' marks say more.

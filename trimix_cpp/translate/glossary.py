@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import regex
 
+from ..markup import without
 from ..prompts import Language
-from .placeholders import without
 from .recipe import Shot, Term
 from .words import Word, words
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ..documents import XML, Element, parse
 from ..errors import TrimixError, UsageError
 from ..files import decode_utf8, read_bytes
 from ..prompts import Language, language, varieties
@@ -14,7 +15,6 @@ from .glossary import MAX_WORDS, Glossary
 from .pair_files import open_pairs
 from .recipe import Shot
 from .words import words
-from .xml_file import XML, Element, parse
 
 # ISO 30042 of 2008 and of 2019, and their older names.
 _CONCEPTS = ("termEntry", "conceptEntry")

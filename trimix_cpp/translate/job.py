@@ -10,12 +10,12 @@ from importlib.metadata import version
 from typing import Any
 
 from .. import __version__
+from ..documents import Result
 from ..quant import Options, cpu_name
 from ..store import TrioSpec, fingerprint
 from .journal import Journal
 from .journal_lines import Maker
 from .recipe import Recipe, Shot
-from .segments import Result
 from .units import Layout, Outcome, Unit
 
 

@@ -12,11 +12,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .accelerators import without_accelerator
+from ..documents import CUT, Pair, Segment
+from ..markup import without_accelerator
 from .context import Context
 from .faults import lost
 from .recipe import MAX_SHOTS, Shot, size
-from .segments import CUT, Pair, Segment
 from .words import words
 
 # How many entries with rare words in common are compared letter by letter.

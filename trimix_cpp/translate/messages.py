@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from . import icu
-from .plurals import category_sources
+from ..documents import category_sources
+from ..markup import icu
 
 _MOST = 256  # pieces of a message; one with more stays as it is
 _MOST_ARGUMENTS = 8

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..documents import (
+    FORMATS,
+    Document,
+    FormatOptions,
+    decode,
+    first_row,
+    format_of,
+    open_document,
+)
 from ..errors import TrimixError, UsageError
 from ..files import read_bytes
 from ..prompts import Language, language
-from .documents import Document, format_of, open_document
-from .encodings import decode
-from .formats import FORMATS
 from .memory import Memory
-from .segments import FormatOptions
-from .tables import first_row
 
 _TABLES = ("tsv", "csv")
 

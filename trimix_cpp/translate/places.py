@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..documents import FORMATS
 from ..errors import TrimixError, UsageError
 from ..files import real_path
-from .formats import FORMATS
 
 # What a template of output names may hold.
 FIELDS = ("path", "folder", "name", "stem", "ext", "lang")

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from ..documents import Result
 from .faults import Checking
-from .segments import Result
 from .units import Layout
 
 OnFault = Literal["mark", "keep", "drop"]

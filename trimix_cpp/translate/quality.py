@@ -6,8 +6,8 @@ import re
 from collections.abc import Container, Iterator
 from itertools import accumulate
 
+from ..markup import without
 from .context import Context
-from .placeholders import without
 
 _TOKEN = re.compile(r"[^\s་]+")  # words; in Tibetan, syllables
 _AROUND = "\"'‘’“”«»‹›()[]{}.,;:!?…،؛؟۔།-–—"

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..documents import Document, Pair, Result, Segment
 from ..errors import TrimixError, UsageError
 from ..files import as_type, read_json
-from .documents import Document
 from .existing import of_two
 from .faults import Checking
-from .segments import Pair, Result, Segment
 
 
 @dataclass(frozen=True)

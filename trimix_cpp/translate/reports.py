@@ -8,8 +8,8 @@ from html import escape
 from pathlib import Path
 
 from ..files import read_text, write_json, write_text
+from ..markup import find
 from ..prompts import Language
-from .placeholders import find
 from .summary import Row, Summary
 
 _HEAD = ("where", "flags", "source", "translation", "used")

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..characters import starts
-from .lines import TSHEG, UNSPACED, split_lines
-from .placeholders import unbreakable
+from ..documents import TSHEG, UNSPACED, split_lines
+from ..markup import unbreakable
 
 _CLOSING = "\"'”’»›)\\]}」』】）〉》"
 # Sentence ends. Latin, Greek, Cyrillic, Arabic, Ethiopic and Armenian have a space after them; the

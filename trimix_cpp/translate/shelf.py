@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..documents import Document, Segment
 from ..prompts import Language, language
 from .aids import Aids, contexts
-from .documents import Document
 from .glossary_files import read_glossary
 from .memory import Memory
 from .pair_files import add_files
-from .segments import Segment
 
 
 def aids_of(

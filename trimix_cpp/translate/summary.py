@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from ..documents import Result
 from ..fusion import Weights
 from ..showing import count
 from .recipe import Recipe
-from .segments import Result
 from .units import Layout, Outcome, Unit, reasons_of
 
 _SHOWN = 8

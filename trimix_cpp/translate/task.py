@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from ..documents import Document, Result
 from ..showing import notice
 from . import files
 from .aids import Aids
-from .documents import Document
 from .job import grouped, results_of, units_of
 from .journal import Journal
 from .journal_lines import Share
@@ -19,7 +19,6 @@ from .places import make_folders
 from .placing import Placing
 from .recipe import Recipe
 from .redoing import Redo
-from .segments import Result
 from .shards import Shard
 from .summary import Summary, summarize
 from .units import Layout, Outcome, Unit

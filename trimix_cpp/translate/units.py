@@ -6,14 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ..documents import Result, Segment
 from ..fusion import Weights
-from .accelerators import accelerator, append_accelerator
+from ..markup import accelerator, append_accelerator, passes_through
 from .context import Context
 from .faults import lost
 from .messages import spelled_out
-from .placeholders import passes_through
 from .recipe import NO_HINTS, Hints, size
-from .segments import Result, Segment
 from .sentences import Part, join, split
 
 if TYPE_CHECKING:

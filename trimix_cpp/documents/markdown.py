@@ -18,9 +18,8 @@ from markdown_it import MarkdownIt
 from markdown_it.common.utils import normalizeReference
 from markdown_it.token import Token
 
-from .dialects import Line, common
+from ..markup import Line, common, unbreakable
 from .lines import one_line, rewrap, split_lines, unwrap
-from .placeholders import unbreakable
 from .segments import FormatOptions, Result, Segment
 
 SYNTAX = frozenset({"markdown"})

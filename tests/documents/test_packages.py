@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
+from trimix_cpp.documents import Document, FormatOptions, Result, open_document
+from trimix_cpp.documents.zipped import MOST_MEMBERS, Zip
 from trimix_cpp.errors import TrimixError
-from trimix_cpp.translate import Document, FormatOptions, Result, open_document
-from trimix_cpp.translate.zipped import MOST_MEMBERS, Zip
 
 from ..support.examples import examples
 from ..support.growth import assert_linear

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
+from trimix_cpp.documents import FormatOptions, Html, Result, open_document
+from trimix_cpp.documents.html_tokens import tokens
 from trimix_cpp.errors import TrimixError
-from trimix_cpp.translate import FormatOptions, Html, Result, open_document
-from trimix_cpp.translate.html_tokens import tokens
 
 from ..support.examples import examples
 from ..support.growth import assert_linear

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trimix_cpp.translate import arguments
-from trimix_cpp.translate.accelerators import accelerator, append_accelerator
-from trimix_cpp.translate.placeholders import find, passes_through, placeholders
+from trimix_cpp.markup import arguments
+from trimix_cpp.markup.accelerators import accelerator, append_accelerator
+from trimix_cpp.markup.placeholders import find, passes_through, placeholders
 
 
 def lost_or_invented(

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ..errors import TrimixError
+from ..markup import placeholders
 from ..prompts import language
 from .encodings import same_codec
 from .lines import Edit, edited, one_line
-from .placeholders import placeholders
 from .plurals import Plurals, of_header, of_language
 from .po_syntax import Message, PoSyntaxError, literal, parse, spellings
 from .segments import FormatOptions, Languages, Pair, Result, Segment

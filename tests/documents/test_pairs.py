@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from trimix_cpp.translate import FormatOptions, Result, open_document
+from trimix_cpp.documents import FormatOptions, Result, open_document
 
 PO = """msgid ""
 msgstr ""

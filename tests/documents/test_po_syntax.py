@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from trimix_cpp.documents.opening import open_document
+from trimix_cpp.documents.plurals import Plurals, of_header, of_language
+from trimix_cpp.documents.po_syntax import PoSyntaxError, literal, parse
+from trimix_cpp.documents.segments import FormatOptions, Result
 from trimix_cpp.errors import TrimixError
 from trimix_cpp.prompts.languages import known_languages
-from trimix_cpp.translate.documents import open_document
-from trimix_cpp.translate.plurals import Plurals, of_header, of_language
-from trimix_cpp.translate.po_syntax import PoSyntaxError, literal, parse
-from trimix_cpp.translate.segments import FormatOptions, Result
 
 from ..support.growth import assert_linear
 

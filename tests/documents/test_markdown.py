@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from trimix_cpp.translate.documents import Document, open_document
-from trimix_cpp.translate.segments import Result
+from trimix_cpp.documents.opening import Document, open_document
+from trimix_cpp.documents.segments import Result
 
 TEXT = """---
 title: front matter

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trimix_cpp.documents.opening import Document, open_document
+from trimix_cpp.documents.plurals import of_header, of_language
+from trimix_cpp.documents.segments import FormatOptions, Result
 from trimix_cpp.errors import TrimixError
 from trimix_cpp.prompts.languages import known_languages
-from trimix_cpp.translate.documents import Document, open_document
-from trimix_cpp.translate.plurals import of_header, of_language
-from trimix_cpp.translate.segments import FormatOptions, Result
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "messages.po"
 HEADER = 'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=UTF-8\\n"\n'

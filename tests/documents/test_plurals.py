@@ -6,8 +6,8 @@ import pytest
 from babel import Locale
 from babel.core import UnknownLocaleError
 
+from trimix_cpp.documents.plurals import categories, category_sources
 from trimix_cpp.prompts import known_languages
-from trimix_cpp.translate.plurals import categories, category_sources
 
 
 @pytest.mark.parametrize("code", sorted({entry.code for entry in known_languages().values()}))

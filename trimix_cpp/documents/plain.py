@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..markup import unbreakable
 from .lines import one_line, rewrap, split_lines, unwrap
-from .placeholders import unbreakable
 from .segments import FormatOptions, Result, Segment
 
 

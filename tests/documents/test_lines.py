@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimix_cpp.translate.lines import rebreak, rewrap, split_lines, unwrap
-from trimix_cpp.translate.placeholders import find, unbreakable
+from trimix_cpp.documents.lines import rebreak, rewrap, split_lines, unwrap
+from trimix_cpp.markup.placeholders import find, unbreakable
 
 from ..support.growth import assert_linear
 

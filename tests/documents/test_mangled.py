@@ -7,9 +7,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trimix_cpp.documents.opening import open_document
+from trimix_cpp.documents.segments import FormatOptions, Result
 from trimix_cpp.errors import TrimixError
-from trimix_cpp.translate.documents import open_document
-from trimix_cpp.translate.segments import FormatOptions, Result
 
 from ..support.examples import examples
 from .test_formats import SRT, VTT

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from trimix_cpp.documents.opening import Document, format_of, open_document
+from trimix_cpp.documents.plurals import CATEGORIES
+from trimix_cpp.documents.segments import FormatOptions, Result
 from trimix_cpp.errors import TrimixError
-from trimix_cpp.translate.documents import Document, format_of, open_document
-from trimix_cpp.translate.plurals import CATEGORIES
-from trimix_cpp.translate.segments import FormatOptions, Result
 
 from ..support.growth import assert_linear
 from .test_mangled import edits, mangled
@@ -335,7 +335,7 @@ def test_icu_cases_are_texts(text: str, sent: list[str] | None) -> None:
     assert [s.text for s in document.segments] == (sent or [text])
     assert json.loads(translated(document, lambda text: text))["a"] == text
     if sent is not None:
-        from trimix_cpp.translate import icu
+        from trimix_cpp.markup import icu
 
         new = json.loads(translated(document, lambda text: f"«{text}»"))["a"]
         told = [(each.name, each.type) for each in icu.arguments(text)]

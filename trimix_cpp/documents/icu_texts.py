@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from . import icu
+from ..markup import icu
 from .plurals import categories, category_sources, spelled_out
 
 _MOST = 24  # texts of one message; one with more cases goes to the models as it is

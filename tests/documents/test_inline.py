@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trimix_cpp.documents.inline import Inline, Role, Tag, inline, pieces_of
+from trimix_cpp.documents.xml_file import Element, parse
 from trimix_cpp.errors import TrimixError
-from trimix_cpp.translate.inline import Inline, Role, Tag, inline, pieces_of
-from trimix_cpp.translate.xml_file import Element, parse
 
 from ..support.growth import assert_linear
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from trimix_cpp.documents.formats import FORMATS
+from trimix_cpp.documents.opening import Document, format_of, open_document
+from trimix_cpp.documents.segments import FormatOptions, Result
 from trimix_cpp.errors import TrimixError, UsageError
-from trimix_cpp.translate.documents import Document, format_of, open_document
-from trimix_cpp.translate.formats import FORMATS
-from trimix_cpp.translate.segments import FormatOptions, Result
 
 UYGHUR = "ھۆججەتنى ئاچ."
 TIBETAN = "ཡིག་ཆ་ཁ་འབྱེད།"
@@ -623,8 +623,8 @@ def test_a_translation_that_looks_like_times_makes_no_cue(format: str, line: str
 )
 @example("", 2)
 def test_lines_are_broken_without_loss(text: str, count: int) -> None:
-    from trimix_cpp.translate.lines import rebreak
-    from trimix_cpp.translate.placeholders import find
+    from trimix_cpp.documents.lines import rebreak
+    from trimix_cpp.markup.placeholders import find
 
     keep = [(f.start, f.end) for f in find(text)]
     lines = rebreak(text, count, keep)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trimix_cpp.documents.encodings import Kind, decode
+from trimix_cpp.documents.opening import open_document
+from trimix_cpp.documents.segments import FormatOptions, Result
 from trimix_cpp.errors import TrimixError, UsageError
-from trimix_cpp.translate.documents import open_document
-from trimix_cpp.translate.encodings import Kind, decode
-from trimix_cpp.translate.segments import FormatOptions, Result
 
 from .test_formats import UYGHUR
 

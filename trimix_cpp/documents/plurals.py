@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from gettext import c2py
 
-from .placeholders import placeholders
+from ..markup import placeholders
 
 _NO_PLURAL = (
     "uig bod dzo kaz kir tat sah uzn mya khm lao tha vie ind zsm jav zho jpn kor ibo yor sat"

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import TrimixError
+from ..markup import unbreakable
 from .lines import rebreak, split_lines, unwrap
-from .placeholders import unbreakable
 from .segments import FormatOptions, Result, Segment
 
 # Times as files have them, in the digits of any script; they are kept as they are.

@@ -1,0 +1,13 @@
+from . import icu as icu
+from .accelerators import accelerator as accelerator
+from .accelerators import append_accelerator as append_accelerator
+from .accelerators import without_accelerator as without_accelerator
+from .arguments import lost_or_invented as lost_or_invented
+from .arguments import wrong_accelerator as wrong_accelerator
+from .dialects import Line as Line
+from .dialects import common as common
+from .placeholders import find as find
+from .placeholders import passes_through as passes_through
+from .placeholders import placeholders as placeholders
+from .placeholders import unbreakable as unbreakable
+from .placeholders import without as without
