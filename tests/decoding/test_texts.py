@@ -288,6 +288,15 @@ def test_only_looking_generates_nothing(tiny_spec: TrioSpec, tiny_files: dict[st
     assert tail.greedy[-1] == (int(np.argmax(fused)) == tokens[-1])
 
 
+def test_only_looking_needs_what_is_looked_at(tiny_spec: TrioSpec) -> None:
+    """The weights of a text that generates nothing may name roles that are not loaded."""
+    with Trio(tiny_spec, ("cpt",), QUICK) as trio:
+        text = Text([1, 2, 3], WEIGHTS, max_tokens=0, observers=(LogProbs(Weights(0, 1)),))
+        assert list(Decoder(trio).stream(text)) == []
+        assert text.stop == "length"
+        assert trio.roles == ("cpt",)
+
+
 def test_a_continuation_costs_its_own_rows(three: Trio, monkeypatch: pytest.MonkeyPatch) -> None:
     context, ends = list(range(100)), [[1, 2, 3], [1, 2, 4], [9]]
     decoder, fed = Decoder(three), watch_feeds(monkeypatch)

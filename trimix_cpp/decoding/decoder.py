@@ -254,7 +254,7 @@ class Decoder(Closing):
                 length = max(own) if own else self.trio.length(text.roles, text.tokens)
                 self.trio.check_length(length, answer=text.max_tokens != 0)
                 if text.control == "fused":
-                    self.trio.tell_lacked(text.weights.roles)
+                    self.trio.tell_lacked(text.roles)
                 text.wants = self.trio.first_row(text)
                 # Between these no Ctrl-C: a text would be lost, or a place.
                 with interrupts_deferred():
