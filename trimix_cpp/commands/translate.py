@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,9 +23,22 @@ from .translate_checks import check, check_options, checking, list_checks
 from .translate_shards import merge_files, shard_of, shard_options
 
 if TYPE_CHECKING:
-    from ..documents import Document, FormatOptions
     from ..runtime import Settings
-    from ..translate import Aids, Checking, Recipe, Redo, Summary, Task, Translator, Unit
+    from ..translate import Aids, Recipe, Summary, Task, Translator, Unit
+
+
+from .translate_tasks import (
+    aids_for,
+    format_options,
+    journal_path,
+    opened,
+    output_of,
+    refuse_existing,
+    task_of,
+    tasks_of,
+    tell_fault,
+    template_of,
+)
 
 
 @click.command("translate", short_help="Translate a file, resumably.")
@@ -170,22 +182,22 @@ def command(
     checking(flags, None, None)
     flags["shard"] = shard_of(flags)
     if flags["check"]:
-        return check(sources, flags, _format_options(flags))
+        return check(sources, flags, format_options(flags))
     for flag, name in (("original", "--source"), ("as_json", "--json")):
         if flags[flag]:
             raise UsageError(f"{name} goes with --check")
-    template = _template(sources[:1] if flags["merge"] else sources, output, flags)
+    template = template_of(sources[:1] if flags["merge"] else sources, output, flags)
     journals: tuple[Path, ...] = ()
     if template is None:
-        source, output, journals = sources[0], _output(sources[0], output, flags), sources[1:]
-        journal = _journal_path(output, flags["journal_path"], flags)
+        source, output, journals = sources[0], output_of(sources[0], output, flags), sources[1:]
+        journal = journal_path(output, flags["journal_path"], flags)
         files.check_paths(source, output, journal, flags["report_path"], force=flags["force"])
-        _refuse_existing(output, journal, flags)
-        document = _document(source, flags)
-        (aids,) = _aids([document], flags)
-        tasks, failed = [_task(document, output, journal, aids, flags)], 0
+        refuse_existing(output, journal, flags)
+        document = opened(source, flags)
+        (aids,) = aids_for([document], flags)
+        tasks, failed = [task_of(document, output, journal, aids, flags)], 0
     else:
-        tasks, failed = _tasks(sources, template, flags)
+        tasks, failed = tasks_of(sources, template, flags)
     alone = template is None
     if flags["merge"]:
         failed += _merge(tasks, journals, decoding, flags, began, alone)
@@ -197,191 +209,6 @@ def command(
             f"what is wrong with them is said above"
         )
     return 0
-
-
-def _template(sources: tuple[Path, ...], output: Path | None, flags: dict[str, Any]) -> str | None:
-    """The template of outputs; None where one file goes into one. `--into` may hold it, or `-o`."""
-    from ..translate import STREAM, is_template
-
-    into = flags["into"] if flags["into"] and is_template(flags["into"]) else None
-    named = str(output) if output is not None and is_template(str(output)) else None
-    if into and output is not None:
-        raise UsageError("-o and --into both say where the translation goes: leave one of them out")
-    if into:
-        flags["into"] = None  # it names no column
-    template: str | None = into or named
-    if template is None:
-        if len(sources) > 1 or sources[0].is_dir() or _is_pattern(sources[0]):
-            raise UsageError(
-                "several files need a template of their outputs: --into 'out/{path}', or {folder}, "
-                "{name}, {stem}, {ext}, {lang}"
-            )
-        return None
-    if STREAM in sources:
-        raise UsageError("- is one text: say where it goes with -o OUT")
-    if flags["journal_path"]:
-        raise UsageError("--journal is for one file; several have theirs beside their outputs")
-    return template
-
-
-def _is_pattern(path: Path) -> bool:
-    return any(char in str(path) for char in "*?[") and not os.path.lexists(path)
-
-
-def _output(source: Path, output: Path | None, flags: dict[str, Any]) -> Path:
-    """Where the translation goes; raises UsageError for what cannot be."""
-    from ..documents import format_of
-    from ..translate import STREAM
-
-    if output is None and source != STREAM:
-        raise UsageError("say where the translation goes: -o OUT, or -o - for standard output")
-    output = output or STREAM
-    if STREAM in (source, output):
-        known = flags["format_"] or format_of(str(source))
-        if FORMATS[known].binary:
-            raise UsageError(f"{known} is no text: it needs files, not -")
-    if flags["report_path"] == STREAM == output:
-        raise UsageError("translation and report cannot both go to standard output")
-    return output
-
-
-def _journal_path(output: Path, wanted: Path | None, flags: dict[str, Any]) -> Path | None:
-    from ..translate import STREAM, files
-
-    if wanted == STREAM:
-        raise UsageError("--journal names a file: - is for the texts")
-    if wanted is not None or flags["merge"]:
-        return wanted
-    if shard := flags["shard"]:
-        if not files.is_file(output):
-            raise UsageError("--shard keeps its texts beside OUT: name a file with -o")
-        return Path(shard.journal(output))
-    return output.parent / f"{output.name}.journal" if files.is_file(output) else None
-
-
-def _refuse_existing(output: Path, journal: Path | None, flags: dict[str, Any]) -> None:
-    """An output that is there is told before the work; a merge finds out whether it is its own."""
-    from ..translate import files
-
-    may_be = flags["force"] or flags["redo"] or flags["merge"] or (journal and journal.exists())
-    if not may_be:
-        files.refuse_existing(output)
-
-
-def _document(source: Path, flags: dict[str, Any]) -> Document:
-    """A file, opened, with the languages that are said somewhere."""
-    from ..api import languages
-    from ..documents import open_document
-    from ..translate import files
-
-    document = open_document(
-        files.read(source), str(source), flags["format_"], _format_options(flags)
-    )
-    for line in document.notices:
-        notice(line)
-    for flag, tag in (("--from", document.source), ("--to", document.target)):
-        if tag is None:
-            raise UsageError(f"{source}: names no language for {flag}; say {flag} CODE")
-    languages(str(document.source), str(document.target))
-    return document
-
-
-def _aids(documents: Sequence[Document], flags: dict[str, Any]) -> list[Aids]:
-    from ..translate import aids_of
-
-    return aids_of(
-        documents,
-        flags["memory"],
-        flags["glossary"],
-        own=not flags["no_memory"],
-        context=flags["context"],
-    )
-
-
-def _task(
-    document: Document, output: Path, journal: Path | None, aids: Aids, flags: dict[str, Any]
-) -> Task:
-    from ..translate import Placing, Task, lay_out
-
-    checks = checking(flags, document.source, document.target)
-    placing = Placing(checks, flags["on_fault"], flags["mark"])
-    again = _redo(document, output, checks, flags) if flags["redo"] else None
-    if again:
-        document = again.document
-    segments = again.around if again else document.segments
-    layouts = lay_out(
-        segments,
-        cut=flags["cut"],
-        labels=document.format.labels,
-        aids=aids,
-        target=language(str(document.target)).code,
-    )
-    if again:
-        keys = {segment.key for segment in again.segments}
-        layouts = [layout for layout in layouts if layout.segment.key in keys]
-    return Task(document, output, journal, layouts, aids, placing, again, flags["shard"])
-
-
-def _redo(document: Document, output: Path, checks: Checking, flags: dict[str, Any]) -> Redo:
-    """What is translated again of an output: what a report names, or what is faulty in it."""
-    from ..documents import open_document
-    from ..translate import files, named_in, redo
-
-    if not files.is_file(output) or not output.exists():
-        raise UsageError(f"{output}: is not there; --redo translates again what is faulty in it")
-    named = None
-    if flags["redo"] != "faults":
-        named = named_in(Path(flags["redo"]))
-    elif flags["report_path"] and flags["report_path"].suffix == ".json":
-        named = named_in(flags["report_path"]) if flags["report_path"].exists() else None
-    options = replace(_format_options(flags), source=document.source, target=document.target)
-    old = open_document(files.read(output), str(output), flags["format_"], options)
-    return redo(document, old, named, checks)
-
-
-def _tasks(named: tuple[Path, ...], template: str, flags: dict[str, Any]) -> tuple[list[Task], int]:
-    """A task for each file that can be translated, and how many cannot; those are told."""
-    from ..translate import files, output_of, paired, sources
-
-    for flag in ("from_", "to"):
-        if flags[flag]:
-            language(flags[flag])
-    found, documents, failed = [], [], 0
-    for source in sources(named, flags["format_"]):
-        try:
-            documents.append(_document(source.path, flags))
-            found.append(source)
-        except (TrimixError, OSError) as error:
-            failed += 1
-            _tell_fault(source.path, error)
-    outputs = [
-        output_of(template, source, flags["to"] or str(document.target))
-        for source, document in zip(found, documents, strict=True)
-    ]
-    kept, told = paired(found, outputs)
-    for line in told:
-        notice(line)
-    tasks, aids = [], _aids(documents, flags)
-    for i in kept:
-        path, output = found[i].path, outputs[i]
-        journal = _journal_path(output, None, flags)
-        try:
-            files.check_paths(
-                path, output, journal, flags["report_path"], force=flags["force"], folders=True
-            )
-            _refuse_existing(output, journal, flags)
-            tasks.append(_task(documents[i], output, journal, aids[i], flags))
-        except (TrimixError, OSError) as error:
-            failed += 1
-            _tell_fault(path, error)
-    return tasks, failed
-
-
-def _tell_fault(path: Path, error: Exception) -> None:
-    text = str(error)
-    if isinstance(error, OSError):
-        text = f"{error.filename or path}: {error.strerror or error}"
-    notice(text if str(path) in text else f"{path}: {text}")
 
 
 def _translate(
@@ -443,7 +270,7 @@ def _merge(
 def _fault(alone: bool, task: Task, error: Exception) -> None:
     if alone:
         raise error
-    _tell_fault(task.output, error)
+    tell_fault(task.output, error)
 
 
 def _tell_all(
@@ -461,17 +288,6 @@ def _tell_all(
     told = reports[0] if alone else total(reports, texts, time.perf_counter() - began)
     source, target = tasks[0].document.source, tasks[0].document.target
     _tell(told, str(source), str(target), flags)
-
-
-def _format_options(flags: dict[str, Any]) -> FormatOptions:
-    from ..documents import FormatOptions
-
-    names = ("paragraphs", "column", "into", "header", "field", "fuzzy", "encoding")
-    for code in filter(None, (flags["to"], flags["from_"])):
-        language(code)  # an unknown one is told before any file is read
-    return FormatOptions(
-        **{name: flags[name] for name in names}, target=flags["to"], source=flags["from_"]
-    )
 
 
 def _settings(
