@@ -13,6 +13,8 @@ import pytest
 
 from trimix_cpp.commands import main
 
+from ..support.cli import trimix
+
 MODELS = ("--trio", "demo", "-t", "1", "--from", "eng", "--to", "ug", "-n", "6", "--exact")
 FILES = {
     "a.txt": "Open file\n42\n",
@@ -41,53 +43,60 @@ def written(folder: Path) -> dict[str, bytes]:
     }
 
 
+def told(*arguments: str, code: int = 0) -> str:
+    """What it says, in a process of its own: exact mode is chosen before the first decode."""
+    done = trimix(*arguments)
+    assert done.returncode == code, done.stderr
+    return done.stderr
+
+
 def alone(name: str) -> bytes:
-    assert main(["translate", f"in/{name}", "-o", "alone", "-q", *MODELS]) == 0
+    told("translate", f"in/{name}", "-o", "alone", "-q", *MODELS)
     data = Path("alone").read_bytes()
     Path("alone").unlink()
     return data
 
 
-def test_each_comes_out_as_if_alone_and_the_models_are_loaded_once(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import trimix_cpp.decoding as decoding
+COUNTED = """
+import sys
+from trimix_cpp.commands import main
+from trimix_cpp.decoding import Trio
+load, loads = Trio.__init__, []
+def counted(self, *arguments, **more):
+    loads.append(self)
+    load(self, *arguments, **more)
+Trio.__init__ = counted
+code = main(sys.argv[1:])
+print(len(loads))
+sys.exit(code)
+"""
 
-    loads = []
-    load = decoding.Trio.__init__
 
-    def counted(self: decoding.Trio, *arguments: object, **more: object) -> None:
-        loads.append(self)
-        load(self, *arguments, **more)  # type: ignore[arg-type]
-
+def test_each_comes_out_as_if_alone_and_the_models_are_loaded_once(folder: Path) -> None:
     expected = {f"out/{name}": alone(name) for name in FILES}
-    monkeypatch.setattr(decoding.Trio, "__init__", counted)
-    assert main(["translate", "in", "--into", "out/{path}", "--report", "r.json", *MODELS]) == 0
+    call = ["translate", "in", "--into", "out/{path}", "--report", "r.json", *MODELS]
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTED, *call], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1\n"
+    assert "5 segments" in done.stderr
     got = written(folder)
     report = json.loads(got.pop("r.json"))
     assert got == expected
-    assert len(loads) == 1
     assert (report["segments"], report["generations"], report["passed_through"]) == (5, 3, 1)
-    assert "5 segments" in capsys.readouterr().err
     # A pattern that no shell has replaced, and the names one by one.
-    call = ["translate", "in/**/*.txt", "--into", "{lang}/{path}", "-q", *MODELS]
-    assert main(call) == 0
+    told("translate", "in/**/*.txt", "--into", "{lang}/{path}", "-q", *MODELS)
     assert written(folder)["ug/in/deep/b.txt"] == expected["out/deep/b.txt"]
-    call = ["translate", "in/a.txt", "in/deep/c.po", "-o", "{stem}-ug{ext}", "-q", *MODELS]
-    assert main(call) == 0
+    told("translate", "in/a.txt", "in/deep/c.po", "-o", "{stem}-ug{ext}", "-q", *MODELS)
     assert written(folder)["c-ug.po"] == expected["out/deep/c.po"]
 
 
-def test_a_bad_file_is_told_and_the_others_go_on(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_bad_file_is_told_and_the_others_go_on(folder: Path) -> None:
     (folder / "in/bad.po").write_text('msgid "a\n', encoding="utf-8")
     (folder / "in/latin.txt").write_bytes(b"a\xe9\n")
     (folder / "out/deep").mkdir(parents=True)
     (folder / "out/deep/b.txt").write_text("mine", encoding="utf-8")
-    call = ["translate", "in", "--into", "out/{path}", "-q", *MODELS]
-    assert main(call) == 1
-    said = capsys.readouterr().err
+    said = told("translate", "in", "--into", "out/{path}", "-q", *MODELS, code=1)
     for words in ("bad.po: line 1", "latin.txt: line 1", "b.txt: is there already", "3 of 5 files"):
         assert said.count(words) == 1, said
     assert set(written(folder)) == {"out/a.txt", "out/deep/b.txt", "out/deep/c.po"}
@@ -107,7 +116,7 @@ def test_killed_it_goes_on(folder: Path) -> None:
         assert process.returncode == 130
         assert "interrupted" in said
         assert "the same command goes on" in said
-        assert main(call) == 0
+        told(*call)
     assert set(written(folder)) == {f"out/{name}" for name in FILES}
 
 

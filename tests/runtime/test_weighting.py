@@ -10,6 +10,7 @@ import pytest
 
 from trimix_cpp.errors import UsageError
 from trimix_cpp.fusion.weights import METHODS, Plausibility, Weights
+from trimix_cpp.quant.options import Options
 from trimix_cpp.runtime import DraftFlags, WeightFlags, Weighting
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
 
@@ -84,18 +85,18 @@ def test_what_means_nothing_is_wrong_usage(flags: dict[str, str], why: str) -> N
 
 
 def test_draft_options() -> None:
-    spec, none = DraftFlags().resolve(SPEC)
+    spec, none = DraftFlags().resolve(SPEC, Options())
     assert (spec, none) == (SPEC, None)
-    _, auto = DraftFlags("auto").resolve(SPEC)
+    _, auto = DraftFlags("auto").resolve(SPEC, Options())
     assert auto is not None
     assert auto.depth is None
-    spec, fixed = DraftFlags("3", Path("d.gguf")).resolve(SPEC)
+    spec, fixed = DraftFlags("3", Path("d.gguf")).resolve(SPEC, Options())
     assert fixed is not None
     assert (fixed.depth, fixed.most, fixed.draft_role) == (3, 3, "draft")
     assert spec.roles["draft"].path == Path("d.gguf")
     for flags in (("nine", None), ("99", None), ("-1", None), ("off", Path("d.gguf"))):
         with pytest.raises(UsageError):
-            DraftFlags(*flags).resolve(SPEC)
+            DraftFlags(*flags).resolve(SPEC, Options())
 
 
 def generate(*arguments: str, files: dict[str, Path]) -> dict[str, Any]:

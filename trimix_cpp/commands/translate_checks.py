@@ -149,7 +149,7 @@ def check(paths: Sequence[Path], flags: dict[str, Any], options: FormatOptions) 
 
 
 def _checked(path: Path, flags: dict[str, Any], options: FormatOptions) -> tuple[Existing, Any]:
-    from ..translate import existing_in, read_glossary
+    from ..translate import existing_in
 
     document = _document(path, flags, options)
     original = _document(flags["original"], flags, options) if flags["original"] else None
@@ -159,6 +159,8 @@ def _checked(path: Path, flags: dict[str, Any], options: FormatOptions) -> tuple
     if flags["glossary"]:
         if made.source is None or made.target is None:
             raise UsageError(f"{path}: --glossary needs both languages: say --from and --to")
+        from ..translate import read_glossary
+
         terms = read_glossary(flags["glossary"], made.source, made.target)
         made = replace(made, glossary=terms)
     return there, there.checked(made)
