@@ -91,3 +91,10 @@ def test_a_po_file_tells_contexts_comments_and_forms() -> None:
     assert [segment.form for segment in segments] == [None, None, 0, 1, None, None]
     assert (segments[4].context, segments[4].comment) == ("menu", "of the door a verb, short")
     assert (segments[5].context, segments[5].text) == ("a noun", "Cut")
+
+
+def test_scripts_find_documents_where_they_were() -> None:
+    from trimix_cpp.documents import open_document
+    from trimix_cpp.translate.documents import open_document as by_its_old_name
+
+    assert by_its_old_name is open_document
