@@ -7,7 +7,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from .tiny import finish
+from .tiny import add_layers, finish
 
 N_EMBD, N_FF, N_LAYER, N_HEAD = 32, 64, 2, 2
 
@@ -47,15 +47,5 @@ def dress(
     rows = random(n_vocab, N_EMBD) / 2
     writer.add_tensor("token_embd.weight", rows.astype(np.float16) if half else rows)
     writer.add_tensor("output_norm.weight", np.ones(N_EMBD, np.float32))
-    for layer in range(N_LAYER):
-        block = f"blk.{layer}"
-        for name in ("attn_norm", "ffn_norm"):
-            writer.add_tensor(f"{block}.{name}.weight", np.ones(N_EMBD, np.float32))
-        for name in ("attn_q", "attn_k", "attn_v"):
-            writer.add_tensor(f"{block}.{name}.weight", random(N_EMBD, N_EMBD))
-            writer.add_tensor(f"{block}.{name}.bias", random(N_EMBD))
-        writer.add_tensor(f"{block}.attn_output.weight", random(N_EMBD, N_EMBD))
-        writer.add_tensor(f"{block}.ffn_gate.weight", random(N_FF, N_EMBD))
-        writer.add_tensor(f"{block}.ffn_up.weight", random(N_FF, N_EMBD))
-        writer.add_tensor(f"{block}.ffn_down.weight", random(N_EMBD, N_FF))
+    add_layers(writer, random, n_layer=N_LAYER, n_embd=N_EMBD, n_ff=N_FF)
     return finish(writer, target)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -78,6 +79,14 @@ def write_tiny_model(
 
     writer.add_tensor("token_embd.weight", random(len(tokens), n_embd))
     writer.add_tensor("output_norm.weight", np.ones(n_embd, np.float32))
+    add_layers(writer, random, n_layer=n_layer, n_embd=n_embd, n_ff=n_ff)
+    return finish(writer, path)
+
+
+def add_layers(
+    writer: gguf.GGUFWriter, random: Callable[..., Any], *, n_layer: int, n_embd: int, n_ff: int
+) -> None:
+    """The tensors of Qwen2's layers, of what `random` gives for their shapes."""
     for layer in range(n_layer):
         block = f"blk.{layer}"
         writer.add_tensor(f"{block}.attn_norm.weight", np.ones(n_embd, np.float32))
@@ -89,7 +98,6 @@ def write_tiny_model(
         writer.add_tensor(f"{block}.ffn_gate.weight", random(n_ff, n_embd))
         writer.add_tensor(f"{block}.ffn_up.weight", random(n_ff, n_embd))
         writer.add_tensor(f"{block}.ffn_down.weight", random(n_embd, n_ff))
-    return finish(writer, path)
 
 
 def write_lora(path: Path, *, n_embd: int) -> Path:

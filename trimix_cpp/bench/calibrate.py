@@ -22,8 +22,9 @@ def batch_costs(
 
     `sizes` grow, from 1 on.
 
-    Every size is run in turn, and that three times, so that a slow moment hits all alike; random
-    tokens follow a few cached ones. The trio gives as many logits rows, and has a free place.
+    Every size is run in turn, and that three times, so that a slow moment hits all alike. Tokens
+    are random, and nothing is cached before. The trio gives as many logits rows, and has a free
+    place.
 
     Raises:
         FullError: no place is free.
@@ -43,8 +44,8 @@ def batch_costs(
                     if progress:
                         progress(done, _TIMES * len(sizes) * len(trio.roles))
             found[role] = least
-            trio.rewind(role, slot, 0)
     finally:
+        trio.empty(slot)
         trio.give(slot)
     return found
 

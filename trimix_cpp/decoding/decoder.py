@@ -305,9 +305,10 @@ class Decoder(Closing):
         self._engine.costs = speculator.costs if speculator else None
         began, n_texts = time.perf_counter(), len(self.running)
         try:
-            if not self._are_ready():
+            drafts = speculator is not None and self._may_draft()
+            if not (drafts or n_texts == 1) or not self._are_ready():
                 self._batch(began)
-            elif not (speculator and self._may_draft()):
+            elif not (speculator and drafts):
                 self._step(began)
             elif not self._draft(speculator, began):
                 self._looks = speculator.looks(n_texts)

@@ -13,7 +13,7 @@ from .lines import Edit, edited
 from .package import Package
 from .segments import FormatOptions, Result, Segment
 from .tags import tag_of
-from .xml_file import Element, escape, name_in, parse, with_attributes
+from .xml_file import Element, escape, inner_first, name_in, parse, with_attributes
 
 _TEXT = "urn:oasis:names:tc:opendocument:xmlns:text:1.0"
 _STYLE = "urn:oasis:names:tc:opendocument:xmlns:style:1.0"
@@ -65,7 +65,7 @@ class OdfXml:
         self._root = parse(text, name)
         self._idle = frozenset(_idle_styles(self._root))
         self._found: list[tuple[Element, Inline]] = []  # the inner ones first
-        for element in _inner_first(self._root):
+        for element in inner_first(self._root, _is_paragraph, _is_gone):
             _, found, _ = self._read(element, lambda start, end: text[start:end])
             if any(map(str.isalpha, re.sub(r"</?\d+/?>", "", found.text))):
                 self._found.append((element, found))
@@ -153,19 +153,14 @@ def _with_edits(text: str, edits: Sequence[Edit]) -> _Raw:
     return raw
 
 
-def _inner_first(root: Element | None) -> Iterator[Element]:
-    """Paragraphs and headings, those within others before these; but nothing deleted."""
-    stack = [(root, False)] if root else []
-    while stack:
-        element, done = stack.pop()
-        if done:
-            yield element
-            continue
-        if element.space == _TEXT and element.name == "tracked-changes":
-            continue
-        if element.space == _TEXT and element.name in ("p", "h") and element.inner < element.end:
-            stack.append((element, True))
-        stack += [(child, False) for child in reversed(element.children)]
+def _is_gone(element: Element) -> bool:
+    return element.space == _TEXT and element.name == "tracked-changes"
+
+
+def _is_paragraph(element: Element) -> bool:
+    """A paragraph or a heading."""
+    named = element.space == _TEXT and element.name in ("p", "h")
+    return named and element.inner < element.end
 
 
 def _idle_styles(root: Element | None) -> Iterator[str]:

@@ -21,7 +21,7 @@ from .lines import Edit, edited
 from .segments import FormatOptions, Result, Segment
 from .tags import tag_of
 from .word_properties import Format, format_of, run_properties, turned
-from .xml_file import Element, escape, name_in, parse
+from .xml_file import Element, escape, inner_first, name_in, parse
 
 _SPACES = frozenset({
     "http://schemas.openxmlformats.org/wordprocessingml/2006/main",
@@ -89,7 +89,7 @@ class WordXml:
         self._prefix = name_in(text, root).rpartition(":")[0] + ":" if root else ""
         self._prefix = self._prefix if self._prefix != ":" else ""
         self._places: list[Element | _Paragraph] = []  # by where they end: the inner ones first
-        for element in _inner_first(root):
+        for element in inner_first(root, _is_changed, _is_gone):
             if element.name != "p":
                 self._places.append(element)
             elif paragraph := self._paragraph(element):
@@ -256,20 +256,13 @@ class WordXml:
         return f"<{p}r>{''.join(out)}</{p}r>"
 
 
-def _inner_first(root: Element | None) -> Iterator[Element]:
-    """Paragraphs, and properties of tables and sections, by where they end; but nothing deleted."""
-    stack = [(root, False)] if root else []
-    while stack:
-        element, done = stack.pop()
-        if done:
-            yield element
-            continue
-        ours = element.space in _SPACES
-        if ours and element.name in _GONE:
-            continue
-        if ours and element.name in ("p", "tblPr", "sectPr"):
-            stack.append((element, True))
-        stack += [(child, False) for child in reversed(element.children)]
+def _is_gone(element: Element) -> bool:
+    return element.space in _SPACES and element.name in _GONE
+
+
+def _is_changed(element: Element) -> bool:
+    """A paragraph, or properties of a table or a section."""
+    return element.space in _SPACES and element.name in ("p", "tblPr", "sectPr")
 
 
 def _properties(element: Element, name: str) -> Element | None:

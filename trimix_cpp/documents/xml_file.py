@@ -7,7 +7,7 @@ in texts, and reads as deep as `_DEPTH`; so what a file costs grows with its len
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 from xml.parsers import expat
@@ -135,6 +135,23 @@ class _Reader:
 
     def _refuse(self, why: str) -> NoReturn:
         raise TrimixError(f"{self._name}: line {self._parser.CurrentLineNumber}: {why}")
+
+
+def inner_first(
+    root: Element | None, wanted: Callable[[Element], bool], gone: Callable[[Element], bool]
+) -> Iterator[Element]:
+    """The elements that are wanted, those within others before these; nothing of what is gone."""
+    stack = [(root, False)] if root else []
+    while stack:
+        element, done = stack.pop()
+        if done:
+            yield element
+            continue
+        if gone(element):
+            continue
+        if wanted(element):
+            stack.append((element, True))
+        stack += [(child, False) for child in reversed(element.children)]
 
 
 def allowed(text: str) -> str:
