@@ -20,7 +20,6 @@ from .detecting import detect, served
 from .errors import RequestError
 from .job import Job, keep
 from .service import Service, service_of
-from .translating import Translating
 
 MOST_BYTES = 8 << 20
 _LONGEST_NAME = 200
@@ -47,15 +46,7 @@ async def create(request: Request) -> Response:
 
     document, layouts, found = await service.in_thread(opened)
     recipe = service.recipe(found, target or document.target or "")
-    ended = Channel[None]()
-    task: Translating
-
-    def tell(error: TrimixError | None) -> None:
-        if error or task.finished:
-            ended.end(error)
-
-    task = Translating(service.loaded, recipe, layouts, tell)
-    service.engine.submit(task)
+    task, ended = service.translate(recipe, layouts)
     try:
         job_id = token_urlsafe(16)
         folder = service.jobs.new_folder(job_id)

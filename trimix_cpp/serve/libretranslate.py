@@ -16,14 +16,12 @@ from ..errors import TrimixError
 from ..prompts import Language, language
 from ..translate import Layout, lay_out, results_of
 from .bodies import LeftError, leaving
-from .channel import Channel
 from .detecting import code_of, detect, served
 from .engine import UnavailableError
 from .errors import RequestError, status_of
 from .guard import KEY_IS_GOOD
 from .requests import read
 from .service import Service, service_of
-from .translating import Translating
 
 log = logging.getLogger(__name__)
 
@@ -120,16 +118,8 @@ async def _translated(
 
     short = sum(map(len, texts)) <= _SHORT
     laid = work() if short else await service.in_thread(work)
-    events = Channel[bool]()
     layouts = [layout for each in laid for layout in each.layouts]
-    task: Translating
-
-    def tell(error: TrimixError | None) -> None:
-        if error or task.finished:
-            events.end(error)
-
-    task = Translating(service.loaded, recipe, layouts, tell)
-    service.engine.submit(task)
+    task, events = service.translate(recipe, layouts)
     with leaving(request, events):
         try:
             await events.get()

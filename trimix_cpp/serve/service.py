@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -14,15 +14,16 @@ from ..decoding import Control
 from ..errors import TrimixError
 from ..files import Closing
 from ..runtime import DecodingFlags
-from ..translate import Recipe
+from ..translate import Layout, Recipe
 from .bodies import Bodies
+from .channel import Channel
 from .engine import Engine, UnavailableError
 from .errors import RequestError
 from .generation import Plan
 from .guard import Access
 from .job import Jobs
 from .metrics import Metrics
-from .translating import Exemplars, recipe_for
+from .translating import Exemplars, Translating, recipe_for
 from .trios import Answers, Loaded
 
 A = TypeVar("A")
@@ -68,6 +69,25 @@ class Service(Closing):
         self.loaded = Loaded(engine.trimix, Answers())
         # A chat template is rendered by one thread at a time.
         self._one, self._few = CapacityLimiter(1), CapacityLimiter(_THREADS)
+
+    def translate(
+        self, recipe: Recipe, layouts: Sequence[Layout]
+    ) -> tuple[Translating, Channel[None]]:
+        """Let the engine translate; the channel ends when all is there, or by what went wrong.
+
+        Raises:
+            UnavailableError: the engine takes nothing more.
+        """
+        ended = Channel[None]()
+        task: Translating
+
+        def tell(error: TrimixError | None) -> None:
+            if error or task.finished:
+                ended.end(error)
+
+        task = Translating(self.loaded, recipe, layouts, tell)
+        self.engine.submit(task)
+        return task, ended
 
     async def planned(
         self, planner: Callable[[Loaded, DecodingFlags, A, str], Plan], asked: A, control: str
