@@ -105,16 +105,6 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
         assert len(journal) == 0
 
 
-def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not Path("/dev/full").exists():
-        pytest.skip("no /dev/full")
-    with Journal(tmp_path / "j.jsonl") as journal, open("/dev/full", "ab", buffering=0) as full:
-        monkeypatch.setattr(journal, "_file", full)
-        with pytest.raises(TrimixError, match="No space left on device; what is in it is kept"):
-            journal.add("a", {"text": "x"})
-        assert journal.get("a") is None
-
-
 @given(st.lists(st.sampled_from([0, 1, "1", None, True, "ئا", [1]]), max_size=3), st.data())
 def test_keys_are_of_the_content(parts: list[object], data: st.DataObject) -> None:
     assert key_of(*parts) == key_of(*json.loads(json.dumps(parts)))

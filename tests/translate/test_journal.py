@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -223,33 +220,6 @@ def test_a_journal_of_another_version_is_told(tmp_path: Path, version: bytes) ->
     path.write_bytes(summed(header) + b"\n" + rest)
     with pytest.raises(TrimixError, match="another version; --restart"):
         Journal(path, SETTINGS, seed=7)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
-def test_a_disk_that_fills_up_is_one_line_and_keeps_what_is_there(tmp_path: Path) -> None:
-    path = tmp_path / "j"
-    whole = write(path)
-    path.unlink()
-    code = (
-        "import resource, sys\n"
-        "sys.path.insert(0, sys.argv[2])\n"
-        "from pathlib import Path\n"
-        "from tests.translate.test_journal import write\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))\n"
-        "write(Path(sys.argv[3]))\n"
-    )
-    root = str(Path(__file__).parents[2])
-    for limit in (len(whole) // 2, len(whole) - 1):
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(limit), root, str(path)],
-            capture_output=True, text=True, env={**os.environ, "PYTHONUTF8": "1"},
-        )  # fmt: skip
-        last = done.stderr.splitlines()[-1]
-        assert "TrimixError" in last
-        assert "File too large" in last
-        assert "same command" in last
-        assert path.stat().st_size == limit
-        assert known(path).items() <= DONE.items()
 
 
 def test_each_line_is_json_that_reads_as_it_is(tmp_path: Path) -> None:

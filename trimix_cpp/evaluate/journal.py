@@ -1,28 +1,24 @@
 """What the models answered, one JSON line each, so that the same command goes on after any end.
 
 A line stands under a key made of everything that decides it. So one journal serves every run of
-the same models: other methods, tasks and metrics find what they have in common. A line counts once
-its line break is there; a torn end, left by a kill or a full disk, is cut off at the next opening.
+the same models: other methods, tasks and metrics find what they have in common. What is torn is cut
+off at the next opening.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import TrimixError
-from ..files import Closing
+from ..files import Closing, LineFile, begins_with, whole_lines
 from ..fusion import Weights
 from ..store import home
 
-_HEAD = b'{"trimix-cpp eval": 1}\n'
-# Lines reach the system at once and the disk at most this much later, if others follow.
-_SYNC_SECONDS = 0.2
+_HEAD = b'{"trimix-cpp eval": 1}'
 
 
 def key_of(*parts: object) -> str:
@@ -57,12 +53,11 @@ class Journal(Closing):
                 "--journal"
             ) from None
         try:
-            self._file = open(path, "ab+", buffering=0)  # noqa: SIM115
+            self._file = LineFile(path)
             self._lines = self._read()
         except BaseException:
             self.close()
             raise
-        self._synced = 0.0
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -77,12 +72,9 @@ class Journal(Closing):
         Raises:
             TrimixError: the disk is full, or another refusal of the system.
         """
-        line = json.dumps({"key": key, **values}, ensure_ascii=False).encode("utf-8") + b"\n"
-        self._write(line)
+        line = json.dumps({"key": key, **values}, ensure_ascii=False)
+        self._file.append(line.encode("utf-8"))
         self._lines[key] = dict(values)
-        if time.monotonic() - self._synced >= _SYNC_SECONDS:
-            os.fsync(self._file.fileno())
-            self._synced = time.monotonic()
 
     def close(self) -> None:
         """Close the file and give the lock back; harmless when done twice."""
@@ -92,39 +84,23 @@ class Journal(Closing):
 
     def _read(self) -> dict[str, dict[str, Any]]:
         """The lines by key; what is torn is cut off."""
-        self._file.seek(0)
-        data = self._file.read()
-        if not data.startswith(_HEAD):
-            # Zeros are what a power failure may leave of a file that had just begun.
-            if not _HEAD.startswith(data.rstrip(b"\0")):
+        lines, whole = dict[str, dict[str, Any]](), 0
+        with open(self.path, "rb") as file:
+            if not begins_with(file, _HEAD + b"\n", zeros=True):
                 raise TrimixError(f"{self.path}: is no journal of an evaluation; name another file")
-            self._file.truncate(0)
-            self._write(_HEAD)
-            return {}
-        lines, at = {}, len(_HEAD)
-        while (end := data.find(b"\n", at)) >= 0:
-            try:
-                line = json.loads(data[at:end])
-                key = str(line.pop("key"))
-            except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-                break
-            if _is_sound(line):  # else it was changed by hand, and is found out again
-                lines[key] = line
-            at = end + 1
-        if at < len(data):
-            self._file.truncate(at)
+            for end, data in whole_lines(file):
+                try:
+                    line = json.loads(data)
+                    key = str(line.pop("key")) if whole else ""  # the first is the head
+                except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+                    break
+                if key and _is_sound(line):  # else it was changed by hand, and is found out again
+                    lines[key] = line
+                whole = end
+        self._file.cut(whole)
+        if not whole:
+            self._file.append(_HEAD)
         return lines
-
-    def _write(self, line: bytes) -> None:
-        rest = memoryview(line)
-        try:
-            while rest:  # a disk that fills up takes a part
-                rest = rest[self._file.write(rest) or 0 :]
-        except OSError as error:
-            raise TrimixError(
-                f"{self.path}: {error.strerror or error}; what is in it is kept: the same command "
-                "goes on from there"
-            ) from None
 
 
 def _is_sound(line: Mapping[str, Any]) -> bool:

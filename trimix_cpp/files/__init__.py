@@ -1,4 +1,4 @@
-"""Files on disk: written whole or not at all, read as text, JSON or TOML, hashed.
+"""Files on disk: written whole or not at all, or line by line; read as text, JSON or TOML, hashed.
 
 Any room may import it; it imports `errors` alone.
 """

@@ -1,3 +1,6 @@
+from .appending import LineFile as LineFile
+from .appending import begins_with as begins_with
+from .appending import whole_lines as whole_lines
 from .atomic import new_folder as new_folder
 from .atomic import replacing as replacing
 from .closing import Closing as Closing

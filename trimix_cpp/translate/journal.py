@@ -1,21 +1,19 @@
 """The journal of a translation: one JSON line for each finished unit, so that nothing is lost.
 
-`journal_lines` says what is in it. A torn end, left by a kill, a power failure or a full disk, is
-cut off when the journal is opened; a damaged line costs itself and nothing else.
+`journal_lines` says what is in it. A torn end is cut off when the journal is opened;
+a damaged line costs itself and nothing else.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import TrimixError
-from ..files import Closing
+from ..files import Closing, LineFile
 from .journal_lines import (
     Head,
     Keys,
@@ -33,10 +31,6 @@ from .journal_lines import (
     summed,
 )
 from .units import Outcome, Unit
-
-# Lines reach the system at once and the disk at most this much later, if others follow: a power
-# failure costs the computation of no more than that.
-_SYNC_SECONDS = 0.2
 
 
 class Journal(Closing):
@@ -78,16 +72,12 @@ class Journal(Closing):
         self._settings: dict[str, Any] = json.loads(json.dumps(settings))
         self._shard, self._machine = shard, machine
         self._head: Head | None = None  # the last one that is in it
-        self._synced = 0.0
         self._mine = False
-        new = not path.exists()
-        self._file = open(path, "ab+", buffering=0)  # noqa: SIM115
+        self._file = LineFile(path)
         try:
             self._read(keep_seed, restart)
             self._keys = Keys(self._settings, self.seed)
             self._mine = True
-            if new:
-                _sync_folder(path.parent)
         except BaseException:
             self.close()
             raise
@@ -104,15 +94,12 @@ class Journal(Closing):
         """
         self._tell_machine()
         key = self.key(unit)
-        self._write(record_of(key, self.seed, outcome))
+        self._file.append(summed(as_json(record_of(key, self.seed, outcome))))
         self.done[key] = outcome
-        if time.monotonic() - self._synced >= _SYNC_SECONDS:
-            self.sync()
 
     def sync(self) -> None:
         """Return when everything is on the disk."""
-        self._guarded(lambda: os.fsync(self._file.fileno()))
-        self._synced = time.monotonic()
+        self._file.sync()
 
     def remove(self) -> None:
         """Close it and remove the file: the output is there."""
@@ -134,10 +121,8 @@ class Journal(Closing):
                 raise TrimixError(
                     f"{self.path}: is no journal of a translation; name another file with --journal"
                 )
-            file.seek(0)
-            if is_first_version(file.read(64)) and not restart:
+            if is_first_version(file) and not restart:
                 raise self._other_version()
-            file.seek(0)
             whole = found = 0
             heads, lines = [], []
             for end, record in records(file):
@@ -149,11 +134,11 @@ class Journal(Closing):
                 else:
                     self.damaged += 1
         if restart or found < 2:  # nothing was finished: other settings lose nothing
-            self._file.truncate(0)
+            self._file.cut(0)
             self.damaged = 0
             self._begin()
             return
-        self._file.truncate(whole)
+        self._file.cut(whole)
         if heads:
             self._take_over(heads[-1], keep_seed)
         else:  # damaged; but lines found under their keys were made with the same settings
@@ -165,8 +150,7 @@ class Journal(Closing):
     def _begin(self) -> None:
         machine = self._machine() if self._machine else None
         self._head = Head(self.seed, self._settings, self._shard, machine, self.damaged)
-        self._write(self._head.record())
-        self.sync()
+        self._file.append(summed(as_json(self._head.record())))
 
     def _tell_machine(self) -> None:
         """A journal that goes on elsewhere says so, once there is something to say it of."""
@@ -194,25 +178,6 @@ class Journal(Closing):
     def _other_version(self) -> TrimixError:
         return TrimixError(f"{self.path}: was written by another version; --restart begins anew")
 
-    def _write(self, record: Mapping[str, Any]) -> None:
-        data = memoryview(summed(as_json(record)) + b"\n")
-
-        def write() -> None:
-            rest = data
-            while rest:  # a disk that fills up takes a part
-                rest = rest[self._file.write(rest) or 0 :]
-
-        self._guarded(write)
-
-    def _guarded(self, action: Callable[[], None]) -> None:
-        try:
-            action()
-        except OSError as error:
-            raise TrimixError(
-                f"{self.path}: {error.strerror or error}; what is in it is kept: the same command "
-                "goes on from there"
-            ) from None
-
 
 def _other_part(then: Share | None, now: Share | None) -> str:
     if then and now and (then.number, then.count) == (now.number, now.count):
@@ -223,16 +188,3 @@ def _other_part(then: Share | None, now: Share | None) -> str:
         )
     names = [f"shard {part}" if part else "a whole file" for part in (then, now)]
     return f"is the journal of {names[0]}, not of {names[1]}; name another file with --journal"
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new file's name lasting, where the system can."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)

@@ -1,9 +1,8 @@
 """What the lines of a journal say, and how: `Journal` writes them, a merge of shards reads them.
 
 The first line is the head: the settings, everything that decides a result besides the text. Each
-other one is the outcome of a unit, under a key made of both. A line counts once its line break is
-there, and ends in a checksum. Further heads tell where a journal went on: on another machine, or
-after damage.
+other one is the outcome of a unit, under a key made of both, and ends in a checksum.
+Further heads tell where a journal went on: on another machine, or after damage.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, BinaryIO
 
-from ..files import as_type
+from ..files import as_type, begins_with, whole_lines
 from ..fusion import Weights
 from .recipe import NO_HINTS
 from .units import Outcome, Unit
@@ -133,23 +132,13 @@ def identity(unit: Unit) -> bytes:
 
 def may_be_journal(file: BinaryIO) -> bool:
     """Whether a file, read from its start, is a journal, or the torn beginning of one."""
-    data = file.read(len(_MAGIC))
-    if data == _MAGIC:
-        return True
-    data += file.read()
-    # A line that had just begun may be torn, and zeros are what a power failure leaves of its end.
-    begun = data.rstrip(b"\0") if data[:1] == _MAGIC[:1] else data
-    return _MAGIC.startswith(begun)
+    return begins_with(file, _MAGIC)
 
 
 def records(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """Each line that has its end: where it ends, and what it says; None: it is damaged."""
-    end = 0
-    for line in file:
-        if not line.endswith(b"\n"):
-            return
-        end += len(line)
-        yield end, _record_of(line[:-1])
+    for end, line in whole_lines(file):
+        yield end, _record_of(line)
 
 
 def _record_of(line: bytes) -> dict[str, Any] | None:
@@ -163,8 +152,10 @@ def _record_of(line: bytes) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def is_first_version(start: bytes) -> bool:
-    """Whether a journal that starts so has no checksums yet."""
+def is_first_version(file: BinaryIO) -> bool:
+    """Whether a journal, read from its start, has no checksums yet; it is at its start after."""
+    start = file.read(64)
+    file.seek(0)
     return start.startswith(_MAGIC + b"1,")
 
 

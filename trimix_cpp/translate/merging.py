@@ -135,9 +135,7 @@ class _Shards:
         with open(path, "rb") as file:
             if not may_be_journal(file):
                 raise TrimixError(f"{path}: is no journal of a translation")
-            file.seek(0)
-            old = is_first_version(file.read(64))
-            file.seek(0)
+            old = is_first_version(file)
             for _, record in () if old else records(file):
                 if record is not None and is_head(record):
                     return _checked(path, record)
