@@ -15,6 +15,7 @@ import pytest
 
 from trimix_cpp.decoding.answers import generate
 from trimix_cpp.decoding.decoder import Decoder
+from trimix_cpp.decoding.loading import Loader
 from trimix_cpp.decoding.speculation import Speculator
 from trimix_cpp.decoding.text import Text
 from trimix_cpp.decoding.trio import Feed, Trio
@@ -392,7 +393,7 @@ def test_a_refused_role_is_not_kept(
             trio.require(("base",))
         assert freed.log == ["llama_model_free"]
         assert (trio.roles, trio.alignment) == (("large", "cpt"), before)
-        monkeypatch.setattr(Trio, "_check_memory", no_memory)
+        monkeypatch.setattr(Loader, "check_memory", no_memory)
         spec.roles["base"] = tiny_spec.roles["base"]  # type: ignore[index]
         with pytest.raises(TrimixError, match="memory"):
             trio.require(("base",))

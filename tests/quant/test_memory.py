@@ -196,7 +196,9 @@ def test_a_trio_is_not_said_to_be_read_again_for_weights_that_are_repacked(
     demo_spec: TrioSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[TrioEstimate] = []
-    monkeypatch.setattr("trimix_cpp.decoding.trio.check_fits", lambda needed: told.append(needed))
+    monkeypatch.setattr(
+        "trimix_cpp.decoding.loading.check_fits", lambda needed: told.append(needed)
+    )
     with Trio(demo_spec, ["cpt"], Options(n_ctx=256, n_threads=1)) as trio:
         header = read_header(trio.spec.roles["cpt"].path)
     expected = estimate({"cpt": header}, Options(n_ctx=256), hardware=hardware(), loaded=True)

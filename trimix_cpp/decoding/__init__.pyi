@@ -5,6 +5,7 @@ from .decoder import Decoder as Decoder
 from .draft_costs import Costs as Costs
 from .draft_guesses import MOST_DRAFTS as MOST_DRAFTS
 from .feeds import Feed as Feed
+from .loading import DEFAULT_N_CTX as DEFAULT_N_CTX
 from .opening import open_trio as open_trio
 from .policy import SIZES as SIZES
 from .prefixes import Held as Held
@@ -18,5 +19,4 @@ from .text import Event as Event
 from .text import Stop as Stop
 from .text import Text as Text
 from .text import Timings as Timings
-from .trio import DEFAULT_N_CTX as DEFAULT_N_CTX
 from .trio import Trio as Trio

@@ -24,8 +24,8 @@ from ..files import Closing
 from ..fusion import Row
 from ..llama import interrupts_deferred
 from .engine import Engine
-from .lanes import Lanes
-from .parts import Part, lanes_of, part_of
+from .parts import Part, lanes_of, shared_out
+from .placing import pin, place, prepare
 from .prefixes import Held
 from .rounds import Rounds
 from .speculation import MOST_TOGETHER, Speculator
@@ -178,18 +178,7 @@ class Decoder(Closing):
             TrimixError: no place is free, or a role has no file.
         """
         with self.trio.lock:
-            self.trio.require(roles)
-            self.trio.check_length(len(tokens))
-            with interrupts_deferred():
-                lanes = Lanes(self.trio)
-            try:
-                lanes.begin(tokens, len(tokens) - 1)
-                for role in roles:
-                    self._engine.catch_up(lanes, role, tokens)
-            except BaseException:
-                lanes.close()
-                raise
-            return self.trio.prefixes.keep(Held(list(tokens), lanes, pinned=True))
+            return pin(self._engine, tokens, roles)
 
     def unpin(self, held: Held) -> None:
         """Give back the place of what `pin` keeps."""
@@ -249,54 +238,15 @@ class Decoder(Closing):
                 self._waiting.popleft()
                 continue
             try:
-                self.trio.require(text.roles)
-                own = [len(prompt) for prompt in text.prompts.values()]
-                length = max(own) if own else self.trio.length(text.roles, text.tokens)
-                self.trio.check_length(length, answer=text.max_tokens != 0)
-                if text.control == "fused":
-                    self.trio.tell_lacked(text.roles)
-                text.wants = self.trio.first_row(text)
+                prepare(self.trio, text)
                 # Between these no Ctrl-C: a text would be lost, or a place.
                 with interrupts_deferred():
-                    self._place(text)
+                    place(self.trio, text, self.running)
                     self.running.append(self._waiting.popleft())
             except FullError:
                 return
             except TrimixError as error:
                 self._fail(text, error)
-
-    def _place(self, text: Text) -> None:
-        """Give a text lanes, with as much of its prompt in them as another text left.
-
-        Raises:
-            FullError: no place is free.
-        """
-        most = min(text.wants, text.n_prompt - 1)
-        held = [*self.trio.prefixes, *(Held(t.tokens, lanes_of(t), True) for t in self.running)]
-        gains = [(other.gain(text.tokens, text.roles, most), other) for other in held]
-        (gain, length), source = max(gains, key=lambda each: each[0], default=((0, 0), None))
-        if source is None or not gain:
-            text.lanes = Lanes(self.trio)
-            text.lanes.begin(text.tokens, min(text.wants, text.n_prompt - 1), text.prompts)
-            return
-        # What would hardly be of use to another is taken over, and what stands in the way of room.
-        moves = not source.pinned and 2 * length >= source.lanes.longest
-        if not moves:
-            try:
-                lanes = Lanes(self.trio, source)
-                lanes.copy(source.lanes, length, text.roles)
-            except FullError:
-                if source.pinned:
-                    raise
-                moves = True
-        if moves:
-            lanes = self.trio.prefixes.drop(source)
-            lanes.rewind(length)
-        elif source in self.trio.prefixes:
-            self.trio.prefixes.touch(source)
-        text.lanes = lanes
-        lanes.begin(text.tokens, min(text.wants, text.n_prompt - 1), text.prompts)
-        text.n_cached = min(lanes.cached(role) for role in text.roles)
 
     def _advance(self) -> None:
         """Evaluate one batch, or one round, and take what comes of it."""
@@ -362,31 +312,15 @@ class Decoder(Closing):
             timings.generation_seconds += seconds
 
     def _batch(self, began: float) -> None:
-        parts = self._plan()
+        room = dict.fromkeys(self.trio.roles, self.trio.n_batch)
+        prefill = self.trio.options.n_prefill
+        parts = shared_out(self.running, room, self.trio.n_outputs, prefill)
         for part, rows in zip(parts, self._engine.evaluate(parts), strict=True):
             try:
                 self._take(part, rows)
             except TrimixError as error:
                 self._fail(part.text, error)
-        self._count(parts, time.perf_counter() - began)
-
-    def _plan(self) -> list[Part]:
-        """The next batch of every role, shared out among the texts."""
-        room = dict.fromkeys(self.trio.roles, self.trio.n_batch)
-        rows_left, prefill = self.trio.n_outputs, self.trio.options.n_prefill
-        parts: list[Part] = []
-        # Who lacks least goes first, so that a long prompt does not hold up the others.
-        lacking = [(max(map(text.lacks, text.roles)), text) for text in self.running]
-        for lacks, text in sorted(lacking, key=lambda each: each[0]):
-            if lacks > 1 and prefill and parts:
-                room = {role: min(left, prefill) for role, left in room.items()}
-                prefill = None
-            part = part_of(text, room, rows_left)
-            for role, feeds in part.feeds.items():
-                room[role] -= sum(len(feed.tokens) for feed in feeds)
-            rows_left -= part.n_rows
-            parts.append(part)
-        return parts
+        self._engine.count(parts, time.perf_counter() - began)
 
     def _take(self, part: Part, rows: dict[str, Any]) -> None:
         """Let the observers of a text see its rows; give it its next token if it is ready."""
@@ -456,20 +390,3 @@ class Decoder(Closing):
                     self.trio.prefixes.keep(Held(text.tokens, lanes))
                 else:
                     lanes.close()
-
-    def _count(self, parts: Sequence[Part], seconds: float) -> None:
-        """What a step took, divided among prompts and generation by the tokens that were fed."""
-        prompt = generated = 0
-        for part in parts:
-            fed, timings = part.n_fed, part.text.timings
-            if fed > 1:
-                prompt += fed
-                timings.prompt_tokens += fed
-                timings.prompt_seconds += seconds
-            else:
-                generated += fed
-                timings.generation_seconds += seconds
-        self.timings.prompt_tokens += prompt
-        share = prompt / (prompt + generated) if prompt else 0.0
-        self.timings.prompt_seconds += share * seconds
-        self.timings.generation_seconds += (1 - share) * seconds

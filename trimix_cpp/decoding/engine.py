@@ -120,6 +120,23 @@ class Engine:
         self.timings.sampling += time.perf_counter() - fused
         return token
 
+    def count(self, parts: Sequence[Part], seconds: float) -> None:
+        """What a step took, divided among prompts and generation by the tokens that were fed."""
+        prompt = generated = 0
+        for part in parts:
+            fed, timings = part.n_fed, part.text.timings
+            if fed > 1:
+                prompt += fed
+                timings.prompt_tokens += fed
+                timings.prompt_seconds += seconds
+            else:
+                generated += fed
+                timings.generation_seconds += seconds
+        self.timings.prompt_tokens += prompt
+        share = prompt / (prompt + generated) if prompt else 0.0
+        self.timings.prompt_seconds += share * seconds
+        self.timings.generation_seconds += (1 - share) * seconds
+
     def buffer(self) -> Row:
         """Where a row is fused; its length is known when a role is loaded."""
         if len(self.row) != self.trio.n_tokens:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .feeds import Feed
@@ -59,6 +59,32 @@ def part_of(text: Text, room: Mapping[str, int], rows_left: int) -> Part:
         if stop > lane.cached:
             feeds[role], ends[role] = lane.feeds(tokens, stop, n_rows), stop
     return Part(text, feeds, ends, wants, n_rows)
+
+
+def shared_out(
+    texts: Iterable[Text], room: Mapping[str, int], rows_left: int, prefill: int | None
+) -> list[Part]:
+    """The next batch of every role, shared out among the texts.
+
+    Args:
+        texts: those that run.
+        room: role -> tokens that it has room for.
+        rows_left: rows that each has room for.
+        prefill: tokens of a prompt beside others that go on; None for as many as fit.
+    """
+    parts, room = list[Part](), dict(room)
+    # Who lacks least goes first, so that a long prompt does not hold up the others.
+    lacking = [(max(map(text.lacks, text.roles)), text) for text in texts]
+    for lacks, text in sorted(lacking, key=lambda each: each[0]):
+        if lacks > 1 and prefill and parts:
+            room = {role: min(left, prefill) for role, left in room.items()}
+            prefill = None
+        part = part_of(text, room, rows_left)
+        for role, feeds in part.feeds.items():
+            room[role] -= count(feeds)
+        rows_left -= part.n_rows
+        parts.append(part)
+    return parts
 
 
 def lanes_of(text: Text) -> Lanes:

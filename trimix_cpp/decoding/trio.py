@@ -12,30 +12,28 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..alignment import Alignment, align
-from ..errors import ContextFullError, FullError, TrimixError
+from ..errors import ContextFullError, FullError
 from ..files import Closing
 from ..fusion import ALL_ROLES, Mask, Rows
 from ..llama import (
     MAX_SEQ,
     Context,
     Model,
-    hardware,
     interrupts_deferred,
     leaving_on_interrupt,
     supports_gpu,
 )
-from ..quant import Options, check_fits, estimate
+from ..quant import Options
 from ..showing import count
-from ..store import RoleSpec, TrioSpec
+from ..store import TrioSpec
 from .feeds import Feed, feed
+from .loading import Loader
 from .prefixes import Held, Prefixes
 
 if TYPE_CHECKING:
@@ -44,12 +42,11 @@ if TYPE_CHECKING:
 # What a user should know and no error is; the command line shows it.
 log = logging.getLogger(__name__)
 
-DEFAULT_N_CTX = 4096
 # A batch with so many tokens of a text may take seconds: it is left where Ctrl-C comes. Where two
 # devices work, so often is looked for it.
 _LONG, _LOOK_SECONDS = 32, 0.05
-# Of a role with tokens of its own: further sequences of a text, and cells for what is theirs alone.
-_BRANCHES, _BRANCH_CELLS = 4, 64
+# Of a role with tokens of its own: further sequences of a text.
+_BRANCHES = 4
 
 
 class Trio(Closing):
@@ -76,6 +73,7 @@ class Trio(Closing):
         self, spec: TrioSpec, roles: Iterable[str], options: Options | None = None
     ) -> None:
         self.spec, self.options = spec, options or Options()
+        self._loader = Loader(self.spec, self.options)
         self._files: dict[object, Model] = {}  # a file that several roles share is loaded once
         self._by_role: dict[str, Model] = {}
         self._contexts: dict[str, Context] = {}
@@ -158,20 +156,23 @@ class Trio(Closing):
         files = dict(self._files)
         models = dict(self._by_role)
         for role in new:
-            file = _identity(self._role_spec(role).path)
+            file = self._loader.file(role)
             if file not in files:
-                files[file] = undo.enter_context(self._model(role))
+                files[file] = undo.enter_context(self._loader.model(role))
             models[role] = files[file]
         models = {role: models[role] for role in ALL_ROLES if role in models}
         reference = self._alignment.reference if self._alignment else None
         alignment = self._align(models, reference)
-        n_ctx = self._n_ctx or self._context_length(models)
-        self._check_memory({role: models[role] for role in new}, n_ctx)
+        n_ctx = self._n_ctx or self._loader.context_length(models)
+        self._loader.check_memory({role: models[role] for role in new}, n_ctx)
         before = self._files, self._by_role, self._alignment
         self._files, self._by_role, self._alignment = files, models, alignment
         try:
             contexts = {
-                role: undo.enter_context(self._context(role, models[role], n_ctx)) for role in new
+                role: undo.enter_context(
+                    self._loader.context(role, models[role], n_ctx, self._n_branches(role))
+                )
+                for role in new
             }
         except BaseException:
             self._files, self._by_role, self._alignment = before
@@ -181,23 +182,6 @@ class Trio(Closing):
 
     def _align(self, models: Mapping[str, Model], reference: str | None) -> Alignment:
         return align(models, reference=reference)
-
-    def _check_memory(self, models: Mapping[str, Model], n_ctx: int) -> None:
-        """Raises TrimixError where contexts would not fit; warns where weights do not."""
-        adapters = [(role, self._role_spec(role).lora) for role in models]
-        machine = hardware()
-        if not all(model.repacks for model in models.values()):
-            machine = replace(machine, repacked_types=frozenset())
-        needed = estimate(
-            {role: model.header for role, model in models.items()},
-            replace(self.options, n_ctx=n_ctx),
-            hardware=machine,
-            # A missing file is told of when it is opened.
-            adapters={r: path.stat().st_size for r, path in adapters if path and path.exists()},
-            loaded=True,
-        )
-        if warning := check_fits(needed):
-            log.warning("%s", warning)
 
     def tokenize(
         self, text: str, *, add_special: bool = False, parse_special: bool = False
@@ -370,49 +354,6 @@ class Trio(Closing):
             most = 0 if model.has_float_matrices else 1
         return min(most, MAX_SEQ // self.n_parallel - 1)
 
-    def _model(self, role: str) -> Model:
-        return Model(
-            self._role_spec(role).path,
-            n_gpu_layers=self.options.layers_on_gpu(role),
-            exact=self.options.exact,
-            mlock=self.options.mlock,
-        )
-
-    def _role_spec(self, role: str) -> RoleSpec:
-        if role not in self.spec.roles:
-            raise TrimixError(
-                f"{self.spec.name}: the weights use {role}, but no file is given for it; "
-                f"give --{role.replace('_', '-')} FILE or other weights"
-            )
-        return self.spec.roles[role]
-
-    def _context_length(self, models: Mapping[str, Model]) -> int:
-        trained = min(model.n_ctx_train for model in models.values())
-        wanted = self.options.n_ctx
-        return min(trained, DEFAULT_N_CTX) if wanted is None else wanted or trained
-
-    def _context(self, role: str, model: Model, n_ctx: int) -> Context:
-        options, role_spec = self.options, self._role_spec(role)
-        type_k, type_v = options.cache_types(role)
-        n_each = 1 + self._n_branches(role)
-        n_seq = options.n_parallel * n_each
-        # Branches share all but their last tokens.
-        n_cells = options.n_parallel * (n_ctx + (n_each - 1) * _BRANCH_CELLS)
-        return Context(
-            model,
-            n_ctx=n_ctx,
-            n_batch=max(options.n_batch, n_seq),
-            n_ubatch=options.n_ubatch,
-            n_seq_max=n_seq,
-            n_cells=n_cells if n_each > 1 else None,
-            n_outputs_max=max(options.n_parallel, options.n_outputs) * n_each,
-            n_threads=options.n_threads or None,
-            flash_attn=options.flash_attn,
-            type_k=type_k,
-            type_v=type_v,
-            lora=(role_spec.lora, role_spec.lora_scale) if role_spec.lora else None,
-        )
-
     def first_row(self, text: Text) -> int:
         """The first position of a new text whose row can be had, from the one that it wants on."""
         return text.wants
@@ -441,12 +382,3 @@ class Trio(Closing):
             self._contexts.clear()
             self._by_role.clear()
             self._files.clear()
-
-
-def _identity(path: Path) -> object:
-    """Equal for two names of one file."""
-    try:
-        found = path.stat()
-    except OSError:
-        return path  # it is told of when it is opened
-    return (found.st_dev, found.st_ino) if found.st_ino else path.resolve()
