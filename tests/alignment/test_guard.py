@@ -35,20 +35,9 @@ from ..support.vocab_files import (
     byte_alphabet,
     sentencepiece,
 )
+from .conftest import Compare
 
-Compare = Callable[..., Report]
 TEXT = "the thing  is\n\nئۇيغۇر 1234 isn't <|im_end|>"
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[[str, VocabFile], Path]:
-    return lambda name, vocabulary: vocabulary.write(tmp_path / f"{name}.gguf")
-
-
-@pytest.fixture
-def compare(write: Callable[[str, VocabFile], Path]) -> Compare:
-    """The report of role=VocabFile, ...."""
-    return lambda **files: report_for({role: write(role, file) for role, file in files.items()})
 
 
 def only(report: Report, role: str = "cpt") -> RoleReport:

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from trimix_cpp.alignment import align, report_for
-from trimix_cpp.alignment.report import Report
 from trimix_cpp.alignment.spelling import Speller
 from trimix_cpp.commands import main
 from trimix_cpp.errors import TrimixError
@@ -29,8 +28,7 @@ from ..support.vocab_files import (
     bpe,
     sentencepiece,
 )
-
-Compare = Callable[..., Report]
+from .conftest import Compare
 
 
 def without(file: VocabFile, *texts: str) -> VocabFile:
@@ -50,16 +48,6 @@ def flagged(file: VocabFile, kind: int) -> VocabFile:
         (text, kind if was in (CONTROL, USER_DEFINED) else was) for text, was in file.tokens
     )
     return VocabFile(tokens, file.merges, file.scores, file.model, file.pre, file.metadata)
-
-
-@pytest.fixture
-def compare(tmp_path: Path) -> Compare:
-    """The report of role=VocabFile, ...."""
-
-    def report(**files: VocabFile) -> Report:
-        return report_for({r: file.write(tmp_path / f"{r}.gguf") for r, file in files.items()})
-
-    return report
 
 
 CASES = {

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, processors
 
 from . import spm_tokenizers as spm
 from .languages import TEXTS
-from .qwen2_checkpoints import write_tokenizer, write_weights
+from .qwen2_checkpoints import byte_level_bpe, write_tokenizer, write_weights
 
 # Llama 3's regular expression, as its own tokenizer.json spells it.
 LLAMA3 = (
@@ -160,20 +160,7 @@ def write_tokenizer_of(folder: Path, family: str, *, model: bool = False) -> Non
 
 def llama3_tokenizer(vocab_size: int = 700) -> Tokenizer:
     """A byte-level BPE with Llama 3's pre-tokenizer, which lets whole words skip the merges."""
-    tokenizer = Tokenizer(models.BPE(ignore_merges=True))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(LLAMA3), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(TEXTS, trainer)
+    tokenizer = byte_level_bpe(LLAMA3, TEXTS, vocab_size, ignore_merges=True)
     tokenizer.add_special_tokens(
         ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|eot_id|>"]
     )

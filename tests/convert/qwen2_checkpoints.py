@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,14 @@ TEXTS = [
 ]
 
 
-def qwen2_tokenizer(vocab_size: int = 600) -> Tokenizer:
-    """A byte-level BPE with Qwen2's pre-tokenizer, trained on the texts above."""
-    tokenizer = Tokenizer(models.BPE())
+def byte_level_bpe(
+    pattern: str, texts: Iterable[str], vocab_size: int, *, ignore_merges: bool = False
+) -> Tokenizer:
+    """A byte-level BPE whose pre-tokenizer splits by `pattern`, trained on `texts`."""
+    tokenizer = Tokenizer(models.BPE(ignore_merges=ignore_merges))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(QWEN2), "isolated"),
+            pre_tokenizers.Split(Regex(pattern), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -42,7 +45,13 @@ def qwen2_tokenizer(vocab_size: int = 600) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(TEXTS * 3, trainer)
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def qwen2_tokenizer(vocab_size: int = 600) -> Tokenizer:
+    """One with Qwen2's pre-tokenizer, trained on the texts above."""
+    tokenizer = byte_level_bpe(QWEN2, TEXTS * 3, vocab_size)
     tokenizer.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
     tokenizer.add_tokens([AddedToken("<tool>", normalized=False), AddedToken("<|box|>")])
     return tokenizer

@@ -132,7 +132,9 @@ def test_every_row_is_the_sum_over_all_tokenizations(
         alone.close()
 
 
-def reference(trio: ByteTrio, files: Mapping[str, Path], prompt: str, n: int) -> bytes:
+def reference(
+    trio: ByteTrio, files: Mapping[str, Path], prompt: str, n: int, weights: Weights = ALL
+) -> bytes:
     """Greedy text by every role's sums over tokenizations, fused and masked."""
     head = tokens_of(trio, prompt)
     alone = {role: Alone(files[role], tuple(trio.prompt(role, head))) for role in trio.roles}
@@ -142,7 +144,7 @@ def reference(trio: ByteTrio, files: Mapping[str, Path], prompt: str, n: int) ->
         for role, model in alone.items():
             p = oracle(trio.spelling(role), model.logits, text)
             rows[role] = np.log(np.maximum(p, 1e-8)).astype(np.float32)
-        row = fuse(rows, ALL.coefficients)
+        row = fuse(rows, weights.coefficients)
         row[~allowed(unfinished(text))] = -np.inf
         if (byte := int(np.argmax(row))) == END:
             break

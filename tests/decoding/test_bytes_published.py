@@ -12,21 +12,19 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from trimix_cpp.alignment import spelling_of
-from trimix_cpp.bytewise import END, allowed, unfinished
 from trimix_cpp.decoding import ByteTrio, open_trio
 from trimix_cpp.errors import AlignmentError
-from trimix_cpp.fusion import Weights, fuse
+from trimix_cpp.fusion import Weights
 from trimix_cpp.llama import Model
 
 from ..bytewise.toys import oracle, worst
 from ..support.different import spec_of
 from ..support.dressed import dress
 from ..support.published import needs_published, vocabulary
-from .test_bytes import Alone, data, look, options, run, tokens_of
+from .test_bytes import Alone, data, look, options, reference, run, tokens_of
 
 ROWS = {"llama2": 32000, "llama3_2": 128256, "qwen2_5": 151936, "gemma3": 262144}
 TEXTS = ["ئۇي", "བོད", "😀", "12 3", "  \n\t"]
@@ -75,22 +73,9 @@ def test_pairs_say_what_the_sums_say(dressed: Dressed, first: str, second: str) 
     files = {"large": dressed(first), "cpt": dressed(second)}
     with open_trio(spec_of(files), ("large", "cpt"), options()) as trio:
         assert isinstance(trio, ByteTrio)
-        head = tokens_of(trio, "ئۇيغۇر བོད་ 1:")
-        alone = {role: Alone(files[role], tuple(trio.prompt(role, head))) for role in files}
-        text = b""
-        for _ in range(3):
-            rows = {
-                role: np.log(oracle(trio.spelling(role), model.logits, text)).astype(np.float32)
-                for role, model in alone.items()
-            }
-            row = fuse(rows, HALF.coefficients)
-            row[~allowed(unfinished(text))] = -np.inf
-            if (byte := int(np.argmax(row))) == END:
-                break
-            text += bytes((byte,))
-        for model in alone.values():
-            model.close()
-        assert data(run(trio, "ئۇيغۇر བོད་ 1:", n=3, weights=HALF)[0]) == text
+        prompt = "ئۇيغۇر བོད་ 1:"
+        expected = reference(trio, files, prompt, 3, HALF)
+        assert data(run(trio, prompt, n=3, weights=HALF)[0]) == expected
 
 
 @pytest.mark.skipif(not LLAMA_CPP, reason="TRIMIX_LLAMA_CPP names no folder")

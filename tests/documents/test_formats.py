@@ -18,6 +18,8 @@ from trimix_cpp.documents.opening import Document, format_of, open_document
 from trimix_cpp.documents.segments import FormatOptions, Result
 from trimix_cpp.errors import TrimixError, UsageError
 
+from ..support.refusals import taken
+
 UYGHUR = "ھۆججەتنى ئاچ."
 TIBETAN = "ཡིག་ཆ་ཁ་འབྱེད།"
 NAMES = {
@@ -177,14 +179,8 @@ def test_an_empty_file_stays_empty(format: str) -> None:
 
 @given(st.sampled_from(list(FORMATS)), st.binary(max_size=60))
 def test_any_bytes_are_opened_or_refused_in_one_line(format: str, data: bytes) -> None:
-    try:
-        document = opened(data, format)
-    except TrimixError as error:
-        refused = str(error)
-    else:
-        refused = ""
-        assert document.render({}) == data
-    assert "\n" not in refused
+    document = taken(lambda: opened(data, format))
+    assert document is None or document.render({}) == data
 
 
 # Tables

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from trimix_cpp.documents.opening import open_document
 from trimix_cpp.documents.segments import FormatOptions, Result
-from trimix_cpp.errors import TrimixError
 
 from ..support.examples import examples
+from ..support.refusals import taken
 from .test_formats import SRT, VTT
 from .test_markdown import TEXT
 
@@ -98,15 +98,10 @@ def test_mangled_files(
 ) -> None:
     name, text, options = file
     data = mangled(text, edits).encode()
-    try:
-        document = open_document(data, name, None, options)
-    except TrimixError as error:
-        refused = str(error)
-    else:
-        refused = ""
+    document = taken(lambda: open_document(data, name, None, options))
+    if document is not None:
         assert document.render({}) == data
         result = Result(translation, flagged, ("why", "two\nlines"))
         got = document.render({s.key: result for s in document.segments})
         # What it gives can be opened again.
         open_document(got, name, None, options)
-    assert "\n" not in refused

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import javaproperties
@@ -24,6 +25,7 @@ from trimix_cpp.documents.segments import FormatOptions, Result
 from trimix_cpp.errors import TrimixError
 
 from ..support.growth import assert_linear
+from ..support.refusals import taken
 from .test_mangled import edits, mangled
 
 I18NEXT = """{
@@ -589,12 +591,8 @@ def test_aliases_expand_to_nothing() -> None:
 @given(cut=st.integers(0, 2000))
 def test_half_a_file_is_refused_in_one_line_or_read(name: str, cut: int) -> None:
     data = FILES[name].encode()[:cut]
-    refused = ""
-    try:
-        assert opened(name, data).render({}) == data
-    except TrimixError as error:
-        refused = str(error)
-    assert "\n" not in refused
+    document = taken(lambda: opened(name, data))
+    assert document is None or document.render({}) == data
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -605,11 +603,8 @@ def test_equal_names_do_no_harm(name: str) -> None:
         if "Open" in line or "hello" in line.lower():
             doubled = "\n".join([*lines[: i + 1], line, *lines[i + 1 :]])
             data = doubled.encode()
-            try:
-                document = opened(name, data)
-            except TrimixError as error:
-                assert "\n" not in str(error)  # noqa: PT017
-            else:
+            document = taken(partial(opened, name, data))
+            if document is not None:
                 assert document.render({}) == data
                 got = document.render({s.key: Result("x") for s in document.segments})
                 assert opened(name, got).render({}) == got
@@ -618,16 +613,11 @@ def test_equal_names_do_no_harm(name: str) -> None:
 @given(st.sampled_from(sorted(FILES)), edits, answers)
 def test_mangled_files(name: str, edits: list[tuple[str, int, int, str]], answer: str) -> None:
     data = mangled(FILES[name], edits).encode()
-    refused = ""
-    try:
-        document = opened(name, data)
-    except TrimixError as error:
-        refused = str(error)
-    else:
+    document = taken(lambda: opened(name, data))
+    if document is not None:
         assert document.render({}) == data
         got = document.render({s.key: Result(answer, True, ("why",)) for s in document.segments})
         opened(name, got)
-    assert "\n" not in refused
 
 
 @pytest.mark.parametrize(

@@ -263,6 +263,8 @@ class Trio(Closing):
 
     def _in_threads(self, tasks: Sequence[Callable[[], dict[str, Rows]]]) -> dict[str, Rows]:
         # Nobody may touch a context that a thread is decoding with: Ctrl-C waits until it is left.
+        # This thread can look for it, which works where an event loop has the signals too; one that
+        # computes itself cannot, and is told by a watcher.
         with interrupts_deferred() as interrupts:
             futures = [self._pool.submit(task) for task in tasks]
             while wait(futures, timeout=_LOOK_SECONDS).not_done:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,7 +20,7 @@ from ..errors import TrimixError
 from . import jobs, libretranslate, openai
 from .bodies import LeftError
 from .engine import UnavailableError
-from .errors import RequestError, error_response
+from .errors import RequestError, error_document, error_response
 from .guard import Access, Guard
 from .service import Service, service_of
 
@@ -54,12 +55,18 @@ def _routes() -> list[BaseRoute]:
         ("/metrics", metrics, "GET"),
         ("/props", props, "GET"),
     ]
+    libre: list[tuple[str, Endpoint, str]] = [
+        ("/translate", libretranslate.translate, "POST"),
+        ("/detect", libretranslate.detected, "POST"),
+        ("/languages", libretranslate.languages, "GET"),
+        ("/frontend/settings", libretranslate.settings, "GET"),
+    ]
     return [
         Route("/", _told(page), methods=["GET"]),
-        Route("/translate", libretranslate.told(libretranslate.translate), methods=["POST"]),
-        Route("/detect", libretranslate.told(libretranslate.detected), methods=["POST"]),
-        Route("/languages", libretranslate.told(libretranslate.languages), methods=["GET"]),
-        Route("/frontend/settings", libretranslate.told(libretranslate.settings), methods=["GET"]),
+        *(
+            Route(path, _told(endpoint, libretranslate.error_document), methods=[method])
+            for path, endpoint, method in libre
+        ),
         Route("/jobs", _told(jobs.create), methods=["POST"]),
         Route("/jobs/{id}", _told(jobs.status), methods=["GET"]),
         Route("/jobs/{id}", _told(jobs.delete), methods=["DELETE"]),
@@ -74,19 +81,20 @@ def _routes() -> list[BaseRoute]:
     ]
 
 
-def _told(endpoint: Endpoint) -> Endpoint:
-    """The endpoint with every error told in OpenAI's shape."""
+def _told(
+    endpoint: Endpoint, document: Callable[[BaseException], dict[str, Any]] = error_document
+) -> Endpoint:
+    """The endpoint with every error told in the shape of its protocol: OpenAI's, or another."""
 
     async def answer(request: Request) -> Response:
         try:
             return await endpoint(request)
         except LeftError:
             return Response(status_code=499)  # nobody reads it
-        except TrimixError as error:
-            return error_response(error)
         except Exception as error:
-            log.debug("a defect", exc_info=error)
-            return error_response(error)
+            if not isinstance(error, TrimixError):
+                log.debug("a defect", exc_info=error)
+            return error_response(error, document)
 
     return answer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from starlette.responses import JSONResponse
@@ -67,20 +68,26 @@ def status_of(error: BaseException) -> int:
 
 
 def error_document(error: BaseException) -> dict[str, Any]:
-    """The error in OpenAI's shape; what is no user's affair is told in general words."""
+    """The error in OpenAI's shape."""
     status = status_of(error)
     kind, param, more = _TYPES.get(status, "server_error"), None, {}
     if isinstance(error, RequestError):
         kind, param, more = error.kind or kind, error.param, error.more
-    message = str(error) if isinstance(error, TrimixError) else "the program failed"
-    return {"error": {"message": message, "type": kind, "param": param, "code": status, **more}}
+    return {"error": {"message": told(error), "type": kind, "param": param, "code": status, **more}}
 
 
-def error_response(error: BaseException) -> JSONResponse:
-    """The answer that tells of an error."""
+def told(error: BaseException) -> str:
+    """An error for the client; what is no user's affair in general words."""
+    return str(error) if isinstance(error, TrimixError) else "the program failed"
+
+
+def error_response(
+    error: BaseException, document: Callable[[BaseException], dict[str, Any]] = error_document
+) -> JSONResponse:
+    """The answer that tells of an error, in the shape that `document` gives it."""
     headers: dict[str, str] = {}
     if isinstance(error, UnavailableError):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, RequestError):
         headers.update(error.headers)
-    return JSONResponse(error_document(error), status_of(error), headers)
+    return JSONResponse(document(error), status_of(error), headers)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -15,15 +13,12 @@ from ..documents import CUT, FORMATS, Html, Segment
 from ..errors import TrimixError
 from ..prompts import Language, language
 from ..translate import Layout, lay_out, results_of
-from .bodies import LeftError, leaving
+from .bodies import leaving
 from .detecting import code_of, detect, served
-from .engine import UnavailableError
-from .errors import RequestError, status_of
+from .errors import RequestError, told
 from .guard import KEY_IS_GOOD
 from .requests import read
 from .service import Service, service_of
-
-log = logging.getLogger(__name__)
 
 MOST_CHARS = 200_000
 MOST_TEXTS = 1000
@@ -32,26 +27,9 @@ _SHORT = 2000
 Fields = dict[str, Any]
 
 
-def told(endpoint: Callable[[Request], Awaitable[Response]]) -> Any:
-    """The endpoint with errors in LibreTranslate's shape."""
-
-    async def answer(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except LeftError:
-            return Response(status_code=499)  # nobody reads it
-        except Exception as error:
-            if not isinstance(error, TrimixError):
-                log.debug("a defect", exc_info=error)
-            shown = str(error) if isinstance(error, TrimixError) else "the program failed"
-            headers = {}
-            if isinstance(error, UnavailableError):
-                headers["Retry-After"] = str(error.retry_after)
-            if isinstance(error, RequestError):
-                headers.update(error.headers)
-            return JSONResponse({"error": shown}, status_of(error), headers)
-
-    return answer
+def error_document(error: BaseException) -> Fields:
+    """The error in LibreTranslate's shape."""
+    return {"error": told(error)}
 
 
 async def translate(request: Request) -> Response:
