@@ -188,6 +188,14 @@ def test_a_setting_within_a_setting_is_named_alone(tmp_path: Path) -> None:
         Journal(path, now, seed=7)
 
 
+@pytest.mark.parametrize("record", [b"{}", b'{"seed": 7}'])
+def test_a_sound_line_that_says_nothing_is_damage(tmp_path: Path, record: bytes) -> None:
+    path = tmp_path / "j"
+    path.write_bytes(write(path) + summed(record) + b"\n")
+    with Journal(path, SETTINGS, seed=7) as journal:
+        assert (len(journal.done), journal.damaged) == (len(DONE), 1)
+
+
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=3),
     st.lists(st.none(), max_size=2), st.dictionaries(st.text(max_size=2), st.none(), max_size=1),

@@ -22,10 +22,7 @@ _SYNC_SECONDS = 0.2
 
 
 class LineFile(Closing):
-    """A file that is open for further lines; a context manager. One process has it at a time.
-
-    Args:
-        path: the file; made if there is none.
+    """A file that is open for further lines, made if there is none; one process has it at a time.
 
     Raises:
         OSError: the system refused.
@@ -44,11 +41,7 @@ class LineFile(Closing):
                     os.close(folder)
 
     def append(self, line: bytes) -> None:
-        """Write a line, and its line break.
-
-        Raises:
-            TrimixError: the disk is full, or another refusal of the system.
-        """
+        """Write a line, and its line break; raises TrimixError where the disk is full, or worse."""
         rest = memoryview(line + b"\n")
         with self._told():
             while rest:  # a disk that fills up takes a part

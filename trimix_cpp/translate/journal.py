@@ -17,14 +17,13 @@ from ..files import Closing, LineFile
 from .journal_lines import (
     Head,
     Keys,
+    Line,
     Maker,
     Share,
     as_json,
     differences,
     head_of,
     is_first_version,
-    is_head,
-    line_of,
     may_be_journal,
     record_of,
     records,
@@ -127,12 +126,12 @@ class Journal(Closing):
             heads, lines = [], []
             for end, record in records(file):
                 whole, found = end, found + 1
-                if record is not None and is_head(record):
-                    heads.append(record)
-                elif record is not None and (line := line_of(record)):
-                    lines.append(line)
-                else:
+                if record is None:
                     self.damaged += 1
+                elif isinstance(record, Line):
+                    lines.append(record)
+                else:
+                    heads.append(record)
         if restart or found < 2:  # nothing was finished: other settings lose nothing
             self._file.cut(0)
             self.damaged = 0

@@ -135,10 +135,11 @@ def may_be_journal(file: BinaryIO) -> bool:
     return begins_with(file, _MAGIC)
 
 
-def records(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """Each line that has its end: where it ends, and what it says; None: it is damaged."""
-    for end, line in whole_lines(file):
-        yield end, _record_of(line)
+def records(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | Line | None]]:
+    """Each line that has its end: where that is, and a head's record or a line; None: damaged."""
+    for end, data in whole_lines(file):
+        record = _record_of(data)
+        yield end, record if record is None or "settings" in record else _line_of(record)
 
 
 def _record_of(line: bytes) -> dict[str, Any] | None:
@@ -159,11 +160,6 @@ def is_first_version(file: BinaryIO) -> bool:
     return start.startswith(_MAGIC + b"1,")
 
 
-def is_head(record: Mapping[str, Any]) -> bool:
-    """Whether it is one; else it is a line."""
-    return "settings" in record
-
-
 def head_of(record: Mapping[str, Any]) -> Head:
     """A head; raises ValueError: another version wrote it, or it says what cannot be."""
     if record.get("trimix-cpp translate") != _FORMAT:
@@ -171,8 +167,7 @@ def head_of(record: Mapping[str, Any]) -> Head:
     return as_type(record, Head)
 
 
-def line_of(record: Mapping[str, Any]) -> Line | None:
-    """A line; None where it is of another form."""
+def _line_of(record: Mapping[str, Any]) -> Line | None:
     try:
         line = as_type(record, Line)
         _weights(line.weights or (0, 0))

@@ -27,8 +27,6 @@ from .journal_lines import (
     differences,
     head_of,
     is_first_version,
-    is_head,
-    line_of,
     may_be_journal,
     records,
 )
@@ -111,16 +109,14 @@ class _Shards:
             for _, record in records(file):
                 if record is None:
                     damaged += 1
-                elif is_head(record):
+                elif isinstance(record, Line):
+                    self._take(path, share, record, earlier)
+                else:
                     later, own = _checked(path, record)
                     if own != share or differences(head, later, "", ""):
                         raise TrimixError(f"{path}: was edited: its heads contradict each other")
                     told = later.damaged
                     self._note(later.machine, share.number)
-                elif line := line_of(record):
-                    self._take(path, share, line, earlier)
-                else:
-                    damaged += 1
         if damaged > told:
             raise TrimixError(
                 f"{path}: {count(damaged - told, 'line')} of it cannot be read: it is damaged, or "
@@ -137,7 +133,7 @@ class _Shards:
                 raise TrimixError(f"{path}: is no journal of a translation")
             old = is_first_version(file)
             for _, record in () if old else records(file):
-                if record is not None and is_head(record):
+                if isinstance(record, dict):
                     return _checked(path, record)
         if old:
             raise _other_version(path)
