@@ -1,22 +1,28 @@
 """`python -m trimix_cpp` is `trimix-cpp`, the program; both begin here."""
 
 import os
+import sys
 
 
 def run() -> None:
     """The program. Ctrl-C is one line from its first moment on, also while it imports."""
-    import signal
-
-    # Where it is ignored, as for a job in the background, it stays so.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _leave)
+    leave_on_interrupt()
     from .commands import run
 
     run()
 
 
+def leave_on_interrupt() -> None:
+    """Let Ctrl-C be one line and the end, as long as nothing else is said."""
+    import signal
+
+    # Where it is ignored, as for a job in the background, it stays so.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
+
+
 def _leave(_signal: int, _frame: object) -> None:
-    os.write(2, b"trimix-cpp: interrupted\n")
+    os.write(sys.stderr.fileno() if sys.stderr else 2, b"trimix-cpp: interrupted\n")
     os._exit(130)
 
 

@@ -19,7 +19,7 @@ from trimix_cpp.gguf.header import Array, Header
 from trimix_cpp.gguf.reader import read_header
 from trimix_cpp.gguf.shape import shape_of_config, shape_of_header
 from trimix_cpp.gguf.types import FLOATS
-from trimix_cpp.llama.backend import hardware, supports_gpu
+from trimix_cpp.llama import hardware, supports_gpu
 from trimix_cpp.llama.context import Context
 from trimix_cpp.llama.model import Model
 from trimix_cpp.quant.memory import (

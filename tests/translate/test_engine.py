@@ -22,7 +22,7 @@ from trimix_cpp.fusion.answers import AnswersChooser, ByAnswers
 from trimix_cpp.fusion.choosers import PplChooser
 from trimix_cpp.fusion.sampling import Sampler
 from trimix_cpp.fusion.weights import Weights
-from trimix_cpp.llama.backend import supports_gpu
+from trimix_cpp.llama import supports_gpu
 from trimix_cpp.prompts.languages import language
 from trimix_cpp.store.spec import TrioSpec
 from trimix_cpp.translate.capacity import Machine

@@ -33,6 +33,7 @@ NAMES = (
     "generate",
     "translate",
     "serve",
+    "rpc-serve",
     "tune",
     "check",
     "convert",
@@ -71,7 +72,8 @@ class LazyGroup(click.Group):
         """The command called `cmd_name`, or None."""
         if cmd_name not in NAMES:
             return None
-        command: click.Command = import_module(f".{cmd_name}", __package__).command
+        module = cmd_name.replace("-", "_")
+        command: click.Command = import_module(f".{module}", __package__).command
         return command
 
 
@@ -92,6 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = group.main(
             args=None if arguments is None else [*arguments],
+            obj=sys.argv[1:] if arguments is None else [*arguments],  # for who repeats them
             prog_name="trimix-cpp",
             standalone_mode=False,
         )

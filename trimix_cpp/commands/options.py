@@ -30,6 +30,7 @@ from ..runtime import (
     WeightFlags,
 )
 from ..showing import LLAMA_LOG, SafeFormatter, check_plot
+from .supervised import supervised
 
 F = TypeVar("F", bound=Callable[..., Any])
 Option = Callable[[Any], Any]
@@ -110,6 +111,9 @@ _RUN = [
     click.option("n_gpu_layers", "-ngl", "--gpu-layers", "--n-gpu-layers", default="all",
                  show_default=True, metavar="N|ROLE=N,…",
                  help="Layers on the GPU, for all roles or each: large=20,cpt=all,base=all."),
+    click.option("--rpc", metavar="HOST:PORT,…|ROLE=HOST:PORT,…", callback=supervised,
+                 help="RPC servers of llama.cpp (`rpc-serve`) that take these layers in a GPU's "
+                 "place, for all roles or each: docs/machines.md."),
     click.option("-fa", "--flash-attn", type=click.Choice(["on", "off", "auto"]), default="auto",
                  show_default=True,
                  callback=lambda _ctx, _param, how: {"on": True, "off": False}.get(how)),

@@ -32,13 +32,13 @@ class Loader:
     options: Options
 
     def file(self, role: str) -> object:
-        """The file of a role: equal for two names of one."""
-        path = self._role(role).path
+        """The file of a role and where it runs: equal for two names of one."""
+        path, servers = self._role(role).path, self.options.servers(role)
         try:
             found = path.stat()
         except OSError:
-            return path  # it is told of when it is opened
-        return (found.st_dev, found.st_ino) if found.st_ino else path.resolve()
+            return path, servers  # it is told of when it is opened
+        return (found.st_dev, found.st_ino) if found.st_ino else path.resolve(), servers
 
     def model(self, role: str) -> Model:
         """The model of a role.
@@ -52,6 +52,7 @@ class Loader:
             n_gpu_layers=self.options.layers_on_gpu(role),
             exact=self.options.exact,
             mlock=self.options.mlock,
+            servers=self.options.servers(role),
         )
 
     def context_length(self, models: Mapping[str, Model]) -> int:

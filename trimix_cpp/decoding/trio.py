@@ -27,7 +27,6 @@ from ..llama import (
     Model,
     interrupts_deferred,
     leaving_on_interrupt,
-    supports_gpu,
 )
 from ..quant import Options
 from ..showing import count
@@ -242,7 +241,7 @@ class Trio(Closing):
             self._aborted = False
             for context in self._contexts.values():
                 context.go_on()
-        on_gpu = [role for role in roles if self._is_on_gpu(self._by_role[role])]
+        on_gpu = [role for role in roles if self._by_role[role].offloaded]
         if 0 < len(on_gpu) < len(roles):  # two devices work side by side
             groups = on_gpu, [role for role in roles if role not in on_gpu]
             return self._in_threads([partial(self._feed_all, group, feeds) for group in groups])
@@ -273,10 +272,6 @@ class Trio(Closing):
         if errors := [error for error in (future.exception() for future in futures) if error]:
             raise errors[0]
         return {role: rows for future in futures for role, rows in future.result().items()}
-
-    @staticmethod
-    def _is_on_gpu(model: Model) -> bool:
-        return bool(supports_gpu() and model.n_gpu_layers)
 
     def _feed(self, role: str, feeds: list[Feed]) -> Rows:
         context = self._contexts[role]

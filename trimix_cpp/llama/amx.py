@@ -16,6 +16,8 @@ from contextlib import contextmanager
 
 import llama_cpp.llama_cpp as lib
 
+from .ggml import library
+
 # Enough for a signal without AMX's registers, too little with them (8 KiB more).
 _STACK_BYTES = 4096
 
@@ -78,17 +80,7 @@ def _silent() -> Iterator[None]:
 
 def _extra_buffer_types() -> list[bytes]:
     """Names of the orders of weights that ggml's CPU backend takes here, first choice first."""
-    pointer = ctypes.c_void_p
-    # Through libllama: a wheel holds copies of ggml under several names, and only one is in use.
-    ggml = ctypes.CDLL(lib._lib._name)
-    signatures = (
-        (ggml.ggml_backend_cpu_reg, pointer, ()),
-        (ggml.ggml_backend_reg_dev_get, pointer, (pointer, ctypes.c_size_t)),
-        (ggml.ggml_backend_reg_get_proc_address, pointer, (pointer, ctypes.c_char_p)),
-        (ggml.ggml_backend_buft_name, ctypes.c_char_p, (pointer,)),
-    )
-    for function, result, arguments in signatures:
-        function.restype, function.argtypes = result, arguments
+    pointer, ggml = ctypes.c_void_p, library
     registry = ggml.ggml_backend_cpu_reg()
     found = ggml.ggml_backend_reg_get_proc_address(registry, b"ggml_backend_dev_get_extra_bufts")
     if not found:

@@ -30,6 +30,7 @@ from ..errors import TrimixError
 from ..gguf import KV_TYPES, Header, shape_of_header
 from ..quant import Hardware, free_memory, repacked_bytes
 from . import amx as llama_amx
+from .ggml import supports_gpu
 
 log = logging.getLogger("trimix_cpp.llama")
 log.addHandler(logging.NullHandler())
@@ -172,12 +173,6 @@ def physical_cores() -> int:
     except AttributeError:
         allowed = os.cpu_count() or 1
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
-
-
-@cache
-def supports_gpu() -> bool:
-    """Whether this build of llama.cpp can put layers on a GPU."""
-    return bool(lib.llama_supports_gpu_offload())
 
 
 def hardware() -> Hardware:

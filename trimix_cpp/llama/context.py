@@ -107,7 +107,8 @@ class Context(Closing):
         self.n_ctx, self.n_seq_max = n_ctx, n_seq_max
         n_cells = n_cells if n_cells and self.kv_unified else n_ctx * n_seq_max
         params = self._params(n_cells, n_batch, n_ubatch, n_outputs_max or n_seq_max, flash_attn)
-        check_cache_fits(model.header, params.n_ctx, self.type_k, self.type_v)
+        if not model.remote:
+            check_cache_fits(model.header, params.n_ctx, self.type_k, self.type_v)
         take_reason()
         with interrupts_deferred():
             handle = lib.llama_init_from_model(model.handle, params)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import llama_cpp.llama_cpp as lib
@@ -11,6 +11,7 @@ import llama_cpp.llama_cpp as lib
 from ..errors import ModelFileError, TrimixError
 from ..files import Closing
 from ..gguf import Header, read_header
+from . import rpc
 from .backend import (
     freed_once,
     interrupts_deferred,
@@ -19,6 +20,7 @@ from .backend import (
     require_exact,
     take_reason,
 )
+from .ggml import supports_gpu
 from .pages import Pages
 
 
@@ -49,15 +51,19 @@ class Model(Closing):
 
     Args:
         path: the file; its header is checked before llama.cpp sees it.
-        n_gpu_layers: layers on the GPU; negative for all.
+        n_gpu_layers: layers on the GPU, or on `servers`; negative for all.
         vocab_only: load the tokenizer alone, no weights.
         exact: keep the weights unpacked and the kernels row by row, on the CPU, so that the size
             of a batch does not change the logits (slower). Every model of a process must agree.
         mlock: keep the weights in RAM.
+        servers: RPC servers, `host:port`, whose devices take the layers in a GPU's place.
+
+    Attributes:
+        remote: layers are on servers. When one is lost llama.cpp aborts the process.
 
     Raises:
         ModelFileError: the file is missing, broken, or llama.cpp cannot load it.
-        TrimixError: `exact` after a fast decode in the same process.
+        TrimixError: `exact` after a fast decode in the same process, or a server that is none.
     """
 
     def __init__(
@@ -68,6 +74,7 @@ class Model(Closing):
         vocab_only: bool = False,
         exact: bool = False,
         mlock: bool = False,
+        servers: Sequence[str] = (),
     ) -> None:
         self.path = Path(path)
         self.header: Header = read_header(self.path)
@@ -75,6 +82,7 @@ class Model(Closing):
             raise ModelFileError(f"{self.path}: holds a tokenizer alone, and no weights")
         self.exact, self.vocab_only = exact, vocab_only
         self.n_gpu_layers = 0 if exact else n_gpu_layers
+        self.remote = bool(servers and self.n_gpu_layers and not vocab_only)
         if exact:
             require_exact()
         params = lib.llama_model_default_params()
@@ -83,6 +91,9 @@ class Model(Closing):
         # Whether llama.cpp may copy weights into the order that its kernels want.
         self.repacks = not exact and may_repack(self.header)
         params.use_extra_bufts = self.repacks
+        if self.remote:
+            devices = rpc.devices(servers)
+            params.devices = ctypes.cast(devices, ctypes.c_void_p)
         if mlock:
             params.load_mode = lib.LLAMA_LOAD_MODE_MMAP_MLOCK
         take_reason()
@@ -116,6 +127,11 @@ class Model(Closing):
         if self.loaded is None:
             raise ValueError("the model is closed")
         return self.loaded.handle
+
+    @property
+    def offloaded(self) -> bool:
+        """Whether layers are on another device than this machine's CPU."""
+        return bool(self.n_gpu_layers and (self.remote or supports_gpu()))
 
     @property
     def n_bytes(self) -> int:

@@ -28,18 +28,26 @@ def start(module: str) -> Child:
     """
     windows = sys.platform == "win32"
     return subprocess.Popen(
-        [sys.executable, str(_CHILD), module, str(_PACKAGE.parent), *_absolute(sys.path)],
+        command(module),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=_environment(),
+        env=environment(),
         start_new_session=not windows,
         creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0)
         | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
 
 
-def _environment() -> dict[str, str]:
+def command(module: str, *arguments: str) -> list[str]:
+    """What runs `main()` of the module, with these arguments as its `sys.argv[1:]`."""
+    path = _absolute(sys.path)
+    begins = [sys.executable, str(_CHILD), module, str(_PACKAGE.parent), str(len(path))]
+    return [*begins, *path, *arguments]
+
+
+def environment() -> dict[str, str]:
+    """The environment of a child: the path in it has no entry that means the current folder."""
     # An empty entry ("/a:") means the current folder too.
     kept = _absolute(os.environ.get("PYTHONPATH", "").split(os.pathsep))
     return {**os.environ, "PYTHONPATH": os.pathsep.join(kept)}

@@ -138,13 +138,15 @@ def estimate(
         for role, model in models.items()
     }
     roles: dict[str, Estimate] = {}
-    seen: set[str] = set()
+    seen: set[object] = set()
     # A file that roles share is quantized for the first of PRECEDENCE, and counts there.
     for role in sorted(shapes, key=(*PRECEDENCE, DRAFT).index):
-        shape, shared = shapes[role], shapes[role].name in seen
-        seen.add(shape.name)
+        shape = shapes[role]
+        file = shape.name, options.servers(role)
+        shared = file in seen
+        seen.add(file)
         choice = profile.roles[role] if profile else None
-        here = not (hardware.gpu and options.layers_on_gpu(role))
+        here = not options.is_offloaded(role, hardware.gpu)
         size = planned_bytes(shape, choice) if choice else shape.nbytes
         fresh = here and not shared
         copied = repacked_bytes(shape, choice, hardware.repacked_types) if fresh else 0

@@ -56,9 +56,10 @@ class Options:
         exact_vocabulary: a role with tokens of its own says what it would say exactly; without it
             ways of saying it that hardly matter are left out.
         mlock: keep the weights in RAM.
+        rpc: role -> RPC servers, `host:port`, that take its layers in a GPU's place.
 
     Raises:
-        UsageError: a number is out of its `BOUNDS`.
+        UsageError: a number is out of its `BOUNDS`, or servers are to be exact.
     """
 
     n_ctx: int | None = None
@@ -76,6 +77,7 @@ class Options:
     exact: bool = False
     exact_vocabulary: bool = False
     mlock: bool = False
+    rpc: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in BOUNDS.keys() - {"n_gpu_layers"}:
@@ -83,6 +85,8 @@ class Options:
                 check_bounds(name, value)
         for layers in self.n_gpu_layers.values():
             check_bounds("n_gpu_layers", layers)
+        if self.exact and self.rpc:
+            raise UsageError("--rpc does not go with --exact: that keeps all layers on this CPU")
 
     def cache_types(
         self, role: str, otherwise: tuple[str, str] = ("f16", "f16")
@@ -98,3 +102,11 @@ class Options:
     def layers_on_gpu(self, role: str) -> int:
         """Layers of the role that go to a GPU if there is one; -1 for all, 0 in exact mode."""
         return 0 if self.exact else self.n_gpu_layers.get(role, -1)
+
+    def servers(self, role: str) -> tuple[str, ...]:
+        """The RPC servers that take layers of the role; none for most."""
+        return self.rpc.get(role, ()) if self.layers_on_gpu(role) else ()
+
+    def is_offloaded(self, role: str, gpu: bool) -> bool:
+        """Whether layers of the role leave the CPU and its memory; `gpu`: there is one."""
+        return bool(self.servers(role) or (gpu and self.layers_on_gpu(role)))

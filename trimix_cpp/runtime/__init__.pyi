@@ -7,6 +7,7 @@ from .models import Models as Models
 from .models import find_models as find_models
 from .models import named_models as named_models
 from .over_bytes import ByteFlags as ByteFlags
+from .rpc import parse_rpc as parse_rpc
 from .running import RunFlags as RunFlags
 from .running import per_role as per_role
 from .settings import SCORED_ROWS as SCORED_ROWS

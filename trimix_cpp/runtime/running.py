@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ..errors import UsageError
 from ..fusion import ROLES
 from .limits import LIMITS, check_limits, shown, whole_number
+from .rpc import parse_rpc
 
 if TYPE_CHECKING:
     from ..quant import Options
@@ -26,6 +27,8 @@ class RunFlags:
         n_gpu_layers: "all", a number, "large=20,cpt=all", or role -> layers.
         flash_attn: None leaves it to llama.cpp.
         n_prefill: as in `quant.Options`.
+        rpc: RPC servers that take the layers, "host:port,…", "large=host:port,…", or role -> them;
+            for processes alone that may die (see `commands.supervised`).
         type_k, type_v: a type, "large=q8_0,cpt=f16", or role -> type; None takes the trio's own.
     """
 
@@ -41,6 +44,7 @@ class RunFlags:
     exact: bool = False
     exact_vocabulary: bool = False
     n_prefill: int | None = None
+    rpc: str | Mapping[str, str] | None = None
 
     def options(self, spec: TrioSpec, *, n_parallel: int = 1, n_outputs: int = 1) -> Options:
         """How `spec` runs; its own types of KV caches hold where none are given.
@@ -65,6 +69,7 @@ class RunFlags:
             exact_vocabulary=self.exact_vocabulary,
             mlock=self.mlock,
             n_prefill=self.n_prefill,
+            rpc=parse_rpc(self.rpc),
         )
 
 

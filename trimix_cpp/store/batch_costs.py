@@ -90,4 +90,6 @@ def _key(spec: TrioSpec, role: str, options: Options) -> str:
         [options.exact, options.flash_attn, options.n_ubatch],
         [cpu_name(), os.cpu_count(), version("llama-cpp-python")],
     ]
+    if servers := options.servers(role):
+        decides.append([servers])
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
