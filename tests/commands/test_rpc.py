@@ -35,8 +35,8 @@ DECODING = {"generate", "chat", "translate", "serve", "eval", "tune", "bench"}
 GENERATE = ("generate", "--trio", "demo", "-p", "English: Open a file\nUyghur:", "-t", "1")
 LINES = [f"{what} the file {name} and save it" for name in ascii_lowercase
          for what in ("Open", "Close", "Copy", "Remove")]  # fmt: skip
-# One at a time: else what is in a batch together depends on when it is interrupted, and without exact
-# mode so does the rounding.
+# One at a time: else what is in a batch together depends on when it was interrupted, and without
+# exact mode so does the rounding.
 TRANSLATE = ("translate", "in.txt", "-o", "out.txt", "--trio", "demo", "--from", "eng",
              "--to", "uig", "-n", "24", "-t", "1", "-np", "1", "-q")  # fmt: skip
 
