@@ -329,7 +329,7 @@ def test_devices_in_threads_give_what_one_after_the_other_gives(
     alone = complete(tiny_trio, "salam").tokens
     # Without a GPU the grouping is forced: large as if on one, the others on the CPU.
     large = tiny_trio.context("large").model
-    monkeypatch.setattr(Trio, "_is_on_gpu", staticmethod(lambda model: model is large))
+    monkeypatch.setattr(Model, "offloaded", property(lambda model: model is large))
     assert complete(tiny_trio, "salam").tokens == alone
     broken = complete(tiny_trio, "salam", max_tokens=1)
     assert (broken.stop, broken.tokens) == ("length", alone[: len(broken.tokens)])
