@@ -110,6 +110,16 @@ def test_piped_lines(tmp_path: Path) -> None:
             line("")
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="has no end")
+def test_a_line_without_an_end_ends_the_input() -> None:
+    with open("/dev/zero", "rb") as stream:
+        line = piped_lines(stream)
+        with pytest.raises(TrimixError, match="line 1 has more than 16 MiB"):
+            line("")
+        with pytest.raises(EOFError):
+            line("")
+
+
 def test_each_line_of_a_pipe_is_a_turn(models: list[str]) -> None:
     run = chat(models, f"{UYGHUR}\n\n{TIBETAN}\\\nmore\n", "-n", "5", "--json", "-s", "0")
     assert (run.returncode, run.stderr) == (0, b"")

@@ -135,6 +135,17 @@ def test_a_paragraph_is_joined_and_broken_as_it_was() -> None:
     assert got == "word word\nword word\nword word\nword\n\n" + " ".join(["word"] * 20) + "\n"
 
 
+@given(st.lists(line_ends, min_size=1, max_size=6), st.integers(1, 9))
+def test_a_paragraph_s_lines_end_as_those_that_stood_there(ends: list[str], count: int) -> None:
+    text = "".join(f"word{end}" for end in ends)
+    document = opened(text, "text", paragraphs=True)
+    got = translated(document, lambda _: " ".join(["more"] * (count if len(ends) > 1 else 1)))
+    new = [end for _, end in lines_of(got)]
+    assert len(new) == (count if len(ends) > 1 else 1)
+    assert new[-1] == ends[-1]
+    assert all(end == ends[min(i, max(len(ends) - 2, 0))] for i, end in enumerate(new[:-1]))
+
+
 def test_tibetan_lines_are_joined_without_a_space() -> None:
     document = opened("བོད་ཀྱི་\nསྐད་ཡིག\n", "text", paragraphs=True)
     assert document.segments[0].text == "བོད་ཀྱི་སྐད་ཡིག"
@@ -582,6 +593,17 @@ def test_times_as_files_have_them_stay(times: str) -> None:
     document = opened(text, "srt")
     assert [s.text for s in document.segments] == ["Open", "Close"]
     assert translated(document, str.upper) == text.replace("Open", "OPEN").replace("Close", "CLOSE")
+
+
+@pytest.mark.parametrize("stray", ["2\n\n", "2\n\n\n2\n\n", "٢\n \n"])
+@pytest.mark.parametrize("said", ["Open\n\nit\n", "1984\n", ""])
+def test_the_number_of_a_cue_that_is_gone_is_no_text(stray: str, said: str) -> None:
+    times = "00:00:04,000 --> 00:00:06,000\n"
+    text = f"1\n{times}{said}\n{stray}2\n{times}Close\n"
+    document = opened(text, "srt")
+    assert [s.text for s in document.segments] == [*([said.rstrip()] if said else []), "Close"]
+    got = translated(document, lambda text: text.swapcase().replace("\n\n", "\n"))
+    assert got.endswith(f"\n{stray}2\n{times}cLOSE\n")
 
 
 @pytest.mark.parametrize("times", DAMAGED)

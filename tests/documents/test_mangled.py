@@ -16,8 +16,10 @@ from .test_formats import SRT, VTT
 from .test_markdown import TEXT
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-XML = ("strings.xml", "Localizable.stringsdict", "messages.xlf", "messages-2.xlf", "app.ts",
-       "Strings.resx", "memory.tmx")  # fmt: skip
+OTHERS = ("strings.xml", "Localizable.stringsdict", "messages.xlf", "messages-2.xlf", "app.ts",
+          "Strings.resx", "memory.tmx", "app_en.arb", "clip.ass", "page.html",
+          "Localizable.strings", "Localizable.xcstrings", "labels.properties", "rails.yml",
+          "i18next.json")  # fmt: skip
 PO = (EXAMPLES / "messages.po").read_text(encoding="utf-8")
 TABLE = 'id,en,note\r\n1,Open,"a, b"\r\n2,,\r\n3,"Save ""as""",\r\n\r\n'
 JSON = '{"n": 1.5e2, "text": "Open", "e": "\\u00e9\\/"}\n\n{"text":null}\n{"text":"b"}'
@@ -33,7 +35,7 @@ FILES = [
     ("a.txt", TEXT, FormatOptions(paragraphs=True)),
     *(
         (name, (EXAMPLES / name).read_text(encoding="utf-8"), FormatOptions(target="rus"))
-        for name in XML
+        for name in OTHERS
     ),
 ]
 PARTS = [
@@ -54,6 +56,8 @@ PARTS = [
     "\u2028",
     "> ",
     "ཀ",
+    "9" * 5000,
+    f"&#{'9' * 5000};",
 ]
 edits = st.lists(
     st.tuples(

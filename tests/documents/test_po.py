@@ -215,6 +215,7 @@ def test_it_is_written_as_polib_writes_it(texts: dict[str, str]) -> None:
         (HEADER + '\n#| msgid "a"\n"b"\nmsgid "c"\nmsgstr ""\n', "line 6: not gettext PO"),
         (HEADER + '"Plural-Forms: nplurals=2; plural=n+;\\n"\n', "Plural-Forms make no sense"),
         (HEADER + '"Plural-Forms: nplurals=99; plural=0;\\n"\n', "Plural-Forms make no sense"),
+        (HEADER + '"Plural-Forms: nplurals=2; plural=n%0;\\n"\n', "n = 0 divides by zero"),
     ],
 )
 def test_what_is_no_catalogue_is_refused(text: str, message: str) -> None:

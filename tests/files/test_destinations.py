@@ -5,12 +5,24 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from trimix_cpp.errors import TrimixError, UsageError
-from trimix_cpp.files import check_destination, is_stream, replacing, write_text
+from trimix_cpp.files import (
+    check_destination,
+    edit_toml,
+    is_stream,
+    read_json,
+    read_toml,
+    replacing,
+    write_text,
+)
+from trimix_cpp.gguf.imatrix import read_imatrix
+from trimix_cpp.gguf.reader import read_header, read_tables
+from trimix_cpp.quant.profiles import RoleProfile
 
 posix = pytest.mark.skipif(os.name != "posix", reason="devices, FIFOs and permissions")
 
@@ -102,6 +114,37 @@ def test_a_fifo_and_a_device_are_written_into(tmp_path: Path) -> None:
         assert stat.S_ISCHR(path.stat().st_mode)
     assert link.is_symlink()
     assert [p.name for p in tmp_path.iterdir() if p.suffix == ".tmp"] == []
+
+
+@posix
+@pytest.mark.parametrize(
+    "read",
+    [
+        read_json,
+        lambda path: read_toml(path, "trio"),
+        edit_toml,
+        read_header,
+        read_tables,
+        read_imatrix,
+        lambda path: RoleProfile("Q4_0", imatrix=path).as_json(),
+    ],
+)
+def test_what_may_never_end_is_not_read(read: Callable[[Path], object], tmp_path: Path) -> None:
+    fifo, zero = tmp_path / "fifo", tmp_path / "zero"
+    os.mkfifo(fifo)
+    zero.symlink_to("/dev/zero")
+    for path in (fifo, zero):
+        with pytest.raises(TrimixError, match="no regular file"):
+            read(path)
+
+
+@posix
+def test_a_document_may_come_from_the_shell() -> None:
+    ours, theirs = os.pipe()
+    with os.fdopen(theirs, "w") as out, os.fdopen(ours):
+        out.write("{}")
+        out.close()
+        assert read_json(Path(f"/dev/fd/{ours}")) == {}
 
 
 @posix

@@ -47,6 +47,8 @@ A message goes on in the next line after a \\ at the end of the line, and betwee
 {QUOTES}, where a line may also begin with /; so may one that begins with a path such as
 /usr/share. Ctrl-C stops a reply and keeps the conversation."""
 
+# Bytes of a piped line: no context holds so many.
+_LONGEST_LINE = 1 << 24
 # A first word with another / in it is a path, and begins a message.
 _COMMAND = re.compile(r"\s*(/[^\s/]*)(?:\s+(.*))?", re.DOTALL)
 
@@ -314,15 +316,20 @@ def _quoted(text: str, line: ReadLine) -> str:
 
 
 def piped_lines(stream: IO[bytes]) -> ReadLine:
-    """Lines of a UTF-8 stream, whatever the locale; prompts are not shown."""
-    number = 0
+    """Lines of a UTF-8 stream, whatever the locale; prompts are not shown.
+
+    A line that never ends, as a device's, ends the input with an error.
+    """
+    number, ended = 0, False
 
     def read(_prompt: str) -> str:
-        nonlocal number
-        data = stream.readline()
+        nonlocal number, ended
+        data = b"" if ended else stream.readline(_LONGEST_LINE + 1)
         if not data:
             raise EOFError
         number += 1
+        if ended := len(data) > _LONGEST_LINE:
+            raise TrimixError(f"standard input: line {number} has more than 16 MiB: it ends here")
         try:
             text = data.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from .. import files
-from ..files import decode_utf8
+from ..files import decode_utf8, read_stream
 from ..fusion import METHODS
 from ..runtime import (
     LIMITS,
@@ -291,5 +291,6 @@ def read_text(path: Path | None) -> str:
         TrimixError: it cannot be read, or is not UTF-8; the line is named.
     """
     if path is None or str(path) == "-":
-        return decode_utf8(sys.stdin.buffer.read(), "standard input")
+        name = "standard input"
+        return decode_utf8(read_stream(sys.stdin.buffer, name), name)
     return files.read_text(path)

@@ -1,6 +1,7 @@
 from .encodings import decode as decode
 from .formats import FORMATS as FORMATS
 from .html_text import Html as Html
+from .html_tokens import unescaped as unescaped
 from .lines import TSHEG as TSHEG
 from .lines import UNSPACED as UNSPACED
 from .lines import split_lines as split_lines

@@ -14,6 +14,8 @@ from ..prompts import language
 # declaration says, or a page's `<meta>`; Java's Latin-1, whose other characters are escapes.
 Kind = Literal["utf-16", "xml", "html", "java"]
 
+# What Python calls encodings too: of host names, of its own literals, and one that always fails.
+_NO_ENCODINGS = frozenset(("idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"))
 # Code pages that files are in which are not UTF-8, by script; by language where its own differs.
 _CODE_PAGES = {
     "Latn": "WINDOWS-1252", "Cyrl": "WINDOWS-1251", "Arab": "WINDOWS-1256", "Hebr": "WINDOWS-1255",
@@ -153,6 +155,8 @@ def _codec(name: str, what: str) -> str:
     try:
         info = codecs.lookup(name)
         "".encode(name)  # no text encoding: base64, rot13
+        if info.name in _NO_ENCODINGS:
+            raise LookupError(name)
     except (LookupError, ValueError):
         raise UsageError(
             f"{what} {name!r}: is unknown; known are such as utf-8, utf-16, windows-1251, "

@@ -6,10 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import unescape
 from html.entities import html5
 
-from .html_tokens import SPACE, Attribute, Token
+from .html_tokens import SPACE, Attribute, Token, unescaped
 from .inline import Inline, Piece, Tag, inline
 
 # Elements that stand within a text, as in the standard's "phrasing content".
@@ -99,7 +98,7 @@ class Reader:
             elif self._xml:
                 self._run += _with_references(raw, token.start)
             else:
-                self._run.append((unescape(raw), token.start, token.end))
+                self._run.append((unescaped(raw), token.start, token.end))
 
     def _opens(self, token: Token) -> None:
         values = {attribute.name: attribute for attribute in reversed(token.attributes)}
@@ -181,7 +180,7 @@ class Reader:
             elif name == "content" and token.name == "meta":
                 text = has("name", _META) or has("property", _META)
             raw = self._raw(attribute)
-            value = REFERENCE.sub(lambda match: unescape(match[0]), raw.strip(SPACE))
+            value = REFERENCE.sub(lambda match: unescaped(match[0]), raw.strip(SPACE))
             value = _SPACE.sub(" ", value)
             if text and any(map(str.isalpha, value)):
                 start = attribute.start + len(raw) - len(raw.lstrip(SPACE))
@@ -227,7 +226,7 @@ def _with_references(raw: str, start: int) -> Iterator[tuple[Piece, int, int]]:
     for match in REFERENCE.finditer(raw):
         if match[0][1] == "#" or match[0][1:] in html5:
             continue
-        yield unescape(raw[at : match.start()]), start + at, start + match.start()
+        yield unescaped(raw[at : match.start()]), start + at, start + match.start()
         yield Tag(match[0]), start + match.start(), start + match.end()
         at = match.end()
-    yield unescape(raw[at:]), start + at, start + len(raw)
+    yield unescaped(raw[at:]), start + at, start + len(raw)

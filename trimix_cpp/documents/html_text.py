@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from html import unescape
 
 from ..errors import TrimixError
 from ..prompts import language
 from .encodings import same_codec
 from .html_reader import REFERENCE, Reader, Text, Value
-from .html_tokens import Attribute, Token, tokens
+from .html_tokens import Attribute, Token, tokens, unescaped
 from .inline import Tag, inline
 from .lines import Edit, edited
 from .segments import FormatOptions, Languages, Result, Segment
@@ -198,7 +197,7 @@ def _spellings(raw: str, xml: bool) -> dict[str, str]:
     spelled = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
     bare = REFERENCE.sub("", raw)
     for reference in REFERENCE.findall(raw):
-        char = unescape(reference)
+        char = unescaped(reference)
         if len(char) == 1 and char not in bare and char not in spelled:
             spelled[char] = reference
     if not xml and ">" in bare:

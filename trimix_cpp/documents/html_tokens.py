@@ -6,6 +6,7 @@ itself, sections hold text, and no element has a syntax of its own.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,8 +22,20 @@ _EQUALS = re.compile(r"[ \t\n\r\f]*=[ \t\n\r\f]*")
 _BARE = re.compile(r"[^ \t\n\r\f>]*")
 _COMMENT = re.compile(r"<!--(?:-?>|.*?(?:--!?>|\Z))", re.DOTALL)
 _DOCTYPE = re.compile(r"<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>", re.DOTALL)
+_LONG_NUMBER = re.compile(r"&#(\d{8,})")
 # What is in these is no markup, and ends with their end tag alone.
 _RAW = frozenset({"script", "style", "xmp", "iframe", "noembed", "noframes", "textarea", "title"})
+
+
+def unescaped(raw: str) -> str:
+    """The text that `raw` means, its references resolved; a number beyond Unicode is U+FFFD."""
+    return html.unescape(_LONG_NUMBER.sub(_short_number, raw))
+
+
+def _short_number(match: re.Match[str]) -> str:
+    # int() refuses thousands of digits with an error of its own.
+    digits = match[1].lstrip("0") or "0"
+    return f"&#{digits if len(digits) < 8 else 0xFFFD}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,16 @@ def split_lines(text: str) -> list[tuple[str, str]]:
     return list(zip(parts[::2], parts[1::2], strict=True))
 
 
+def ended(bodies: Sequence[str], like: Sequence[str]) -> str:
+    """Lines with the ends that those had whose place they take: the last one the last one's.
+
+    Where they are more, the end of the last but one goes on.
+    """
+    inner = [end or "\n" for end in like[:-1]] or [like[-1] or "\n"]
+    ends = [inner[min(i, len(inner) - 1)] for i in range(len(bodies) - 1)]
+    return "".join(body + end for body, end in zip(bodies, [*ends, like[-1]], strict=True))
+
+
 def edited(text: str, edits: Iterable[Edit]) -> str:
     """`text` with all of the edits, of which no two overlap; those at one place in their order."""
     out, at = [], 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..markup import unbreakable
-from .lines import one_line, rewrap, split_lines, unwrap
+from .lines import ended, one_line, rewrap, split_lines, unwrap
 from .segments import FormatOptions, Result, Segment
 
 
@@ -40,8 +40,7 @@ class PlainText:
             bodies = [self._lines[i][0] for i in block]
             text = one_line(result.text)
             new = rewrap(text, bodies, unbreakable(text)) if len(block) > 1 else [text]
-            first_end, last_end = self._lines[block[0]][1], self._lines[block[-1]][1]
-            out[block.start] = first_end.join(new) + last_end
+            out[block.start] = ended(new, [self._lines[i][1] for i in block])
             for i in block[1:]:
                 out[i] = ""
         return "".join(out)

@@ -67,8 +67,12 @@ def of_header(value: str) -> Plurals | None:
         raise ValueError(f"nplurals={plurals.count}")
     choose: Callable[[int], int] = c2py(plurals.rule)
     for n in range(1001):
-        if not 0 <= choose(n) < plurals.count:
-            raise ValueError(f"there is no form {choose(n)}, which n = {n} takes")
+        try:
+            form = choose(n)
+        except ZeroDivisionError:
+            raise ValueError(f"n = {n} divides by zero") from None
+        if not 0 <= form < plurals.count:
+            raise ValueError(f"there is no form {form}, which n = {n} takes")
     return plurals
 
 

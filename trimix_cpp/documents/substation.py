@@ -30,7 +30,7 @@ _FIELDS = [
 _SECTION = re.compile(r"\s*\[([^\[\]]+)\]\s*")
 _BLOCK = re.compile(r"\{[^{}]*\}")
 _TIMED = re.compile(r"\\(?:p[1-9]|[kK][fot]?\d)")
-_TIME = re.compile(r"\s*(\d+):(\d+):(\d+(?:\.\d+)?)\s*")
+_TIME = re.compile(r"\s*(\d{1,9}):(\d{1,9}):(\d{1,9}(?:\.\d+)?)\s*")
 _HARD_SPACE = "\u00a0"
 
 

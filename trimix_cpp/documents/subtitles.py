@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ..errors import TrimixError
 from ..markup import unbreakable
-from .lines import rebreak, split_lines, unwrap
+from .lines import ended, rebreak, split_lines, unwrap
 from .segments import FormatOptions, Result, Segment
 
 # Times as files have them, in the digits of any script; they are kept as they are.
@@ -82,9 +82,9 @@ class _Subtitles:
                 continue
             cue = self._cues[segment.key]
             new = [self._safe(line) for line in broken_as(result.text, cue.groups)]
-            first_end, last_end = self._lines[cue.start][1], self._lines[cue.stop - 1][1]
+            ends = [end for _, end in self._lines[cue.start : cue.stop]]
             out[cue.start : cue.stop] = [""] * (cue.stop - cue.start)
-            out[cue.start] = (first_end or "\n").join(new) + last_end
+            out[cue.start] = ended(new, ends)
         return "".join(out)
 
     def _check(self, bodies: Sequence[str]) -> None:
@@ -117,7 +117,7 @@ class SubRip(_Subtitles):
         starts = [i - 1 if i and bodies[i - 1].strip().isdecimal() else i for i in timings]
         ends = [*starts, len(bodies)][1:]
         return [
-            (at + 1, _without_blank_end(bodies, at + 1, end))
+            (at + 1, _without_stray_numbers(bodies, at + 1, end))
             for at, end in zip(timings, ends, strict=True)
         ]
 
@@ -168,6 +168,16 @@ def _seconds(timing: str) -> float:
 def _without_blank_end(bodies: Sequence[str], start: int, stop: int) -> int:
     while stop > start and not bodies[stop - 1].strip():
         stop -= 1
+    return stop
+
+
+def _without_stray_numbers(bodies: Sequence[str], start: int, stop: int) -> int:
+    """The end of a cue's text in SRT: a number after a blank line is that of a cue that is gone."""
+    stop = _without_blank_end(bodies, start, stop)
+    while (
+        stop - 1 > start and bodies[stop - 1].strip().isdecimal() and not bodies[stop - 2].strip()
+    ):
+        stop = _without_blank_end(bodies, start, stop - 1)
     return stop
 
 

@@ -7,6 +7,7 @@ which cells were quoted, so that what it writes differs where nothing was to cha
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,9 +66,9 @@ class _Table:
         """The column of the translation, and its name if it is a new one."""
         wanted = options.into or NEW_COLUMN
         if wanted.isdecimal():
-            if not 1 <= int(wanted) <= len(names) + 1:
+            index = _index(wanted)
+            if index > len(names):
                 raise UsageError(f"--into {wanted}: the table has {len(names)} columns")
-            index = int(wanted) - 1
             return index, (NEW_COLUMN if index == len(names) else None)
         if self._header and wanted in names:
             return names.index(wanted), None
@@ -292,6 +293,12 @@ def _has_header(options: FormatOptions) -> bool:
     return options.column is not None and not options.column.isdecimal()
 
 
+def _index(column: str) -> int:
+    """That of a column's number, from 1; one that no table has where it is no such number."""
+    number = int(column) if len(column) < 10 else 0  # int() refuses thousands of digits
+    return number - 1 if number else sys.maxsize
+
+
 def _source_column(options: FormatOptions, names: list[str], header: bool, name: str) -> int:
     wanted = options.column
     shown = ", ".join(one_line(column)[:40] for column in names[:8])
@@ -303,9 +310,9 @@ def _source_column(options: FormatOptions, names: list[str], header: bool, name:
             f"say which holds the text with --column NAME or NUMBER"
         )
     if wanted.isdecimal():
-        if not 1 <= int(wanted) <= len(names):
+        if (index := _index(wanted)) >= len(names):
             raise UsageError(f"--column {wanted}: the table has {len(names)} columns ({shown})")
-        return int(wanted) - 1
+        return index
     if not header or wanted not in names:
         raise UsageError(f"--column {wanted}: the first row has no such name ({shown})")
     return names.index(wanted)

@@ -5,6 +5,7 @@ from .atomic import new_folder as new_folder
 from .atomic import replacing as replacing
 from .closing import Closing as Closing
 from .destinations import check_destination as check_destination
+from .destinations import check_regular as check_regular
 from .destinations import is_stream as is_stream
 from .destinations import real_path as real_path
 from .hashing import read_sha256 as read_sha256
@@ -15,6 +16,7 @@ from .json import read_json as read_json
 from .json import write_json as write_json
 from .text import decode_utf8 as decode_utf8
 from .text import read_bytes as read_bytes
+from .text import read_stream as read_stream
 from .text import read_text as read_text
 from .text import write_text as write_text
 from .toml import edit_toml as edit_toml

@@ -33,9 +33,32 @@ def is_stream(path: Path) -> bool:
         status = path.stat()
     except OSError:
         return False
-    within = Path(os.path.realpath(path.absolute().parent)).parts[1:2]
     regular = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
-    return not regular or (os.name == "posix" and within in (("dev",), ("proc",)))
+    return not regular or _is_systems(path)
+
+
+def check_regular(path: Path, *, piped: bool = False) -> None:
+    """Find out whether `path` can be read to its end: a device has none, a FIFO may never have one.
+
+    What is not there, and a folder, are for whoever reads it to tell. `piped`: what a shell hands
+    over (`/dev/fd/63`) will do.
+
+    Raises:
+        TrimixError: it is there, and no regular file.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    handed = piped and stat.S_ISFIFO(mode) and _is_systems(path)
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or handed):
+        raise TrimixError(f"{path}: is no regular file, but a device, a FIFO or a socket")
+
+
+def _is_systems(path: Path) -> bool:
+    """Whether it lies in /dev or /proc, wherever it leads from there."""
+    within = Path(os.path.realpath(path.absolute().parent)).parts[1:2]
+    return os.name == "posix" and within in (("dev",), ("proc",))
 
 
 def check_destination(

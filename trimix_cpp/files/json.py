@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import TrimixError
+from .destinations import check_regular
 from .text import read_text, write_text
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ def read_json(path: Path) -> Any:
     Raises:
         TrimixError: it cannot be read, or is no JSON in UTF-8.
     """
+    check_regular(path, piped=True)
     return parse_json(read_text(path), str(path))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import TrimixError
 from .atomic import replacing
@@ -19,9 +20,19 @@ def read_bytes(path: Path) -> bytes:
         OSError: it cannot be read.
     """
     with open(path, "rb") as file:
-        data = file.read(_MOST_BYTES + 1)
+        return read_stream(file, str(path))
+
+
+def read_stream(file: BinaryIO, name: str) -> bytes:
+    """What is left in it; `name` is what the message calls it.
+
+    Raises:
+        TrimixError: more than a GiB.
+        OSError: it cannot be read.
+    """
+    data = file.read(_MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:
-        raise TrimixError(f"{path}: has more than a GiB, which is too much to be read whole")
+        raise TrimixError(f"{name}: has more than a GiB, which is too much to be read whole")
     return data
 
 

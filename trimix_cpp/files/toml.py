@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import TrimixError
+from .destinations import check_regular
 from .text import read_text, write_text
 
 if sys.version_info >= (3, 11):
@@ -35,6 +36,7 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     """
     if not path.exists():
         raise TrimixError(f"{path}: no such {what} file")
+    check_regular(path, piped=True)
     return _parsed(tomllib.loads, path, read_text(path))
 
 
@@ -47,6 +49,7 @@ def edit_toml(path: Path) -> TOMLDocument:
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
+    check_regular(path)
     return _parsed(tomlkit.parse, path, read_text(path), TOMLKitError)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TrimixError
-from ..files import replacing
+from ..files import check_regular, replacing
 from .header import Header
 from .reader import read_tables
 from .types import F32
@@ -72,9 +72,11 @@ def read_imatrix(path: Path) -> ImportanceMatrix:
 
     Raises:
         ImatrixError: no such file, or no sound importance matrix.
+        TrimixError: a device or a FIFO.
         ModelFileError: a GGUF file whose bounds are broken.
     """
     try:
+        check_regular(path)
         with open(path, "rb") as file:
             is_gguf = file.read(4) == b"GGUF"
         found = _read_gguf(path) if is_gguf else _read_old(path)

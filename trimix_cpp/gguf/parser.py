@@ -111,6 +111,8 @@ def parse_file(path: Path) -> Header:
     try:
         if path.is_dir():
             raise ModelFileError(f"{path}: is a folder, not a GGUF file")
+        if path.exists() and not path.is_file():  # opening a FIFO would wait for its writer
+            raise ModelFileError(f"{path}: is no regular file, which a GGUF file must be")
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size == 0:

@@ -45,7 +45,7 @@ def keep(path: Path, data: bytes) -> None:
 def kept(path: Path) -> bytes | None:
     """What `keep` wrote; None where nothing, or nothing whole, is there."""
     try:
-        sealed = path.read_bytes()
+        sealed = path.read_bytes() if path.is_file() else b""
     except OSError:
         return None
     seal, data = sealed[:32], sealed[32:]

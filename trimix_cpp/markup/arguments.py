@@ -20,7 +20,7 @@ _Named = tuple[_Meaning, str]  # what a placeholder stands for, and how it is sp
 
 # %[position]flags, width and precision[size]conversion; the position of C, or of Delphi.
 _PRINTF = re.compile(
-    r"%(?:(?P<at>\d+)[$:])?[-+#0 ',]*(?P<width>\d+|\*)?(?:\.(?P<digits>\d+|\*)?)?"
+    r"%(?:(?P<at>\d{1,9})[$:])?[-+#0 ',]*(?P<width>\d+|\*)?(?:\.(?P<digits>\d+|\*)?)?"
     r"(?P<size>hh?|ll?|[Lqjzt])?(?P<type>[tT][A-Za-z]|[A-Za-z@])"
 )
 _BY_NAME = re.compile(r"%(?:\((?P<a>.+)\)|<(?P<b>\w+)>)[-+#0]*\d*(?:\.\d+)?(?P<type>[A-Za-z]?)")

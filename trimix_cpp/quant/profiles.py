@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TrimixError, UsageError
-from ..files import is_toml_path, read_toml
+from ..files import check_regular, is_toml_path, read_toml
 from ..fusion import PRECEDENCE, ROLES
 from ..gguf import KV_TYPES, file_type, tensor_type
 
@@ -86,6 +86,7 @@ class RoleProfile:
     def _imatrix_hash(self) -> str | None:
         if self.imatrix is None:
             return None
+        check_regular(self.imatrix)
         try:
             return hashlib.sha256(self.imatrix.read_bytes()).hexdigest()
         except OSError as error:

@@ -9,7 +9,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from ..errors import TrimixError, UsageError
-from ..files import check_destination, is_stream, read_bytes, read_json, real_path, replacing
+from ..files import (
+    check_destination,
+    is_stream,
+    read_bytes,
+    read_json,
+    read_stream,
+    real_path,
+    replacing,
+)
 from ..showing import safe
 
 STREAM = Path("-")
@@ -22,7 +30,7 @@ def read(path: Path) -> bytes:
         TrimixError: the file is larger than memory should hold.
         OSError: it cannot be read.
     """
-    return sys.stdin.buffer.read() if path == STREAM else read_bytes(path)
+    return read_stream(sys.stdin.buffer, "standard input") if path == STREAM else read_bytes(path)
 
 
 def is_file(path: Path) -> bool:

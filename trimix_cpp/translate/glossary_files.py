@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..documents import XML, Element, parse
+from ..documents import XML, Element, parse, unescaped
 from ..errors import TrimixError, UsageError
 from ..files import decode_utf8, read_bytes
 from ..prompts import Language, language, varieties
@@ -82,4 +81,4 @@ def _code(tag: str | None) -> str | None:
 def _text(text: str, element: Element) -> str:
     inner = text[element.inner : element.inner_end]
     bare = re.sub(r"<!--.*?-->|<!\[CDATA\[|\]\]>|<[^<>]*>", "", inner, flags=re.DOTALL)
-    return " ".join(html.unescape(bare).split())
+    return " ".join(unescaped(bare).split())
