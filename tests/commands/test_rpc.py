@@ -31,7 +31,7 @@ from ..support.cli import trimix
 from ..support.listeners import free_port, listener
 from ..support.rpc import SERVE, kill, needs_rpc, rpc_server, start_server
 
-DECODING = {"generate", "chat", "translate", "serve", "eval", "tune", "bench"}
+DECODING = {"generate", "chat", "translate", "serve", "eval", "tune", "bench", "impact", "plan"}
 GENERATE = ("generate", "--trio", "demo", "-p", "English: Open a file\nUyghur:", "-t", "1")
 LINES = [f"{what} the file {name} and save it" for name in ascii_lowercase
          for what in ("Open", "Close", "Copy", "Remove")]  # fmt: skip

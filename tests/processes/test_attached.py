@@ -42,6 +42,10 @@ def main() -> None:
         while time.monotonic() < until or len(sys.argv) > 2:
             time.sleep(0.05)
         raise SystemExit(5)
+    if what == "hangs":
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        print(os.getpid(), flush=True)
+        time.sleep(60)
     if what == "reads":
         print(open(f"/dev/fd/{sys.argv[2]}").read())  # noqa: SIM115
         return
@@ -118,6 +122,18 @@ def test_ctrl_c_of_a_terminal_reaches_the_child_once() -> None:
     os.waitpid(pid, 0)
     assert seen.count(b"pressed") == 1
     assert seen.split()[-1] == b"5"
+
+
+def test_three_presses_at_once_end_what_hangs() -> None:
+    parent = start("hangs", stderr=subprocess.PIPE)
+    assert parent.stdout is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    for _ in range(3):
+        time.sleep(0.1)  # two that wait are one
+        parent.send_signal(signal.SIGINT)
+    assert parent.communicate(timeout=10)[1].endswith(b"KeyboardInterrupt\n")
+    assert parent.returncode == -signal.SIGINT
+    child.wait(10)
 
 
 def test_a_shells_substitution_is_open_in_the_child() -> None:

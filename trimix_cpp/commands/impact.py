@@ -79,6 +79,8 @@ def command(
     profiles = [name for name in names.split(",") if name]
     if not profiles:
         raise UsageError("--profile names nothing")
+    if flags["speed"] and evaluated.rpc:
+        raise UsageError("--speed measures in a process of its own: it does not go with --rpc")
     examples = _examples(flags["answers"]) if flags["answers"] else None
     texts = read_texts(evaluated.texts, by_file=flags["slices"] == "file")
     spec = find_models(models).spec

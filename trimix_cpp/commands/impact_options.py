@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UsageError
-from ..runtime import LIMITS
+from ..runtime import LIMITS, parse_rpc
 from ..showing import notice
-from .options import bounded, handed_over, read_text, whole
+from .options import bounded, handed_over, read_text, rpc_option, whole
 
 if TYPE_CHECKING:
     from ..impact import Evaluation
@@ -36,6 +36,7 @@ _OPTIONS = [
                  help="CPU threads; 0: physical cores."),
     click.option("n_gpu_layers", "-ngl", "--gpu-layers", type=bounded("n_gpu_layers"), default=-1,
                  show_default=True, help="Layers on the GPU; -1: all."),
+    rpc_option,
     click.option("--exact", is_flag=True,
                  help="The same numbers whatever the size of a batch; slower. Every KV cache is "
                  "q8_0 then, on all sides: what its type costs is not in the figures."),
@@ -57,6 +58,7 @@ class EvaluationFlags:
     one_by_one: bool
     n_threads: int
     n_gpu_layers: int
+    rpc: str | None
     exact: bool
     quiet: bool
 
@@ -64,10 +66,11 @@ class EvaluationFlags:
         """What they mean for a trio.
 
         Raises:
-            TrimixError: weights that are none.
+            TrimixError: weights that are none, or --exact with --rpc.
         """
         from ..fusion import parse_weights
         from ..impact import Evaluation
+        from ..quant import Options
         from ..store import home
 
         evaluation = Evaluation(
@@ -79,6 +82,7 @@ class EvaluationFlags:
             one_by_one=self.one_by_one or None,
             n_threads=self.n_threads,
             n_gpu_layers=self.n_gpu_layers,
+            rpc=Options(exact=self.exact, rpc=parse_rpc(self.rpc)).rpc,
             exact=self.exact,
             quiet=self.quiet,
         )

@@ -84,6 +84,11 @@ def show_log(_ctx: click.Context, _param: click.Parameter, wanted: bool) -> None
 
 
 _FILE = click.Path(path_type=Path)
+rpc_option = click.option(
+    "--rpc", metavar="HOST:PORT,…|ROLE=HOST:PORT,…", callback=supervised,
+    help="RPC servers of llama.cpp (`rpc-serve`) that take these layers in a GPU's place, for all "
+    "roles or each: docs/machines.md.",
+)  # fmt: skip
 _MODELS = [
     click.option("--lang", metavar="CODE", help="Language, ISO 639-3 (uig) or 639-1 (ug)."),
     click.option("--trio", metavar="NAME|TOML", help="A trio by name, or its TOML file."),
@@ -111,9 +116,7 @@ _RUN = [
     click.option("n_gpu_layers", "-ngl", "--gpu-layers", "--n-gpu-layers", default="all",
                  show_default=True, metavar="N|ROLE=N,…",
                  help="Layers on the GPU, for all roles or each: large=20,cpt=all,base=all."),
-    click.option("--rpc", metavar="HOST:PORT,…|ROLE=HOST:PORT,…", callback=supervised,
-                 help="RPC servers of llama.cpp (`rpc-serve`) that take these layers in a GPU's "
-                 "place, for all roles or each: docs/machines.md."),
+    rpc_option,
     click.option("-fa", "--flash-attn", type=click.Choice(["on", "off", "auto"]), default="auto",
                  show_default=True,
                  callback=lambda _ctx, _param, how: {"on": True, "off": False}.get(how)),

@@ -65,6 +65,9 @@ def command(host: str, port: int, n_threads: int, keeps: bool) -> None:
         try:
             for told in call:
                 names = ", ".join(told["devices"])
-                notice(f"the RPC server listens on {told['host']}:{told['port']}, with {names}")
+                notice(
+                    f"the RPC server of llama-cpp-python {told['version']} listens on "
+                    f"{told['address']}, with {names}"
+                )
         except ChildDiedError as error:
             raise TrimixError(f"the RPC server ended: {error}; start it again") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -36,7 +36,7 @@ class Evaluation(Closing):
         n_ctx: tokens of a window.
         chunks: most windows of a text; None for all.
         one_by_one: True loads one model at a time; None does so where it must be.
-        n_threads, n_gpu_layers, exact: as `quant.Options`.
+        n_threads, n_gpu_layers, rpc, exact: as `quant.Options`.
         quiet: without bars.
     """
 
@@ -48,6 +48,7 @@ class Evaluation(Closing):
     one_by_one: bool | None = None
     n_threads: int = 0
     n_gpu_layers: int = -1
+    rpc: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     exact: bool = False
     quiet: bool = False
     _closing: ExitStack = field(default_factory=ExitStack)
@@ -79,6 +80,7 @@ class Evaluation(Closing):
             n_ctx=self.n_ctx,
             n_threads=self.n_threads,
             n_gpu_layers=self.n_gpu_layers,
+            rpc=self.rpc,
             exact=self.exact,
         )
         return self._closing.enter_context(evaluator)
@@ -148,6 +150,7 @@ class Evaluation(Closing):
             n_parallel=n_parallel,
             n_threads=self.n_threads,
             n_gpu_layers=dict.fromkeys(side.variants, self.n_gpu_layers),
+            rpc=self.rpc,
             type_k=side.type_k,
             type_v=side.type_v,
             exact=self.exact,

@@ -54,6 +54,7 @@ class Evaluator(Closing):
         n_ctx: tokens of a window.
         n_threads: CPU threads; 0 for the physical cores.
         n_gpu_layers: layers on the GPU, of every model; -1 for all.
+        rpc: role -> RPC servers that take them instead.
         exact: the size of a batch does not change the logits.
 
     Raises:
@@ -68,11 +69,13 @@ class Evaluator(Closing):
         n_ctx: int,
         n_threads: int = 0,
         n_gpu_layers: int = -1,
+        rpc: Mapping[str, tuple[str, ...]] | None = None,
         exact: bool = False,
     ) -> None:
         self.n_ctx, self.exact = n_ctx, exact
         self._n_threads, self._n_gpu_layers = n_threads, n_gpu_layers
-        self._models: dict[Path, Model] = {}
+        self._rpc = rpc or {}
+        self._models: dict[object, Model] = {}
         self._contexts: dict[Variant, Context] = {}
         self._own = {role: real_path(spec.path) for role, spec in roles.items()}
         self._vocabularies: dict[Path, Model] = {}
@@ -177,6 +180,7 @@ class Evaluator(Closing):
                     type_k={variant.role: variant.type_k},
                     type_v={variant.role: variant.type_v},
                     exact=self.exact,
+                    rpc=self._rpc,
                 ),
             )
             weights = 0 if path in seen else one.weights
@@ -212,13 +216,18 @@ class Evaluator(Closing):
     def _context(self, variant: Variant) -> Context:
         if variant not in self._contexts:
             files = variant.files
-            if files.path not in self._models:
-                self._models[files.path] = Model(
-                    files.path, n_gpu_layers=self._n_gpu_layers, exact=self.exact
+            servers = self._rpc.get(variant.role, ())
+            key = files.path, servers
+            if key not in self._models:
+                self._models[key] = Model(
+                    files.path,
+                    n_gpu_layers=self._n_gpu_layers,
+                    exact=self.exact,
+                    servers=servers,
                 )
             n_batch = min(self.n_ctx, 512, variant.n_ubatch or 512)
             self._contexts[variant] = Context(
-                self._models[files.path],
+                self._models[key],
                 n_ctx=self.n_ctx,
                 n_batch=n_batch,
                 n_ubatch=n_batch,

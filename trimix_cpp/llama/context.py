@@ -103,7 +103,9 @@ class Context(Closing):
         # its cells stay in the order of its positions whoever came and went before.
         self.kv_unified = not model.exact or n_seq_max == 1
         self.model = model
-        self.n_threads = n_threads or physical_cores()
+        # Where all layers are on servers, threads would only be in the way of other models'.
+        alone = model.remote and model.offloaded
+        self.n_threads = 1 if alone else n_threads or physical_cores()
         self.n_ctx, self.n_seq_max = n_ctx, n_seq_max
         n_cells = n_cells if n_cells and self.kv_unified else n_ctx * n_seq_max
         params = self._params(n_cells, n_batch, n_ubatch, n_outputs_max or n_seq_max, flash_attn)

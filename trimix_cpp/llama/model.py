@@ -130,8 +130,13 @@ class Model(Closing):
 
     @property
     def offloaded(self) -> bool:
-        """Whether layers are on another device than this machine's CPU."""
-        return bool(self.n_gpu_layers and (self.remote or supports_gpu()))
+        """Whether a device works on it beside this machine's CPU.
+
+        Of a model on servers all layers must be there: what is left here takes all threads.
+        """
+        if self.remote:
+            return not 0 < self.n_gpu_layers <= self.header.number("block_count")
+        return bool(self.n_gpu_layers and supports_gpu())
 
     @property
     def n_bytes(self) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..errors import TrimixError
 from ..processes import Send
-from .backend import path_bytes, physical_cores
+from .backend import path_bytes, physical_cores, version
 from .ggml import Kind, devices, library, proc_address
 from .rpc import open_sockets, require
 from .servers import Server
@@ -24,7 +24,8 @@ _LOOK = 0.02  # seconds
 def serve_devices(send: Send, host: str, port: int, n_threads: int, cache: str | None) -> None:
     """Serve the GPUs of this machine, or its CPU where there is none; it ends by being killed.
 
-    Sends the address where it listens, as soon as it does, and the names of the devices.
+    Sends the address where it listens, as soon as it does, the names of the devices, and the
+    release of llama-cpp-python.
 
     Args:
         send: of `processes.Call`.
@@ -43,7 +44,7 @@ def serve_devices(send: Send, host: str, port: int, n_threads: int, cache: str |
     _check_free(address)
     if cache is not None:
         _forget_torn(Path(cache))
-    telling = threading.Thread(target=_tell, args=(send, address, names), daemon=True)
+    telling = threading.Thread(target=_tell, args=(send, names), daemon=True)
     telling.start()
     size, text = ctypes.c_size_t, ctypes.c_char_p
     kind = ctypes.CFUNCTYPE(None, text, text, size, size, ctypes.POINTER(ctypes.c_void_p))
@@ -75,16 +76,19 @@ def _check_free(address: Server) -> None:
             raise TrimixError(f"{address}: {why}") from None
 
 
-def _tell(send: Send, address: Server, names: list[str]) -> None:
+def _tell(send: Send, names: list[str]) -> None:
     """Send where it listens, once it does: connecting to find out would keep a client waiting."""
-    while True:
-        for one in open_sockets():
-            with contextlib.suppress(OSError):
-                if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                    host, port = one.getsockname()[:2]
-                    send({"host": host, "port": port, "devices": names})
-                    return
+    while (found := _listening()) is None:
         time.sleep(_LOOK)
+    send({"address": str(found), "devices": names, "version": version()})
+
+
+def _listening() -> Server | None:
+    for one in open_sockets():
+        with contextlib.suppress(OSError):
+            if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                return Server(*one.getsockname())
+    return None
 
 
 def _forget_torn(cache: Path) -> None:

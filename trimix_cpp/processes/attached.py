@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
@@ -28,6 +29,7 @@ _PASSED = {
 # that takes what C code says.
 _PIPES = "TRIMIX_PIPES_TO_PARENT"
 _MOST_WORDS = 1 << 14
+_IMPATIENT = 2.0  # seconds
 
 
 class Ended(NamedTuple):
@@ -41,7 +43,10 @@ def run_attached(module: str, arguments: Sequence[str], settings: Mapping[str, s
     """Run `main()` of a module, which calls `attach`, in the place of this process, to its end.
 
     `settings` go into its environment. Where a signal ends it that came through this process, it
-    ends this one too.
+    ends this one too. Ctrl-C three times within two seconds kills it: C code may hang.
+
+    Raises:
+        KeyboardInterrupt: it was killed so.
     """
     if not (_POSIX and threading.current_thread() is threading.main_thread()):
         child = subprocess.Popen(command(module, *arguments), env={**environment(), **settings})
@@ -85,13 +90,19 @@ def _signals_waiting() -> Iterator[None]:
 
 def _pass_signals(child: Child) -> set[int]:
     """Wait for the child's end and pass signals on; which there were."""
-    passed = set[int]()
+    passed, presses = set[int](), [-_IMPATIENT] * 3
     while child.poll() is None:
         number, pressed = _next_signal()
-        if number != signal.SIGCHLD:
-            passed.add(number)
-            if not pressed:
-                child.send_signal(number)
+        if number == signal.SIGCHLD:
+            continue
+        passed.add(number)
+        if not pressed:
+            child.send_signal(number)
+        if number == signal.SIGINT:
+            presses = [*presses[1:], time.monotonic()]
+            if presses[-1] - presses[0] < _IMPATIENT:
+                child.kill()
+                raise KeyboardInterrupt
     return passed
 
 

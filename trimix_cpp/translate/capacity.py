@@ -128,7 +128,9 @@ class Machine:
         return max(0, free_memory() - weights)
 
     def _files(self) -> set[Path]:
-        return {self._spec.roles[role].path for role in self._roles}
+        """Of the weights that lie here; caches on servers count all the same, to be careful."""
+        here = [role for role in self._roles if not self._options.servers(role)]
+        return {self._spec.roles[role].path for role in here}
 
 
 def _n_bytes(text: str) -> int:
