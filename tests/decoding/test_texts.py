@@ -26,6 +26,7 @@ from trimix_cpp.fusion.observers import LogProbs
 from trimix_cpp.fusion.rows import log_softmax
 from trimix_cpp.fusion.weights import Weights
 from trimix_cpp.llama.context import Context
+from trimix_cpp.llama.model import Model
 from trimix_cpp.store.spec import RoleSpec, TrioSpec
 
 from ..conftest import QUICK, ROLES
@@ -417,12 +418,20 @@ def test_a_long_batch_is_left_at_once(slow_spec: TrioSpec, how: str) -> None:
         assert text.tokens == whole.tokens
 
 
-def test_one_thread_computes(tiny_spec: TrioSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenMP gives every thread that computes a team of its own, and teams fight for the cores."""
-    threads, run = set[int](), Context._run
+@pytest.mark.parametrize("elsewhere", [(), ("large",)])
+def test_one_thread_computes(
+    elsewhere: tuple[str, ...], tiny_spec: TrioSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenMP gives every thread that computes a team of its own, and teams fight for the cores.
+
+    One more waits for another device, such as large might be on.
+    """
+    threads, run = {True: set[int](), False: set[int]()}, Context._run
+    away = [tiny_spec.roles[role].path for role in elsewhere]
+    monkeypatch.setattr(Model, "offloaded", property(lambda model: model.path in away))
 
     def noted(self: Context, batch: object, n_outputs: int) -> None:
-        threads.add(threading.get_ident())
+        threads[self.model.offloaded].add(threading.get_ident())
         run(self, batch, n_outputs)
 
     monkeypatch.setattr(Context, "_run", noted)
@@ -430,4 +439,5 @@ def test_one_thread_computes(tiny_spec: TrioSpec, monkeypatch: pytest.MonkeyPatc
         text = Text([7] * 200, Weights(0.3, 0.9), max_tokens=4)
         (done,) = Decoder(trio).run([text])
         assert len(done.generated) == 4
-    assert threads == {threading.get_ident()}
+    assert threads[False] == {threading.get_ident()}
+    assert len(threads[True] - threads[False]) == len(elsewhere)

@@ -38,7 +38,7 @@ def _run(arguments: Sequence[str], servers: Sequence[str], goes_on: bool) -> int
     code, words = run_attached(__name__, arguments, {"GGML_NO_BACKTRACE": "1"})
     if code in (0, 1, 2, 3, 130):
         return code
-    again = "the same command goes on: what was finished is kept" if goes_on else "repeat this"
+    again = "the same command goes on: what was finished is kept" if goes_on else "run it again"
     if "RPC handshake failed" in words:
         notice(
             f"{_named(servers)} speaks another version of the protocol: both sides need the same "

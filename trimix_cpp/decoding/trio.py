@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,9 +41,8 @@ if TYPE_CHECKING:
 # What a user should know and no error is; the command line shows it.
 log = logging.getLogger(__name__)
 
-# A batch with so many tokens of a text may take seconds: it is left where Ctrl-C comes. Where two
-# devices work, so often is looked for it.
-_LONG, _LOOK_SECONDS = 32, 0.05
+# A batch with so many tokens of a text may take seconds: it is left where Ctrl-C comes.
+_LONG = 32
 # Of a role with tokens of its own: further sequences of a text.
 _BRANCHES = 4
 
@@ -76,7 +75,7 @@ class Trio(Closing):
         self._files: dict[object, Model] = {}  # a file that several roles share is loaded once
         self._by_role: dict[str, Model] = {}
         self._contexts: dict[str, Context] = {}
-        self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="trimix-role")
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="trimix-device")
         self._alignment: Alignment | None = None
         self._n_ctx = 0
         self._free = list(range(self.options.n_parallel))[::-1]
@@ -243,8 +242,7 @@ class Trio(Closing):
                 context.go_on()
         on_gpu = [role for role in roles if self._by_role[role].offloaded]
         if 0 < len(on_gpu) < len(roles):  # two devices work side by side
-            groups = on_gpu, [role for role in roles if role not in on_gpu]
-            return self._in_threads([partial(self._feed_all, group, feeds) for group in groups])
+            return self._side_by_side(on_gpu, [r for r in roles if r not in on_gpu], feeds)
         # On one device one after the other with all threads.
         if max([len(own[0].tokens) for own in feeds.values() if own], default=0) >= _LONG:
             with interrupts_deferred(), leaving_on_interrupt(self.abort):
@@ -260,18 +258,20 @@ class Trio(Closing):
     def _feed_all(self, roles: Sequence[str], feeds: Mapping[str, list[Feed]]) -> dict[str, Rows]:
         return {role: self._feed(role, feeds[role]) for role in roles}
 
-    def _in_threads(self, tasks: Sequence[Callable[[], dict[str, Rows]]]) -> dict[str, Rows]:
-        # Nobody may touch a context that a thread is decoding with: Ctrl-C waits until it is left.
-        # This thread can look for it, which works where an event loop has the signals too; one that
-        # computes itself cannot, and is told by a watcher.
-        with interrupts_deferred() as interrupts:
-            futures = [self._pool.submit(task) for task in tasks]
-            while wait(futures, timeout=_LOOK_SECONDS).not_done:
-                if interrupts:
-                    self.abort()
-        if errors := [error for error in (future.exception() for future in futures) if error]:
-            raise errors[0]
-        return {role: rows for future in futures for role, rows in future.result().items()}
+    def _side_by_side(
+        self, there: Sequence[str], here: Sequence[str], feeds: Mapping[str, list[Feed]]
+    ) -> dict[str, Rows]:
+        """Another device's roles in a thread that waits for it; the CPU's in this one, as always.
+
+        Nobody may touch a context that a thread is decoding with: Ctrl-C waits until it is left.
+        """
+        with interrupts_deferred(), leaving_on_interrupt(self.abort):
+            theirs = self._pool.submit(self._feed_all, there, feeds)
+            try:
+                ours = self._feed_all(here, feeds)
+            finally:
+                wait([theirs])
+        return {**theirs.result(), **ours}
 
     def _feed(self, role: str, feeds: list[Feed]) -> Rows:
         context = self._contexts[role]
