@@ -70,6 +70,17 @@ def test_streams_arguments_and_codes_pass() -> None:
     assert err == b"an error\n"
 
 
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_stream_that_is_closed_stays_so_in_the_child(number: int) -> None:
+    code = "from trimix_cpp.showing import open_streams; open_streams()\n" + PARENT
+    told = ["sh", "-c", f'exec "$@" {number}<&-', "sh", sys.executable, "-c", code, "3"]
+    done = subprocess.run(told, input=b"told", capture_output=True, timeout=60)
+    lines = {0: b" so ['3'] False\n3 \n", 1: b"", 2: b"told so ['3'] False\n3 \n"}
+    assert done.stdout == lines[number]
+    if number != 1:  # else Python tells what becomes of its prints
+        assert done.stderr == {0: b"an error\n", 2: b""}[number]
+
+
 def test_what_c_code_says_before_it_aborts_is_the_parents() -> None:
     parent = start("aborts", stderr=subprocess.PIPE)
     out, err = parent.communicate(timeout=60)

@@ -38,7 +38,7 @@ def _run(arguments: Sequence[str], servers: Sequence[str], goes_on: bool) -> int
     code, words = run_attached(__name__, arguments, {"GGML_NO_BACKTRACE": "1"})
     if code in (0, 1, 2, 3, 130):
         return code
-    again = "the same command goes on: what was finished is kept" if goes_on else "run it again"
+    again = "the same command goes on, what was finished is kept" if goes_on else "run it again"
     if "RPC handshake failed" in words:
         notice(
             f"{_named(servers)} speaks another version of the protocol: both sides need the same "
@@ -46,7 +46,7 @@ def _run(arguments: Sequence[str], servers: Sequence[str], goes_on: bool) -> int
         )
     elif "RPC server" in words or "Failed to connect" in words:
         lost = [server for server in servers if not _answers(server)]
-        notice(f"{_named(lost or servers)} went away; when it is there again, {again}")
+        notice(f"{_named(lost or servers)} went away; when it is back, {again}")
     else:
         said = words.strip().rpartition("\n")[2].rpartition(": ")[2]
         how = f"signal {-code}" if code < 0 else f"exit code {code}"

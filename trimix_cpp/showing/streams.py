@@ -64,3 +64,4 @@ def _fill(number: int) -> None:
         if opened != number:
             os.dup2(opened, number)
             os.close(opened)
+        os.set_inheritable(number, True)  # as a standard stream is
