@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from trimix_cpp.errors import TrimixError
-from trimix_cpp.llama.servers import ask_server, parse_server, resolve_server
+from trimix_cpp.llama.servers import Server, ask_server, parse_server, resolve_server
 
 from ..support import listeners
 from ..support.listeners import free_port, listener
@@ -66,6 +67,24 @@ def test_a_client_that_gives_up_resets_the_connection() -> None:
             assert len(connection.recv(33, socket.MSG_WAITALL)) == 33
             with pytest.raises(ConnectionResetError):  # and not EPIPE, which is a signal
                 connection.send(b"later", socket.MSG_NOSIGNAL)
+
+
+def test_connections_of_c_code_are_kept_alive() -> None:
+    """They are found among all that the process has open, by where they go."""
+    from trimix_cpp.llama import rpc
+
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("", 0)):
+        address = server.getsockname()
+        with socket.create_connection(address) as ours, server.accept()[0] as theirs:
+            rpc._watch(Server(*address))
+            asked = [
+                one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) for one in (ours, theirs)
+            ]
+            assert [bool(one) for one in asked] == [True, False]
+            sizes = {
+                len(os.listdir("/dev/fd")) for _ in range(3) if not rpc._watch(Server(*address))
+            }
+            assert len(sizes) == 1  # no descriptor is left open
 
 
 def test_asking_loads_no_llama_cpp() -> None:

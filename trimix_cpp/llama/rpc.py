@@ -70,7 +70,7 @@ def _devices_of(name: str) -> tuple[int, ...]:
         ask_server(server)
         with _no_longer_than(_CONNECTING, f"RPC server {name}: it stopped answering"):
             _known[server] = _connect(server)
-        _keep_alive(server)
+        _watch(server)
     if not _known[server]:
         raise TrimixError(f"RPC server {name}: it offers no device")
     return _known[server]
@@ -109,12 +109,12 @@ def _no_longer_than(seconds: float, message: str) -> Iterator[None]:
         timer.cancel()
 
 
-def _keep_alive(server: Server) -> None:
-    """Let the system find out that the machine is gone; the socket is llama.cpp's."""
+def _watch(server: Server) -> None:
+    """Find llama.cpp's connection to a server, and keep it alive."""
     for connection in open_sockets():
         with contextlib.suppress(OSError):
             if connection.getpeername() == (server.host, server.port):
-                _set_keepalive(connection)
+                keep_alive(connection)
 
 
 def open_sockets() -> Iterator[socket.socket]:
@@ -130,7 +130,8 @@ def open_sockets() -> Iterator[socket.socket]:
                     yield same
 
 
-def _set_keepalive(connection: socket.socket) -> None:
+def keep_alive(connection: socket.socket) -> None:
+    """Let the system find out that the other machine is gone: in half a minute on Linux."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (*_KEEPALIVE.items(), ("TCP_USER_TIMEOUT", _UNACKNOWLEDGED)):
         if (option := getattr(socket, name, None)) is not None:

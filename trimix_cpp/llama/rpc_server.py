@@ -15,10 +15,10 @@ from ..errors import TrimixError
 from ..processes import Send
 from .backend import path_bytes, physical_cores, version
 from .ggml import Kind, devices, library, proc_address
-from .rpc import open_sockets, require
+from .rpc import keep_alive, open_sockets, require
 from .servers import Server
 
-_LOOK = 0.02  # seconds
+_LOOK, _LOOK_FOR_CLIENTS = 0.02, 1.0  # seconds
 
 
 def serve_devices(send: Send, host: str, port: int, n_threads: int, cache: str | None) -> None:
@@ -44,8 +44,7 @@ def serve_devices(send: Send, host: str, port: int, n_threads: int, cache: str |
     _check_free(address)
     if cache is not None:
         _forget_torn(Path(cache))
-    telling = threading.Thread(target=_tell, args=(send, names), daemon=True)
-    telling.start()
+    threading.Thread(target=_watch, args=(send, names), daemon=True).start()
     size, text = ctypes.c_size_t, ctypes.c_char_p
     kind = ctypes.CFUNCTYPE(None, text, text, size, size, ctypes.POINTER(ctypes.c_void_p))
     function = proc_address("RPC", "ggml_backend_rpc_start_server")
@@ -76,11 +75,20 @@ def _check_free(address: Server) -> None:
             raise TrimixError(f"{address}: {why}") from None
 
 
-def _tell(send: Send, names: list[str]) -> None:
-    """Send where it listens, once it does: connecting to find out would keep a client waiting."""
+def _watch(send: Send, names: list[str]) -> None:
+    """Send where it listens, once it does, and let go of clients whose machine is gone.
+
+    Connecting to find out would keep a client waiting; one that fell silent would do so for ever.
+    """
     while (found := _listening()) is None:
         time.sleep(_LOOK)
     send({"address": str(found), "devices": names, "version": version()})
+    while True:
+        time.sleep(_LOOK_FOR_CLIENTS)
+        for one in open_sockets():
+            with contextlib.suppress(OSError):
+                if one.getsockname()[1] == found.port and one.getpeername():
+                    keep_alive(one)
 
 
 def _listening() -> Server | None:
