@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from string import ascii_lowercase
 
+import httpx
 import llama_cpp.llama_cpp as lib
 import psutil
 import pytest
@@ -111,7 +113,7 @@ def test_nothing_that_lies_in_the_current_folder_is_run(
 @needs_rpc
 @pytest.mark.parametrize(
     "more",
-    [(), ("--draft", "3"), ("--bytes", "-n", "20"), ("--temp", "1", "-s", "7"), ("-c", "0")],
+    [(), ("--draft", "3"), ("--bytes", "-n", "20"), ("--temp", "1", "-s", "7"), ("-ngl", "2")],
 )
 def test_the_text_is_the_local_one(server: str, more: tuple[str, ...]) -> None:
     local = trimix(*GENERATE, "-n", "16", *more)
@@ -235,6 +237,54 @@ def test_ctrl_c_is_what_it_is_without(folder: Path, server: str) -> None:
 
 
 @needs_rpc
+@pytest.mark.slow
+def test_every_command_that_decodes_works_with_it(folder: Path, server: str) -> None:
+    trio = ("--trio", "demo", "-t", "1")
+    for arguments, told in (
+        (("chat", *trio, "-n", "8"), "Hello\nOpen file\n"),
+        (("tune", "in.txt", *trio), ""),
+        (("impact", *trio, "--profile", "Q8_0", "--text", "in.txt", "-c", "32", "--chunks", "1",
+          "--cache", "cache"), ""),
+    ):  # fmt: skip
+        local = trimix(*arguments, stdin=told)
+        shutil.rmtree("cache", ignore_errors=True)
+        there = trimix(*arguments, "--rpc", server, stdin=told)
+        assert (there.returncode, there.stdout) == (0, local.stdout), there.stderr
+    bench = ("bench", *trio, "-r", "1", "-p", "4", "-n", "1", "-d", "2", "--batches", "2")
+    assert trimix(*bench, "--rpc", server).returncode == 0
+    speed = trimix("impact", *trio, "--profile", "Q8_0", "--text", "in.txt", "--speed",
+                   "--rpc", server)  # fmt: skip
+    assert speed.returncode == 2
+    assert "--speed" in one_line(speed.stderr)
+
+
+@needs_rpc
+@pytest.mark.slow
+def test_serve_ends_with_its_server() -> None:
+    process, address = start_server()
+    port = str(free_port())
+    command = [sys.executable, "-m", "trimix_cpp", "serve", "--trio", "demo", "-t", "1", "-np", "1"]
+    serving = subprocess.Popen(
+        [*command, "--port", port, "--rpc", f"large={address}"], stderr=subprocess.PIPE, text=True
+    )
+    assert serving.stderr is not None
+    while "Ctrl-C ends" not in serving.stderr.readline():
+        pass
+    url = f"http://127.0.0.1:{port}/v1/completions"
+
+    def ask() -> httpx.Response:
+        return httpx.post(url, json={"prompt": "Open", "max_tokens": 4}, timeout=60)
+
+    assert ask().status_code == 200
+    kill(process)
+    with pytest.raises(httpx.TransportError):
+        ask()
+    _, told = serving.communicate(timeout=60)
+    assert f"the RPC server at {address} went away" in one_line(told)
+    assert serving.returncode == 1
+
+
+@needs_rpc
 def test_any_death_is_a_line(folder: Path, server: str) -> None:
     command = [sys.executable, "-m", "trimix_cpp", *TRANSLATE, "--rpc", server]
     client = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -282,7 +332,7 @@ def test_where_a_server_cannot_listen(server: str) -> None:
 @needs_rpc
 def test_an_open_port_is_warned_of_and_the_cache_is_ours(tmp_path: Path) -> None:
     (tmp_path / "cache" / "rpc").mkdir(parents=True)
-    for age, name in enumerate(("torn", "whole")):
+    for age, name in enumerate(("not-ours", "0123456789abcdef", "f" * 16)):
         path = tmp_path / "cache" / "rpc" / name
         path.touch()
         os.utime(path, (1e9 - age, 1e9 - age))
@@ -300,4 +350,6 @@ def test_an_open_port_is_warned_of_and_the_cache_is_ours(tmp_path: Path) -> None
     assert f"listens on 0.0.0.0:{port}" in process.stderr.readline()
     assert trimix(*GENERATE, "-n", "2", "--rpc", f"localhost:{port}").returncode == 0
     kill(process)
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["cache", "rpc", "whole"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        "cache", "f" * 16, "not-ours", "rpc"
+    ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The only room that calls llama.cpp: models, contexts, quantization, importance matrices.
+"""The only room that calls llama.cpp: models, contexts, quantization, importance matrices, servers.
 
 `alignment`, `convert` and every room above them may import it.
 """

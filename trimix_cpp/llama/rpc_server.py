@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import socket
 import threading
 import time
@@ -18,6 +19,8 @@ from .ggml import Kind, devices, library, proc_address
 from .rpc import keep_alive, open_sockets, require
 from .servers import Server
 
+# What llama.cpp calls a cached tensor: its hash.
+_TENSOR = re.compile("[0-9a-f]{16}")
 _LOOK, _LOOK_FOR_CLIENTS = 0.02, 1.0  # seconds
 
 
@@ -107,7 +110,7 @@ def _forget_torn(cache: Path) -> None:
     """
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        files = [path for path in cache.iterdir() if path.is_file()]
+        files = [path for path in cache.iterdir() if _TENSOR.fullmatch(path.name)]
         if files:
             max(files, key=lambda path: path.stat().st_mtime_ns).unlink()
     except OSError as error:
