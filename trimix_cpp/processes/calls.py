@@ -71,6 +71,11 @@ class Call:
                 raise error
         raise ChildDiedError(f"its process died (exit code {self._process.wait()})")
 
+    @property
+    def has_ended(self) -> bool:
+        """The process is gone."""
+        return self._process.poll() is not None
+
     def close(self) -> None:
         """End the process; harmless when done twice."""
         self._process.kill()

@@ -17,6 +17,9 @@ from .job import shots_digest as shots_digest
 from .job import units_of as units_of
 from .job import with_seed as with_seed
 from .journal import Journal as Journal
+from .journal_lines import Maker as Maker
+from .loading import Elsewhere as Elsewhere
+from .loading import Loading as Loading
 from .memory import Memory as Memory
 from .merging import journals_of as journals_of
 from .merging import merge as merge

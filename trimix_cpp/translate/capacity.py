@@ -31,13 +31,24 @@ class Machine:
         spec: the trio.
         roles: those in use.
         options: as the user gave them.
+        n_cores: that it may use, 0 for all.
+        memory: bytes that it may use, 0 for what is free.
 
     Raises:
         ModelFileError: a file is missing or broken.
     """
 
-    def __init__(self, spec: TrioSpec, roles: Iterable[str], options: Options) -> None:
+    def __init__(
+        self,
+        spec: TrioSpec,
+        roles: Iterable[str],
+        options: Options,
+        *,
+        n_cores: int = 0,
+        memory: int = 0,
+    ) -> None:
         self._spec, self._options = spec, options
+        self._n_cores, self._memory = n_cores or physical_cores(), memory
         self._roles = [role for role in ROLES if role in set(roles) and role in spec.roles]
         self._headers = {role: read_header(spec.roles[role].path) for role in self._roles}
 
@@ -78,7 +89,7 @@ class Machine:
         """Sequences in flight: 8 a core (64 with a GPU), as far as half of the free memory goes."""
         if self._options.exact and self._alone():
             return 1
-        most = _MOST if supports_gpu() else min(_A_CORE * physical_cores(), _MOST)
+        most = _MOST if supports_gpu() else min(_A_CORE * self._n_cores, _MOST)
         each = sum(self._sequence_bytes(role, n_ctx) for role in self._roles)
         if self._options.bytes:
             most = min(most, most_texts(self._options.bytes) - 1)
@@ -125,7 +136,8 @@ class Machine:
 
     def _free(self) -> int:
         weights = sum(path.stat().st_size for path in self._files())
-        return max(0, free_memory() - weights)
+        free = min(free_memory(), self._memory) if self._memory else free_memory()
+        return max(0, free - weights)
 
     def _files(self) -> set[Path]:
         """Of the weights that lie here; caches on servers count all the same, to be careful."""

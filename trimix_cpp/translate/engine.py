@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -109,6 +109,38 @@ class Translator(Closing):
             # Second attempts of the last ones come up when the decoder has seen its input end.
             if not self._again:
                 return
+
+    def live(self, take: Callable[[bool], Unit | None]) -> Iterator[tuple[Unit, Outcome]]:
+        """As `run`, of units that come up meanwhile: `take` gives the next one.
+
+        It gives None where there is none now; `take(True)` waits for one, and its None is the end.
+        """
+        own: set[Text] = set()
+        ended = False
+
+        def following() -> Unit | None:
+            nonlocal ended
+            wait = not own and not self._done
+            unit = take(wait)
+            ended = unit is None and wait
+            return unit
+
+        try:
+            while not ended:
+                for event in self._decoder.step():
+                    if event.text.stop:
+                        own.discard(event.text)
+                        yield from self.finish(event.text)
+                while len(own) < self.in_flight:
+                    text = self.next_text(iter(following, None))
+                    yield from self.take_done()
+                    if text is None:
+                        break
+                    self._decoder.submit(text)
+                    own.add(text)
+        finally:
+            for text in own:
+                self._decoder.cancel(text)
 
     def next_text(self, units: Iterator[Unit]) -> Text | None:
         """The next text of these units, for who steps it himself; None where there is none now.

@@ -41,7 +41,7 @@ class Journal(Closing):
         seed: of this run, None for any: a journal that goes on keeps its own.
         restart: empty a journal that was begun with other settings, or the same.
         shard: which part of a file it is for; None: the whole.
-        machine: tells with what lines are made, when that is to be written down.
+        machine: tells with what lines are made, as far as it is known; asked at each.
 
     Attributes:
         path: the file.
@@ -63,7 +63,7 @@ class Journal(Closing):
         keep_seed: bool = False,
         restart: bool = False,
         shard: Share | None = None,
-        machine: Callable[[], Maker] | None = None,
+        machine: Callable[[], Maker | None] | None = None,
     ) -> None:
         self.path, self.seed = path, seed
         self.done: dict[str, Outcome] = {}
@@ -153,9 +153,9 @@ class Journal(Closing):
 
     def _tell_machine(self) -> None:
         """A journal that goes on elsewhere says so, once there is something to say it of."""
-        if self._machine and (self._head is None or self._machine() != self._head.machine):
+        machine = self._machine() if self._machine else None
+        if machine and (self._head is None or machine != self._head.machine):
             self._begin()
-        self._machine = None
 
     def _take_over(self, record: Mapping[str, Any], keep_seed: bool) -> None:
         try:

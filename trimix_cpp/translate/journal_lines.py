@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, BinaryIO
@@ -62,6 +62,15 @@ class Maker:
     cpu: str
     features: tuple[str, ...]
     llama_cpp: str
+
+    @classmethod
+    def together(cls, makers: Sequence[Maker]) -> Maker:
+        """Several that work on one file: all their CPUs, and the features that all have."""
+        cpus = dict.fromkeys(maker.cpu for maker in makers)
+        common = set.intersection(*(set(maker.features) for maker in makers))
+        first = makers[0]
+        features = tuple(name for name in first.features if name in common)
+        return cls(" and ".join(cpus), features, first.llama_cpp)
 
 
 @dataclass(frozen=True)

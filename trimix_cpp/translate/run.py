@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import StoppedError, TrimixError
 from ..showing import Bar, count, notice
 from . import files
-from .engine import Translator
 from .job import grouped, known_outcomes, machine, with_seed
 from .journal import Journal
-from .journal_lines import Share
+from .journal_lines import Maker, Share
 from .recipe import Recipe
 from .task import Task
 from .units import Outcome, Unit
 
-Start = Callable[[Recipe], AbstractContextManager[Translator]]
+
+class Translates(Protocol):
+    """What texts are sent through: a `Translator`, or the workers of a cluster."""
+
+    @property
+    def in_flight(self) -> int:
+        """How many are translated at once."""
+        ...
+
+    def run(self, units: Iterable[Unit]) -> Iterator[tuple[Unit, Outcome]]:
+        """Each with its outcome, in the order in which they end."""
+        ...
+
+
+Start = Callable[[Recipe], AbstractContextManager[Translates]]
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,7 @@ class Run:
         start: loads the models; not called where nothing is left to do.
         rules: what may be written.
         fault: is told of a file that fails; what it raises ends the run.
+        maker: tells with what texts are translated, as far as it is known; None: this machine.
 
     Attributes:
         failed: files that failed.
@@ -71,11 +85,12 @@ class Run:
         start: Start,
         rules: Rules,
         fault: Callable[[Task, Exception], None],
+        maker: Callable[[], Maker | None] | None = None,
     ) -> None:
         self.failed: list[Task] = []
         self.recipe = recipe
         self._tasks, self._settings, self._start = tasks, settings, start
-        self._rules, self._fault = rules, fault
+        self._rules, self._fault, self._maker = rules, fault, maker or machine
         self._keep_seed = rules.keep_seed
         self._open: list[Task] = []
         self._known: dict[Unit, Outcome] = {}
@@ -175,7 +190,7 @@ class Run:
             keep_seed=self._keep_seed,
             restart=self._rules.restart,
             shard=share,
-            machine=machine,
+            machine=self._maker,
         )
         if journal.damaged:
             lines = "1 line is" if journal.damaged == 1 else f"{journal.damaged:,} lines are"

@@ -1,0 +1,7 @@
+from .addresses import Address as Address
+from .connecting import connected as connected
+from .opening import Opening as Opening
+from .opening import Runner as Runner
+from .opening import Take as Take
+from .opening import Told as Told
+from .spread import Spread as Spread

@@ -1,0 +1,107 @@
+"""What runs on a Dask worker: a plugin that opens an engine there, and the task that uses it.
+
+A worker shows that it is ready by a resource, named after what it has opened: Dask gives it no
+task before, and no more of them than it has places. Why one is not ready goes to a topic that
+the client reads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from distributed import Worker, WorkerPlugin, secede
+
+from .engine import Engine, GoneError
+from .opening import Opening, Told
+
+# Items that wait beside those at work, so that none waits for the network: one for so many.
+_AHEAD = 4
+
+_lock = threading.Lock()
+_engines: dict[str, Engine] = {}
+_holders: dict[str, set[str]] = {}
+
+
+def resource_of(key: str) -> str:
+    """The name of the resource that stands for what has this key."""
+    return f"trimix-{key}"
+
+
+def topic_of(run: str) -> str:
+    """Where a run's workers tell what becomes of them."""
+    return f"trimix-run-{run}"
+
+
+class Plugin(WorkerPlugin):  # type: ignore[misc]
+    """Opens an engine on each worker, also on those that come later.
+
+    Args:
+        run: the run's own name.
+        opening: opens it; runs with the same share it.
+    """
+
+    def __init__(self, run: str, opening: Opening[Any, Any]) -> None:
+        self.run, self.key, self.opening = run, opening.key, opening
+
+    def setup(self, worker: Worker) -> None:
+        """Begin to open it; returns at once."""
+        # An engine that must end first would keep the worker's loop waiting.
+        threading.Thread(target=_hold, args=(self, worker), daemon=True).start()
+
+    def teardown(self, worker: Worker) -> None:
+        """The run is over."""
+        threading.Thread(target=_release, args=(self.key, self.run), daemon=True).start()
+
+    def supply(self, worker: Worker, in_flight: int) -> None:
+        """Let the scheduler know how many items at once the worker takes."""
+        number = in_flight + -(-in_flight // _AHEAD)
+        worker.loop.add_callback(worker.set_resources, **{resource_of(self.key): number})
+
+    def refuse(self, worker: Worker, reason: str) -> None:
+        """Tell the client why this worker takes no part."""
+        worker.log_event(topic_of(self.run), {"worker": worker.address, "refused": reason})
+
+
+def work(key: str, items: Sequence[Any]) -> tuple[Any, list[Any]]:
+    """A task: with what they were made, and the results of some items.
+
+    Raises:
+        GoneError: the worker does not have what the key stands for.
+        TrimixError: what ended the runner.
+    """
+    engine = _engines.get(key)
+    if engine is None:
+        raise GoneError("this worker has no models of this run")
+    futures = [engine.submit(item) for item in items]
+    secede()  # a thread that waits is none that the worker counts
+    return engine.made_by, [future.result() for future in futures]
+
+
+def _hold(plugin: Plugin, worker: Worker) -> None:
+    """Open the engine of a run, or share the one that is there; an idle one of others ends."""
+    refuse = partial(plugin.refuse, worker)
+    with _lock:
+        for key, engine in list(_engines.items()):
+            if engine.is_over or (key != plugin.key and not engine.is_busy):
+                engine.close()
+                del _engines[key]
+        if any(key != plugin.key for key in _engines):
+            refuse("it works for another run, with other models or settings")
+            return
+        _holders.setdefault(plugin.key, set()).add(plugin.run)
+        if plugin.key not in _engines:
+            supply = partial(plugin.supply, worker)
+            told = Told(worker.state.nthreads, int(worker.memory_manager.memory_limit or 0))
+            _engines[plugin.key] = Engine(plugin.opening, told, supply)
+        _engines[plugin.key].on_refusal(refuse)
+
+
+def _release(key: str, run: str) -> None:
+    with _lock:
+        holders = _holders.get(key, set())
+        holders.discard(run)
+        if not holders and (engine := _engines.pop(key, None)):
+            engine.close()
