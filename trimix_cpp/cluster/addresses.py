@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import UsageError
-from ..files import is_toml_path
 
 _MOST_LOCAL = 256
 _LOCAL = re.compile(r"local:([0-9]{1,4})")
@@ -26,13 +25,15 @@ class Address:
     Attributes:
         kind: processes of this machine, a scheduler that runs, or a cluster that a file describes.
         n_workers: of "local".
-        url: of "scheduler".
+        url, host, port: of "scheduler".
         path: of "file".
     """
 
     kind: Literal["local", "scheduler", "file"]
     n_workers: int = 0
     url: str = ""
+    host: str = ""
+    port: int = 0
     path: Path | None = None
 
     @classmethod
@@ -46,8 +47,8 @@ class Address:
         if match := _REMOTE.fullmatch(text):
             if not 1 <= int(match[3]) <= 65535:
                 raise UsageError(f"--cluster {text}: a port is from 1 to 65535")
-            return cls("scheduler", url=text)
-        if is_toml_path(text):
+            return cls("scheduler", url=text, host=match[2].strip("[]"), port=int(match[3]))
+        if text.lower().endswith(".toml"):
             return cls("file", path=Path(text))
         raise UsageError(f"--cluster {text!r}: {_FORMS}")
 

@@ -17,8 +17,9 @@ from ..errors import TrimixError
 from ..files import Closing
 from ..processes import Call, Send
 
-# Deaths in a row, without a result between them, after which none is replaced.
-_DEATHS_A_WORKER = 3
+# Deaths in a row, without a result between them, after which none is replaced: more than the four
+# that Dask waits for before it says of a task that it ended its workers.
+_DEATHS = 8
 
 
 class Children(Closing):
@@ -49,7 +50,7 @@ class Children(Closing):
                 continue
             reason = _reason(call)
             self._deaths += 1
-            if self._deaths > _DEATHS_A_WORKER * len(self._calls):
+            if self._deaths > _DEATHS + len(self._calls):
                 raise TrimixError(
                     f"the processes of local:{len(self._calls)} die again and again ({reason}); "
                     "with fewer of them each has more memory"
@@ -89,8 +90,11 @@ def be_worker(send: Send, url: str, security: dict[str, str], n_threads: int, fo
         ) as worker:  # fmt: skip
             await worker.finished()
 
-    with dask.config.set(NO_PAGES):
-        asyncio.run(serve())
+    try:
+        with dask.config.set(NO_PAGES):
+            asyncio.run(serve())
+    except RuntimeError as error:  # "Worker failed to start"
+        raise TrimixError(f"{error} {error.__cause__ or ''}".strip()) from None
 
 
 # What Dask tells over HTTP, and lets be done, is for nobody else on this machine.

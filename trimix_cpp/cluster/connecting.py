@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import metadata
@@ -41,8 +42,7 @@ def connected(address: Address, opening: Opening[Item, Result]) -> Iterator[Spre
     Raises:
         TrimixError: no scheduler there, workers of other versions, or all of them refuse.
     """
-    # What Dask logs about workers that come and go is told in our own lines.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    _silence()
     name, run = str(address), uuid4().hex
     with ExitStack() as stack:
         client, tend = _client(stack, address)
@@ -57,12 +57,20 @@ def connected(address: Address, opening: Opening[Item, Result]) -> Iterator[Spre
         yield spread
 
 
+def _silence() -> None:
+    """What Dask logs of workers that come and go is told in our own lines."""
+    for name in ("distributed", *logging.root.manager.loggerDict):
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 def _client(stack: ExitStack, address: Address) -> tuple[Client, Callable[[bool], None]]:
     """A client, and what tends the workers."""
     if address.kind == "local":
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="trimix-cluster-")))
         security = Security.temporary()
-        stack.enter_context(dask.config.set(NO_PAGES))
+        # Dask's own choice may be a folder of others, and it imports from there.
+        stack.enter_context(dask.config.set({**NO_PAGES, "temporary-directory": str(folder)}))
         cluster = stack.enter_context(_scheduler(security))
         known = {name: getattr(security, name) for name in _PEM}
         children = Children(cluster.scheduler_address, known, address.n_workers, folder)
@@ -72,6 +80,8 @@ def _client(stack: ExitStack, address: Address) -> tuple[Client, Callable[[bool]
         cluster = stack.enter_context(started(address.path))
         return stack.enter_context(Client(cluster, set_as_default=False)), lambda came: None
     try:
+        with socket.create_connection((address.host, address.port), timeout=_CONNECT_SECONDS):
+            pass  # Dask would go on trying where nothing listens
         client = Client(address.url, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         line = " ".join(str(error).split())[:300]
@@ -121,4 +131,5 @@ def _check_versions(client: Client) -> None:
 def _forget(client: Client, run: str) -> None:
     """Let the workers free what they opened."""
     with suppress(Exception):  # where the scheduler is gone, they are too, or free it when idle
-        client.unregister_worker_plugin(run)
+        if client.status == "running":
+            client.unregister_worker_plugin(run)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
+from queue import Empty, SimpleQueue
 from typing import Any, Generic
 
-from distributed import CancelledError, Client, Future, KilledWorker, as_completed
+from distributed import CancelledError, Client, Future, KilledWorker
 
 from ..errors import TrimixError
 from ..showing import count, notice
@@ -26,17 +27,12 @@ _SLACK = 1.25
 # A task costs the scheduler about a millisecond: fast workers get several items in one.
 _TASKS_A_SECOND = 200.0
 _LOOK_SECONDS = 1.0
+_POLL_SECONDS = 0.1
+# Loading a model may take that long before somebody wonders.
+_LONG_SECONDS = 5.0
 _ANSWER_SECONDS = 60.0
-# Dask gives a task to four workers, one after the other, before it says that it ended them.
-_TRIES = 3
-
-
-@dataclass(frozen=True)
-class _Sent:
-    """Items that go together, and how often they went before."""
-
-    items: tuple[Any, ...]
-    tries: int = 0
+_Items = tuple[Any, ...]
+_Ended = SimpleQueue[tuple[Future, Any]]
 
 
 class Spread(Generic[Item, Result]):
@@ -69,8 +65,10 @@ class Spread(Generic[Item, Result]):
         self.made_by: list[Any] = []
         self._client, self._run, self._key, self._name = client, run, key, name
         self._tend, self._patience = tend, patience
-        self._sent: dict[Future, _Sent] = {}
-        self._again: deque[_Sent] = deque()
+        self._sent: dict[Future, _Items] = {}
+        self._again: deque[_Items] = deque()
+        self._suspects: deque[_Items] = deque()
+        self._alone: Future | None = None
         self._n_lost = 0
         self._refused: set[str] = set()
         self._least = 1  # what the smallest worker takes at once
@@ -84,9 +82,13 @@ class Spread(Generic[Item, Result]):
         Raises:
             TrimixError: all refuse, none comes, or the scheduler is gone.
         """
+        began, told = time.monotonic(), False
         self._look()
         while not self.in_flight:
-            time.sleep(0.1)
+            if not told and time.monotonic() - began > _LONG_SECONDS:
+                notice(f"waiting for a worker of {self._name} that is ready")
+                told = True
+            time.sleep(_POLL_SECONDS)
             self._look()
 
     def run(self, items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
@@ -96,73 +98,85 @@ class Spread(Generic[Item, Result]):
             TrimixError: what a worker found wrong with an item; the scheduler is gone, or no worker
                 is left; or some items ended their workers again and again.
         """
-        feed, ready = (
-            iter(items),
-            as_completed(loop=self._client.loop, with_results=True, raise_errors=False),
-        )
+        feed, ended, more = iter(items), _Ended(), True
         try:
-            while self._send(feed, ready) or self._sent or self._again:
-                for future, result in _ended(ready):
+            while more or self._sent or self._again or self._suspects:
+                more = self._send(feed, ended)
+                for future, result in _waited(ended):
                     yield from self._taken(future, result)
                 if time.monotonic() - self._looked >= _LOOK_SECONDS:
                     self._look()
         finally:
-            self._client.cancel(list(self._sent), force=True)
+            if self._client.status == "running":
+                self._client.cancel(list(self._sent), force=True)
             self._sent.clear()
         if self._n_lost:
             raise TrimixError(
-                f"{count(self._n_lost, 'text')} went to worker after worker, and all of them died; "
+                f"{count(self._n_lost, 'text')} went to four workers, alone, and all of them died; "
                 "the others are kept: the same command tries again"
             )
 
-    def _send(self, feed: Iterator[Item], ready: Any) -> int:
-        """Fill the workers; how many items went out."""
-        room = int(self.in_flight * _SLACK) - sum(len(sent.items) for sent in self._sent.values())
-        batches: dict[int, list[_Sent]] = {}
-        sent_out = 0
-        while sent_out < room:
-            if self._again:
-                sent = self._again.popleft()
-            else:
-                sent = _Sent(tuple(islice(feed, self._size)))
-                if not sent.items:
-                    break
-            batches.setdefault(len(sent.items), []).append(sent)
-            sent_out += len(sent.items)
-        for size, batch in batches.items():
-            futures = self._client.map(
-                work, [self._key] * len(batch), [sent.items for sent in batch],
-                pure=False, key=f"{resource_of(self._key)}-{size}",
-                resources={resource_of(self._key): size},
-            )  # fmt: skip
-            self._sent.update(zip(futures, batch, strict=True))
-            ready.update(futures)
-        return sent_out
+    def _send(self, feed: Iterator[Item], ended: _Ended) -> bool:
+        """Fill the workers; whether the feed may have more."""
+        room = int(self.in_flight * _SLACK) - sum(map(len, self._sent.values()))
+        batches: dict[int, list[_Items]] = {}
+        more = True
+        while room > 0:
+            items = self._again.popleft() if self._again else tuple(islice(feed, self._size))
+            more = bool(items)
+            if not more:
+                break
+            batches.setdefault(len(items), []).append(items)
+            room -= len(items)
+        for batch in batches.values():
+            self._submit(batch, ended)
+        if not self._sent and not more and self._suspects and self.in_flight:
+            (self._alone,) = self._submit([self._suspects.popleft()], ended)
+        return more
+
+    def _submit(self, batch: Sequence[_Items], ended: _Ended) -> list[Future]:
+        """Send tasks of one size."""
+        name, size = resource_of(self._key), len(batch[0])
+        futures: list[Future] = self._client.map(
+            work, [self._key] * len(batch), batch, pure=False, key=f"{name}-{size}",
+            resources={name: size},
+        )  # fmt: skip
+        self._sent.update(zip(futures, batch, strict=True))
+        for future in futures:
+            self._client.loop.add_callback(self._fetch, future, ended)
+        return futures
+
+    async def _fetch(self, future: Future, ended: _Ended) -> None:
+        """Bring a result here, however often it is lost with the worker that has it."""
+        result: Any
+        try:
+            (result,) = await self._client.gather([future], asynchronous=True)
+        except (Exception, CancelledError) as error:
+            result = error
+        ended.put((future, result))
 
     def _taken(self, future: Future, result: Any) -> Iterator[tuple[Item, Result]]:
-        sent = self._sent.pop(future)
-        if future.status == "finished":
+        items = self._sent.pop(future)
+        if not isinstance(result, BaseException):
             made_by, results = result
             if made_by not in self.made_by:
                 self.made_by.append(made_by)
             self._came += len(results)
-            yield from zip(sent.items, results, strict=True)
-            return
-        if future.status == "cancelled" or isinstance(result, CancelledError):
+            yield from zip(items, results, strict=True)
+        elif isinstance(result, CancelledError):
             raise self._gone()
-        error = future.exception()
-        if isinstance(error, GoneError):
-            self._again.append(sent)
-        elif isinstance(error, KilledWorker):
-            if sent.tries + 1 < _TRIES:
-                # One by one: which of them it was shows.
-                self._again += [_Sent((item,), sent.tries + 1) for item in sent.items]
+        elif isinstance(result, GoneError):
+            self._again.append(items)
+        elif isinstance(result, KilledWorker):
+            # It was on four workers when they died; but so were others. At the end each goes alone.
+            if future is self._alone:
+                self._n_lost += 1
             else:
-                self._n_lost += len(sent.items)
-        elif isinstance(error, TrimixError):
-            raise error
+                self._suspects += [(item,) for item in items]
+        elif isinstance(result, TrimixError):
+            raise result
         else:
-            raise TrimixError(f"a worker of {self._name} failed: {type(error).__name__}: {error}")
+            raise TrimixError(f"a worker of {self._name} failed: {result!r}")
 
     def _look(self) -> None:
         """See which workers there are, and what they say."""
@@ -196,11 +210,11 @@ class Spread(Generic[Item, Result]):
                 if not workers <= self._refused:
                     notice(f"worker {address} takes no part: {reason}")
         if workers and workers <= self._refused and not self.in_flight:
-            others = f"; so do the {len(workers) - 1} others" if len(workers) > 1 else ""
+            others = f" (nor does any of the {len(workers)})" if len(workers) > 1 else ""
             raise TrimixError(f"worker {address} takes no part: {reason}{others}")
 
     def _asked(self, question: Callable[..., Any], **more: Any) -> Any:
-        if self._client.status not in ("running", "connecting"):
+        if self._client.status != "running":
             raise self._gone()
         try:
             return self._client.sync(question, callback_timeout=_ANSWER_SECONDS, **more)
@@ -214,9 +228,9 @@ class Spread(Generic[Item, Result]):
         )
 
 
-def _ended(ready: Any) -> list[tuple[Future, Any]]:
+def _waited(ended: _Ended) -> Iterator[tuple[Future, Any]]:
     """What has ended, after waiting a moment for something to."""
-    with ready.thread_condition:
-        if not ready.has_ready():
-            ready.thread_condition.wait(timeout=_LOOK_SECONDS / 4)
-    return list(ready.next_batch(block=False)) if ready.has_ready() else []
+    with suppress(Empty):
+        yield ended.get(timeout=_POLL_SECONDS)
+        while True:
+            yield ended.get_nowait()

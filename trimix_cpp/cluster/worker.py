@@ -7,12 +7,13 @@ the client reads.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from distributed import Worker, WorkerPlugin, secede
+from distributed import Status, Worker, WorkerPlugin, secede
 
 from .engine import Engine, GoneError
 from .opening import Opening, Told
@@ -58,7 +59,7 @@ class Plugin(WorkerPlugin):  # type: ignore[misc]
     def supply(self, worker: Worker, in_flight: int) -> None:
         """Let the scheduler know how many items at once the worker takes."""
         number = in_flight + -(-in_flight // _AHEAD)
-        worker.loop.add_callback(worker.set_resources, **{resource_of(self.key): number})
+        worker.loop.add_callback(_supply, worker, resource_of(self.key), number)
 
     def refuse(self, worker: Worker, reason: str) -> None:
         """Tell the client why this worker takes no part."""
@@ -78,6 +79,16 @@ def work(key: str, items: Sequence[Any]) -> tuple[Any, list[Any]]:
     futures = [engine.submit(item) for item in items]
     secede()  # a thread that waits is none that the worker counts
     return engine.made_by, [future.result() for future in futures]
+
+
+async def _supply(worker: Worker, resource: str, number: int) -> None:
+    while worker.status == Status.init:
+        await asyncio.sleep(0.05)
+    await worker.set_resources(**{resource: number})
+    if number and worker.status == Status.running:
+        # The scheduler looks for a worker for tasks that had none only when one begins to run.
+        worker.status = Status.paused
+        worker.status = Status.running
 
 
 def _hold(plugin: Plugin, worker: Worker) -> None:

@@ -31,7 +31,7 @@ def address_of(said: str | None) -> Address | None:
     """What `--cluster` says; raises UsageError, or TrimixError where Dask is missing."""
     if said is None:
         return None
-    from ..cluster import Address
+    from ..cluster import Address, read_description
 
     address = Address.parse(said)
     for package in _PACKAGES:
@@ -40,6 +40,8 @@ def address_of(said: str | None) -> Address | None:
                 f"--cluster needs further packages ({package} is missing): "
                 "pip install 'trimix-cpp[cluster]'"
             )
+    if address.path:
+        read_description(address.path)
     return address
 
 
