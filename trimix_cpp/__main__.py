@@ -6,10 +6,22 @@ import sys
 
 def run() -> None:
     """The program. Ctrl-C is one line from its first moment on, also while it imports."""
+    _read_utf8()
     leave_on_interrupt()
     from .commands import run
 
     run()
+
+
+def _read_utf8() -> None:
+    """Begin anew where Python reads arguments and names of files as ASCII, as in some C locales.
+
+    A stop string, or the name of a column, would be bytes there and no text.
+    """
+    settled = os.environ.get("PYTHONUTF8") == "1" or not sys.executable
+    if sys.getfilesystemencoding() == "ascii" and not settled:
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def leave_on_interrupt() -> None:

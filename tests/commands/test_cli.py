@@ -226,6 +226,34 @@ def test_output_survives_a_c_locale() -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a C locale")
+def test_arguments_are_text_in_a_c_locale_too() -> None:
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    arguments = [
+        "generate",
+        "--trio",
+        "demo",
+        "--exact",
+        "-n",
+        "9",
+        "--json",
+        "-p",
+        "ھۆججەت ئاچ",
+        "-r",
+    ]
+    found = []
+    for environment in ({"PYTHONUTF8": "1"}, plain):
+        done = subprocess.run(
+            [sys.executable, "-m", "trimix_cpp", *arguments, "ى"],
+            capture_output=True,
+            env={**os.environ, **environment},
+        )
+        assert done.returncode == 0, done.stderr
+        found.append({k: v for k, v in json.loads(done.stdout).items() if k in ("text", "stop")})
+    assert found[0] == found[1]
+    assert found[0]["stop"] == "stop"
+
+
 def test_a_closed_pipe_is_quiet() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "trimix_cpp", "generate", "--trio", "demo", "-p", "a", "-n", "400"],

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import TrimixError
-from ..files import check_destination, parse_json, read_text, write_json
+from ..files import check_destination, check_regular, parse_json, read_text, write_json
 from ..fusion import Weights
 
 _FORMAT = "trimix-conversation"
@@ -66,6 +66,7 @@ def read_chat(path: Path) -> SavedChat:
     Raises:
         TrimixError: it is missing, or not a saved conversation.
     """
+    check_regular(path, piped=True)
     text = read_text(path)
     try:
         return _checked(parse_json(text, "it"))

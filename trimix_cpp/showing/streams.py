@@ -35,10 +35,11 @@ def open_streams() -> None:
             raw = io.FileIO(number, mode, closefd=False)
             buffer = io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw)
             setattr(sys, name, io.TextIOWrapper(buffer, encoding="utf-8", errors="replace"))
-    for stream in (sys.stdout, sys.stderr):
-        # A Uyghur reply must not die of a C locale or of a Windows code page.
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        # A Uyghur reply must not die of a C locale or of a Windows code page; nor what is typed.
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="replace")
+            errors = "surrogateescape" if stream is sys.stdin else "replace"
+            stream.reconfigure(encoding="utf-8", errors=errors)
     sys.stdout = _cleaned(sys.stdout)
 
 
