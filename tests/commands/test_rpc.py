@@ -353,3 +353,24 @@ def test_an_open_port_is_warned_of_and_the_cache_is_ours(tmp_path: Path) -> None
     assert sorted(path.name for path in tmp_path.rglob("*")) == [
         "cache", "f" * 16, "not-ours", "rpc"
     ]  # fmt: skip
+
+
+@needs_rpc
+def test_weights_that_no_server_holds_are_refused(server: str) -> None:
+    """In a process of its own: a lost server would end the tests'."""
+    code = (
+        "from trimix_cpp.llama import rpc\n"
+        f"assert len(rpc.devices([{server!r}], 1000)) == 2\n"
+        f"rpc.devices([{server!r}], 1 << 50)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "1,024.0 TiB of weights are to go there" in done.stderr
+
+
+@needs_rpc
+def test_a_server_that_falls_silent_before_weights_are_sent_ends_the_process() -> None:
+    with listener(listeners.answers(7)) as address:
+        code = f"from trimix_cpp.llama import rpc\nrpc._PATIENCE = 0.5\nrpc.devices([{address!r}])"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"RPC server {address}: it stopped answering" in one_line(done.stderr)

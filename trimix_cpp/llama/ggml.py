@@ -9,20 +9,21 @@ from functools import cache
 
 import llama_cpp.llama_cpp as lib
 
-_POINTER = ctypes.c_void_p
+_POINTER, _SIZE = ctypes.c_void_p, ctypes.c_size_t
 _SIGNATURES = {
     "cpu_reg": (_POINTER, ()),
     "dev_backend_reg": (_POINTER, (_POINTER,)),
     "dev_by_type": (_POINTER, (ctypes.c_int,)),
-    "dev_count": (ctypes.c_size_t, ()),
+    "dev_count": (_SIZE, ()),
     "dev_description": (ctypes.c_char_p, (_POINTER,)),
-    "dev_get": (_POINTER, (ctypes.c_size_t,)),
+    "dev_get": (_POINTER, (_SIZE,)),
+    "dev_memory": (None, (_POINTER, ctypes.POINTER(_SIZE), ctypes.POINTER(_SIZE))),
     "dev_init": (_POINTER, (_POINTER, ctypes.c_char_p)),
     "dev_name": (ctypes.c_char_p, (_POINTER,)),
     "dev_type": (ctypes.c_int, (_POINTER,)),
     "reg_by_name": (_POINTER, (ctypes.c_char_p,)),
-    "reg_dev_count": (ctypes.c_size_t, (_POINTER,)),
-    "reg_dev_get": (_POINTER, (_POINTER, ctypes.c_size_t)),
+    "reg_dev_count": (_SIZE, (_POINTER,)),
+    "reg_dev_get": (_POINTER, (_POINTER, _SIZE)),
     "reg_get_proc_address": (_POINTER, (_POINTER, ctypes.c_char_p)),
     "buft_name": (ctypes.c_char_p, (_POINTER,)),
 }
@@ -56,6 +57,13 @@ def devices(*kinds: Kind) -> Iterator[int]:
         device: int = library.ggml_backend_dev_get(i)
         if library.ggml_backend_dev_type(device) in kinds:
             yield device
+
+
+def free_bytes(device: int) -> int:
+    """Memory that a device calls free."""
+    free, total = _SIZE(), _SIZE()
+    library.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
+    return free.value
 
 
 def proc_address(backend: str, name: str) -> int | None:

@@ -92,7 +92,10 @@ class Model(Closing):
         self.repacks = not exact and may_repack(self.header)
         params.use_extra_bufts = self.repacks
         if self.remote:
-            devices = rpc.devices(servers)
+            # The tokens' embeddings stay here.
+            tensors = [t for t in self.header.tensors if t.name != "token_embd.weight"]
+            needed = sum(t.nbytes for t in tensors) if self.offloaded else 0
+            devices = rpc.devices(servers, needed)
             params.devices = ctypes.cast(devices, ctypes.c_void_p)
         if mlock:
             params.load_mode = lib.LLAMA_LOAD_MODE_MMAP_MLOCK

@@ -18,15 +18,16 @@ from contextlib import contextmanager
 import llama_cpp.llama_cpp as lib
 
 from ..errors import TrimixError
-from .ggml import library, proc_address
+from ..showing import notice, size_text
+from .ggml import free_bytes, library, proc_address
 from .servers import Server, ask_server, parse_server, resolve_server
 
 BUILD = (
     "CMAKE_ARGS=-DGGML_RPC=on pip install --force-reinstall --no-cache-dir "
     "--no-binary llama-cpp-python llama-cpp-python"
 )
-# Seconds for all that is said before weights are sent; after them the process ends itself.
-_CONNECTING = 30.0
+# Seconds for what is said before weights are sent; after them the process ends itself.
+_PATIENCE = 30.0
 # A dead line is noticed after 15 + 3 x 5 seconds of silence, or so long without acknowledgement.
 _KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPALIVE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 _UNACKNOWLEDGED = 30_000  # milliseconds
@@ -46,13 +47,19 @@ def require() -> None:
         raise TrimixError(f"this llama-cpp-python was built without RPC; one with it: {BUILD}")
 
 
-def devices(servers: Sequence[str]) -> ctypes.Array[ctypes.c_void_p]:
+def devices(servers: Sequence[str], needed: int = 0) -> ctypes.Array[ctypes.c_void_p]:
     """The devices of these servers, as `llama_model_params.devices` wants them: NULL at the end.
 
     They are registered nowhere else, so no other model's layers get there.
 
+    Args:
+        servers: `host:port`.
+        needed: bytes that are to go there. A CPU calls all of its memory free, and its system would
+            kill the server.
+
     Raises:
-        TrimixError: no build with RPC, a server that does not answer as one, or too many devices.
+        TrimixError: no build with RPC, a server that does not answer as one, too many devices, or
+            too little memory in all.
     """
     require()
     found = [device for server in servers for device in _devices_of(server)]
@@ -61,6 +68,13 @@ def devices(servers: Sequence[str]) -> ctypes.Array[ctypes.c_void_p]:
     most = lib.llama_max_devices()
     if len(found) > most:
         raise TrimixError(f"the RPC servers have {len(found)} devices; llama.cpp takes {most}")
+    names = ", ".join(servers)
+    with _no_longer_than(_PATIENCE, f"{names}: no answer"):
+        free = sum(map(free_bytes, found))
+    if needed > free:
+        raise TrimixError(
+            f"{names}: {size_text(needed)} of weights are to go there, {size_text(free)} are free"
+        )
     return (ctypes.c_void_p * (len(found) + 1))(*found, None)
 
 
@@ -68,7 +82,7 @@ def _devices_of(name: str) -> tuple[int, ...]:
     server = resolve_server(parse_server(name))
     if server not in _known:
         ask_server(server)
-        with _no_longer_than(_CONNECTING, f"RPC server {name}: it stopped answering"):
+        with _no_longer_than(_PATIENCE, f"RPC server {name}: it stopped answering"):
             _known[server] = _connect(server)
         _watch(server)
     if not _known[server]:
@@ -95,8 +109,6 @@ def _no_longer_than(seconds: float, message: str) -> Iterator[None]:
     """End the process where the C library waits for longer; nothing else gets it out of there."""
 
     def leave() -> None:
-        from ..showing import notice
-
         notice(message)
         os._exit(1)
 

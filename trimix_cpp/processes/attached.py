@@ -49,8 +49,8 @@ def run_attached(module: str, arguments: Sequence[str], settings: Mapping[str, s
         KeyboardInterrupt: it was killed so.
     """
     if not (_POSIX and threading.current_thread() is threading.main_thread()):
-        child = subprocess.Popen(command(module, *arguments), env={**environment(), **settings})
-        return Ended(_outlived(child), "")
+        env = {**environment(), **settings, _PIPES: ""}
+        return Ended(_outlived(subprocess.Popen(command(module, *arguments), env=env)), "")
     with _signals_waiting(), _Pipes() as pipes:
         child = subprocess.Popen(
             command(module, *arguments),
