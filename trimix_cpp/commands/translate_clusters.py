@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import TrimixError
+from ..errors import TrimixError, UsageError
 from ..showing import notice
 
 if TYPE_CHECKING:
@@ -52,6 +52,9 @@ class Clustered:
         address: of the cluster.
         settings, units, parallel: as the models would be loaded here.
         known: what decides the results, for the journals.
+
+    Raises:
+        UsageError: the settings do not go with a cluster.
     """
 
     def __init__(
@@ -62,6 +65,10 @@ class Clustered:
         parallel: int,
         known: Mapping[str, Any],
     ) -> None:
+        if settings.options.rpc:
+            raise UsageError(
+                "--rpc does not go with --cluster: a server serves one process, not the workers"
+            )
         self._address, self._settings, self._units = address, settings, units
         self._parallel, self._known = parallel, known
         self._spread: Spread[Unit, Outcome] | None = None

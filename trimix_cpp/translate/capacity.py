@@ -15,7 +15,9 @@ from .recipe import NO_HINTS, Recipe
 from .units import Unit
 
 # Sequences in flight for each core: on 2 cores a batch of 16 costs about 3 times a single token.
+# One core too wants 16: with 8 it does two thirds of the texts (benchmarks/cluster.py).
 _A_CORE = 8
+_LEAST = 16
 _MOST = 64
 _STEP = 64
 # Bytes of attention scores that are held without flash attention.
@@ -89,7 +91,7 @@ class Machine:
         """Sequences in flight: 8 a core (64 with a GPU), as far as half of the free memory goes."""
         if self._options.exact and self._alone():
             return 1
-        most = _MOST if supports_gpu() else min(_A_CORE * self._n_cores, _MOST)
+        most = _MOST if supports_gpu() else max(_LEAST, min(_A_CORE * self._n_cores, _MOST))
         each = sum(self._sequence_bytes(role, n_ctx) for role in self._roles)
         if self._options.bytes:
             most = min(most, most_texts(self._options.bytes) - 1)

@@ -12,7 +12,7 @@ from ..decoding import open_trio
 from ..errors import TrimixError
 from ..fusion import ROLES
 from ..llama import physical_cores
-from ..quant import Options
+from ..quant import Options, free_memory
 from ..runtime import Settings, pulled_profile, same_models
 from ..showing import notice, size_text
 from ..store import TrioSpec, fingerprint
@@ -64,10 +64,13 @@ class Loading:
         return cls(settings.spec, roles, options, recipe, len(units), parallel, settings.speculator)
 
     def share(self, n_workers: int) -> Loading:
-        """As one of some workers on this machine loads it."""
-        machine = Machine(self.spec, self.roles, self.options)
-        each = machine.parallel(self._n_ctx, self.n_units) // n_workers
-        return replace(self, parallel=self.parallel or max(1, each))
+        """As one of some workers on this machine loads it: cores and memory are divided."""
+        machine = Machine(
+            self.spec, self.roles, self.options,
+            n_cores=max(1, physical_cores() // n_workers), memory=free_memory() // n_workers,
+        )  # fmt: skip
+        parallel = machine.parallel(self._n_ctx, -(-self.n_units // n_workers))
+        return replace(self, parallel=self.parallel or parallel)
 
     @contextmanager
     def open(self, n_cores: int = 0, memory: int = 0) -> Iterator[Translator]:
