@@ -84,6 +84,12 @@ def test_exact_does_not_go_with_it() -> None:
     assert "--rpc does not go with --exact" in one_line(done.stderr)
 
 
+def test_a_cluster_does_not_go_with_it(folder: Path) -> None:
+    done = trimix(*TRANSLATE, "--rpc", "localhost:1", "--cluster", "local:2")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--cluster does not go with --rpc" in one_line(done.stderr)
+
+
 @pytest.mark.skipif(lib.llama_supports_rpc(), reason="the build has RPC")
 @pytest.mark.parametrize("arguments", [(*GENERATE, "--rpc", "127.0.0.1:1"), ("rpc-serve",)])
 def test_without_such_a_build_a_line_says_how_to_get_one(arguments: tuple[str, ...]) -> None:

@@ -224,7 +224,7 @@ def _translate(
         keep_seed=decoding.sampling.seed == -1,
     )
 
-    address = address_of(flags["cluster"])
+    address = address_of(flags["cluster"], decoding.run.rpc)
     failed, reports = 0, []
     pairs = dict.fromkeys((task.document.source, task.document.target) for task in tasks)
     for source, target in pairs:

@@ -27,10 +27,14 @@ cluster_option = click.option(
 )
 
 
-def address_of(said: str | None) -> Address | None:
+def address_of(said: str | None, rpc: object) -> Address | None:
     """What `--cluster` says; raises UsageError, or TrimixError where Dask is missing."""
     if said is None:
         return None
+    if rpc:
+        raise UsageError(
+            "--cluster does not go with --rpc, whose servers have one client at a time"
+        )
     from ..cluster import Address, read_description
 
     address = Address.parse(said)
