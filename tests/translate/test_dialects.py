@@ -33,7 +33,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "MDX": ("import Tabs from '@theme/Tabs';\nimport './a.css'\n\nexport const a = {\n  b,\n};\n"
             "\n<Tabs value={x}>\n\nText\n\n</Tabs>\n\n{/* no text */}\n", ["Text"]),
     "alerts": ("> [!NOTE]\n> Text one\n> goes on.\n\n> [!tip]- Title\n> Text\n",
-               ["Text one goes on.", "Title Text"]),
+               ["Text one goes on.", "Title", "Text"]),
     "footnotes": (
         "Text[^1] and[^long].\n\n[^1]: One.\n\n[^long]: Two.\n\n    Three.\n\nEnd\n",
         ["Text[^1] and[^long].", "One.", "Two.", "Three.", "End"],
@@ -43,6 +43,23 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "task lists": ("- [ ] Open\n- [x] Save\n  it\n1. [X] Close\n", ["Open", "Save it", "Close"]),
     "formulas": ("$$\na + b\n$$\n\n$$ x $$\n\n\\[\ny\n\\]\n\nText $x$.\n\n\\begin{align}\nz\n"
                  "\\end{align}\n", ["Text $x$."]),
+    "code in templates": (
+        "{% highlight ruby %}\nputs 1\n\nend\n{% endhighlight %}\n\nText\n\n"
+        "{{< highlight go >}}\n# no\n{{< /highlight >}}\n\n"
+        "{%- comment -%}\nno text\n{%- endcomment -%}\n{% code %}\nText two\n",
+        ["Text", "Text two"],
+    ),
+    "shortcodes first in an item or a quotation": (
+        '- {{< tab "x" >}}\n  One\n  {{< /tab >}}\n1. {% if y %}\n   Two\n\n'
+        "> {% hint %}\n> Three\n> {% endhint %}\n",
+        ["One", "Two", "Three"],
+    ),
+    "tabs of MkDocs": ('=== "One"\n    Text\n\n===+ "Two"\n\n    Text two\n', ["Text", "Text two"]),
+    "targets of MyST": ("(target)=\n## Open\n\nText (see)\n", ["Open", "Text (see)"]),
+    "definitions": ("Term\n: One\n:   Two\n    goes on\n\nOther\n\n: Three\n",
+                    ["Term", "One", "Two goes on", "Other", "Three"]),
+    "titled alerts": ("> [!tip]+ Open the file\n> Save\n> it.\n>\n> > [!note] Two\n> > Three\n",
+                      ["Open the file", "Save it.", "Two", "Three"]),
     "abbreviations": ("*[HTML]: Hyper Text\n\nText\n", ["Hyper Text", "Text"]),
     "contents": ("[TOC]\n\n[[_TOC_]]\n\n--8<-- \"a.md\"\n\nText\n", ["Text"]),
     "code shows them": ("```\n{{< note\n$$\n:::\n```\n\nText\n\n~~~\n```\n{% raw\n~~~\nText two\n",
@@ -145,7 +162,7 @@ def test_any_mixture_round_trips(text: str) -> None:
 
 @pytest.mark.parametrize(
     "unit",
-    ["{{< a\n", "$$\n", "\\[\n", "{{}}", "{{}} x", "{%\n", "[", "[^a]: ", "> ", " ", "*a", "\n",
+    ["{{< a\n", "{% code %}\n", "$$\n", "\\[\n", "{{}}", "{{}} x", "{%\n", "[", "[^a]: ", "> ", " ", "*a", "\n",
      "{", "export {\n", "- ", "`", "]("],
 )  # fmt: skip
 def test_long_files_take_time_in_proportion(unit: str) -> None:

@@ -22,6 +22,7 @@ _OPAQUE = re.compile(
     | :{{2,}}.*                                     # ::: note, ::leaf[…], :::
     | \{{[:\#.][^{{}}]*\}}                          # {{: .note}}, {{#id}}
     | </?(?:[A-Z][\w.]*)?(?:\s[^<>]*)?/?>           # <Tabs value={{x}}>, <>
+    | \([^()\s]+\)=                                 # (target)=
     | \[TOC\] | \[\[_TOC_\]\] | --8<--.* | \\newpage | \\pagebreak
     )\s*""",
     re.VERBOSE,
@@ -40,16 +41,26 @@ _BLOCKS = [
         for a, b in {"{{<": ">}}", "{{%": "%}}", **_PAIRS}.items()
     ),
 ]
+# Templates that frame code, or a comment.
+_CODE = re.compile(
+    r"\s*\{[{%][<%]?-?\s*"
+    r"(highlight|code(?:block)?|comment|mermaid|math|katex|plantuml|graphviz)\b.*[%}]\}\s*"
+)
 _LATEX = re.compile(r"\s*\\begin\{(\w+\*?)\}")
 _FENCE = re.compile(r"\s*(?:>\s*)*(`{3,}|~{3,})")
 # MkDocs: the text that follows is indented by four spaces, as that of a list's item.
-_ADMONITION = re.compile(r"(\s*)(?:!!!|\?\?\?\+?)\s+\w.*")
-_ITEM = "-   <!---->"
+_ADMONITION = re.compile(r"""(\s*)(?:(?:!!!|\?\?\?\+?)\s+\w|===[!+]?\s+").*""")
+_COMMENT = "<!---->"
+_ITEM = f"-   {_COMMENT}"
+# What stands before a line's own: quotation marks, and the mark of a list's item.
+_BEFORE = re.compile(r"(\s*(?:>\s?)*)((?:[-*+]|\d{1,9}[.)])\s+)?")
 # Marks before a text, and what stands for them.
 _MARKS = [
-    (re.compile(r"((?:\s*>)+\s?)\[![\w-]+\][+-]?\s*"), r"\1"),  # > [!NOTE]
+    (re.compile(r"((?:\s*>)+\s?)\[![\w-]+\][+-]?\s*$"), r"\1"),  # > [!NOTE]
+    (re.compile(r"((?:\s*>)+\s?)\[![\w-]+\][+-]?\s*"), r"\1# "),  # > [!NOTE] Title
     (re.compile(r"(\s*(?:>\s?)*(?:[-*+]|\d{1,9}[.)])\s+)\[[ xX]\]\s+"), r"\1"),  # - [x]
     (re.compile(r"(\s{0,3})\[\^[^\[\]\s]+\]:[ \t]+"), r"\1-   "),  # [^1]:
+    (re.compile(r"(\s{0,3}):[ \t]+"), r"\1-   "),  # a definition under its term
     (re.compile(r"(\s{0,3})\*\[[^\[\]]+\]:[ \t]+"), r"\1"),  # *[HTML]:
 ]
 # Attributes behind a text: {#id}, {: .note}, {/* #id */}.
@@ -85,6 +96,9 @@ def _framed(body: str) -> Line:
         end = len(body[:at].rstrip())
     if admonition := _ADMONITION.fullmatch(body):
         return Line(admonition[1] + _ITEM, 0)
+    before = _BEFORE.match(body)
+    if before and before[0].strip() and _OPAQUE.fullmatch(body, before.end()):
+        return Line(before[0] + (_COMMENT if before[2] else ""), 0)
     parsed = body[:end]
     for mark, stands in _MARKS:
         parsed = mark.sub(stands, parsed, count=1) if mark.match(parsed) else parsed
@@ -113,7 +127,10 @@ def _blocks(bodies: Sequence[str], at: int) -> Iterator[int]:
     while at < len(bodies):
         body = bodies[at]
         stop = at + 1
-        if fence := _FENCE.match(body):
+        if found := _framed_code(bodies, at):
+            yield from range(at, found)
+            stop = found
+        elif fence := _FENCE.match(body):
             closed = re.compile(rf"\s*(?:>\s*)*{re.escape(fence[1][0])}{{{len(fence[1])},}}\s*$")
             stop = _after(bodies, at + 1, closed) or len(bodies)
         elif _OPAQUE.fullmatch(body) or _IMPORT.fullmatch(body):
@@ -125,6 +142,15 @@ def _blocks(bodies: Sequence[str], at: int) -> Iterator[int]:
             yield from range(at, found)
             stop = found
         at = stop
+
+
+def _framed_code(bodies: Sequence[str], at: int) -> int:
+    """The line after the code that a template on line `at` frames; 0 if it frames none."""
+    begin = _CODE.fullmatch(bodies[at])
+    if begin is None:
+        return 0
+    closed = re.compile(rf"\s*\{{[{{%][<%]?-?\s*(?:end|/)\s*{begin[1]}\b")
+    return _after(bodies, at + 1, closed, _MOST)
 
 
 def _block(bodies: Sequence[str], at: int) -> int:
