@@ -162,7 +162,8 @@ def test_any_mixture_round_trips(text: str) -> None:
 
 @pytest.mark.parametrize(
     "unit",
-    ["{{< a\n", "{% code %}\n", "$$\n", "\\[\n", "{{}}", "{{}} x", "{%\n", "[", "[^a]: ", "> ", " ", "*a", "\n",
+    ["{{< a\n", "{% code %}\n", "$$\n", "\\[\n",
+     "{{}}", "{{}} x", "{%\n", "[", "[^a]: ", "> ", " ", "*a", "\n",
      "{", "export {\n", "- ", "`", "]("],
 )  # fmt: skip
 def test_long_files_take_time_in_proportion(unit: str) -> None:
