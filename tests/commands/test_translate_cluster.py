@@ -193,6 +193,6 @@ def test_files_about_clusters(text: str, told: str, capfd: pytest.CaptureFixture
 
 
 def test_without_dask(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("trimix_cpp.commands.translate_clusters.find_spec", lambda name: None)
+    monkeypatch.setattr("trimix_cpp.commands.clusters.find_spec", lambda name: None)
     assert main(command("out.txt", "--cluster", "local:2")) == 1
     assert "pip install 'trimix-cpp[cluster]'" in capfd.readouterr().err

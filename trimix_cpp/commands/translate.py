@@ -18,9 +18,10 @@ from ..files import read_text
 from ..prompts import language
 from ..runtime import LIMITS, DecodingFlags
 from ..showing import count, notice, show_json
+from .clusters import address_of, cluster_option
 from .options import decoding_options, whole
 from .translate_checks import check, check_options, checking, list_checks
-from .translate_clusters import Clustered, address_of, cluster_option
+from .translate_clusters import Clustered
 from .translate_shards import merge_files, shard_of, shard_options
 
 if TYPE_CHECKING:

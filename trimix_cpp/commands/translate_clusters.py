@@ -4,49 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from ..errors import TrimixError, UsageError
-from ..showing import notice
+from .clusters import makers_of, tell_differing
 
 if TYPE_CHECKING:
     from ..cluster import Address, Spread
     from ..runtime import Settings
     from ..translate import Maker, Outcome, Recipe, Unit
-
-_PACKAGES = ("distributed", "cryptography")
-
-cluster_option = click.option(
-    "--cluster",
-    metavar="local:N|tcp://HOST:PORT|FILE",
-    help="Share the texts out: to N processes here, to the workers of a Dask scheduler, or to a "
-    "cluster that a TOML file describes.",
-)
-
-
-def address_of(said: str | None, rpc: object) -> Address | None:
-    """What `--cluster` says; raises UsageError, or TrimixError where Dask is missing."""
-    if said is None:
-        return None
-    if rpc:
-        raise UsageError(
-            "--cluster does not go with --rpc, whose servers have one client at a time"
-        )
-    from ..cluster import Address, read_description
-
-    address = Address.parse(said)
-    for package in _PACKAGES:
-        if find_spec(package) is None:
-            raise TrimixError(
-                f"--cluster needs further packages ({package} is missing): "
-                "pip install 'trimix-cpp[cluster]'"
-            )
-    if address.path:
-        read_description(address.path)
-    return address
 
 
 class Clustered:
@@ -56,9 +21,6 @@ class Clustered:
         address: of the cluster.
         settings, units, parallel: as the models would be loaded here.
         known: what decides the results, for the journals.
-
-    Raises:
-        UsageError: the settings do not go with a cluster.
     """
 
     def __init__(
@@ -69,10 +31,6 @@ class Clustered:
         parallel: int,
         known: Mapping[str, Any],
     ) -> None:
-        if settings.options.rpc:
-            raise UsageError(
-                "--rpc does not go with --cluster: a server serves one process, not the workers"
-            )
         self._address, self._settings, self._units = address, settings, units
         self._parallel, self._known = parallel, known
         self._spread: Spread[Unit, Outcome] | None = None
@@ -93,11 +51,8 @@ class Clustered:
         opening = Elsewhere.of(loading, self._known)
         with connected(self._address, opening) as self._spread:
             yield self._spread
-        if self._settings.options.exact and len({maker.features for maker in self._makers()}) > 1:
-            notice(
-                "exact mode, but the workers' CPUs have different features: some texts may be "
-                "others than on one machine"
-            )
+        if self._settings.options.exact:
+            tell_differing(self._makers())
 
     def maker(self) -> Maker | None:
         """With what the workers translate, as far as they said; None: no text came back yet."""
@@ -105,6 +60,4 @@ class Clustered:
         return makers[0].together(makers) if makers else None
 
     def _makers(self) -> list[Maker]:
-        from ..translate import Maker
-
-        return [Maker(**made) for made in self._spread.made_by] if self._spread else []
+        return makers_of(self._spread.made_by) if self._spread else []

@@ -7,6 +7,7 @@ Belebele (Bandarkar et al. 2024): `<code>.jsonl`, one split. SIB-200 (Adelani et
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ..errors import TrimixError, UsageError
@@ -125,18 +126,20 @@ def open_sib200(target: Language, folders: Sequence[Path], split: str) -> Source
     if path is None:
         raise missing(folders, f"{codes[0]}/{split}.tsv", "sib200", SIB200.published)
 
-    def item(record: Record, cut: int | None) -> Item:
-        text, label = record["text"], record["category"]
-        if label not in _SIB_LABELS or not text.strip():
-            what = f"the category {label!r}" if text.strip() else "no text"
-            raise TrimixError(f"{record['where']} has {what}: is this another version of the data?")
-        question = label_question(text[:cut], _SIB_LABELS, target)
-        return Item(record["index_id"], question, LABEL_GAP["en"], label, label, _SIB_LABELS)
-
+    item = partial(_topic, target)
     records, exemplars = _sentences(path), _sentences(path.with_name("train.tsv"))
     for record in (*records, *exemplars):
         item(record, None)
     return Source(SIB200, str(path), records, exemplars, item)
+
+
+def _topic(target: Language, record: Record, cut: int | None) -> Item:
+    text, label = record["text"], record["category"]
+    if label not in _SIB_LABELS or not text.strip():
+        what = f"the category {label!r}" if text.strip() else "no text"
+        raise TrimixError(f"{record['where']} has {what}: is this another version of the data?")
+    question = label_question(text[:cut], _SIB_LABELS, target)
+    return Item(record["index_id"], question, LABEL_GAP["en"], label, label, _SIB_LABELS)
 
 
 def _sentences(path: Path) -> list[Record]:

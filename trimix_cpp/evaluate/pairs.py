@@ -7,6 +7,7 @@ form of the software strings that the bundled trio is trained and measured on.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ..errors import TrimixError
@@ -60,13 +61,14 @@ def open_pairs(name: str, target: Language, folders: Sequence[Path], split: str)
         raise TrimixError(f"{found[0].parent}: no train.tsv, which the exemplars of {name} need")
     keys = _short(source), _short(goal)
 
-    def item(record: Record, cut: int | None) -> Item:
-        text, right = record[keys[0]], record[keys[1]]
-        question = translation_question(text, source, goal)
-        return Item(record["id"], question, "", right, right)
-
+    item = partial(_pair, source, goal)
     records, exemplars = (_rows(path, keys) for path in found if path)
     return Source(task, str(found[0]), records, exemplars, item)
+
+
+def _pair(source: Language, goal: Language, record: Record, cut: int | None) -> Item:
+    text, right = record[_short(source)], record[_short(goal)]
+    return Item(record["id"], translation_question(text, source, goal), "", right, right)
 
 
 def _rows(path: Path, keys: tuple[str, str]) -> list[Record]:

@@ -88,7 +88,8 @@ class Source:
         path: the file of the items.
         records: the items, as their file has them; checked.
         train: what exemplars come from; empty where there are none.
-        item: a record and the characters to which its passage is cut (None: all) -> the item.
+        item: a record and the characters to which its passage is cut (None: all) -> the item. It
+            goes through pickle, so that a worker of a cluster needs no data.
         note: what is particular about them, for the report.
     """
 

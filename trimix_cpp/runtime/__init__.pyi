@@ -10,8 +10,7 @@ from .over_bytes import ByteFlags as ByteFlags
 from .rpc import parse_rpc as parse_rpc
 from .running import RunFlags as RunFlags
 from .running import per_role as per_role
-from .same_models import pulled_profile as pulled_profile
-from .same_models import same_models as same_models
+from .same_models import SentModels as SentModels
 from .settings import SCORED_ROWS as SCORED_ROWS
 from .settings import DecodingFlags as DecodingFlags
 from .settings import SamplingFlags as SamplingFlags

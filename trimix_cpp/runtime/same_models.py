@@ -2,51 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..errors import TrimixError, UsageError
+from ..showing import notice, size_text
 
 if TYPE_CHECKING:
     from ..store import KnownTrio, RoleSpec, TrioSpec
 
 _SHOWN = 12
+# What a worker's limit of memory must leave beside the weights.
+_BESIDE_WEIGHTS = 256 << 20
 
 
-def pulled_profile(spec: TrioSpec) -> str | None:
+@dataclass(frozen=True)
+class SentModels:
+    """A trio that goes to other machines by its hashes; they have the files, or pull them.
+
+    Attributes:
+        spec: on the machine that sends it.
+        hashes: of the files, by role.
+        profile: with which it was pulled; None: it was not.
+    """
+
+    spec: TrioSpec
+    hashes: Mapping[str, str]
+    profile: str | None
+
+    @classmethod
+    def of(cls, spec: TrioSpec, roles: Iterable[str]) -> SentModels:
+        """Of this machine's trio, as far as it has the roles; raises OSError as `fingerprint`."""
+        from ..store import fingerprint
+
+        used = sorted(spec.roles.keys() & set(roles))
+        hashes = {role: fingerprint(spec.roles[role]) for role in used}
+        return cls(spec, hashes, _pulled_profile(spec))
+
+    def here(self, memory: int) -> TrioSpec:
+        """The trio with the files of the machine that asks, which may use `memory` bytes (0: all).
+
+        A file is looked for under the same path, then in the trio that has the same name here; if
+        that is not installed, it is pulled, with the other machine's profile.
+
+        Raises:
+            TrimixError: a role has no such file here, what stands in a pull's way, or weights that
+                leave no room in memory.
+            OSError: a file cannot be read.
+        """
+        roles = {role: self.spec.roles[role] for role in self.hashes}
+        missing = [role for role in roles if not _is(roles[role], self.hashes[role])]
+        own = _own(self.spec, self.profile) if missing else {}
+        for role in missing:
+            if role not in own or not _is(own[role], self.hashes[role]):
+                there = own.get(role) or roles[role]
+                raise TrimixError(_no_such_file(role, there, self.hashes[role]))
+            roles[role] = own[role]
+        weights = sum(role.path.stat().st_size for role in roles.values())
+        if 0 < memory < weights + _BESIDE_WEIGHTS:
+            raise TrimixError(
+                f"its limit of {size_text(memory)} leaves no room beside models of "
+                f"{size_text(weights)}: start it with --memory-limit 0"
+            )
+        return replace(self.spec, roles=roles)
+
+
+def _pulled_profile(spec: TrioSpec) -> str | None:
     """The quantization profile with which a trio was pulled; None where it was not."""
     entry = _entry(spec)
     return entry.manifest.profile.name if entry and entry.manifest else None
 
 
-def same_models(
-    spec: TrioSpec, hashes: Mapping[str, str], profile: str | None, tell: Callable[[str], None]
-) -> TrioSpec:
-    """The trio `spec` of another machine with this one's files, whose hashes (by role) are these.
-
-    A file is looked for under the same path, then in the trio that has the same name here; if that
-    is not installed, it is pulled, with the other machine's profile.
-
-    Raises:
-        TrimixError: a role has no such file here; or what stands in a pull's way.
-        OSError: a file cannot be read.
-    """
-    roles = {role: spec.roles[role] for role in hashes}
-    missing = [role for role in roles if not _is(roles[role], hashes[role])]
-    own = _own(spec, profile, tell) if missing else {}
-    for role in missing:
-        if role in own and _is(own[role], hashes[role]):
-            roles[role] = own[role]
-            continue
-        there = own.get(role) or roles[role]
-        raise TrimixError(_no_such_file(role, there, hashes[role]))
-    return replace(spec, roles=roles)
-
-
-def _own(
-    spec: TrioSpec, profile: str | None, tell: Callable[[str], None]
-) -> Mapping[str, RoleSpec]:
+def _own(spec: TrioSpec, profile: str | None) -> Mapping[str, RoleSpec]:
     """The roles of the trio that is called so here, pulled if need be; none if it is unknown."""
     from ..pull import pull
 
@@ -55,7 +83,7 @@ def _own(
         return entry.spec.roles
     if not spec.sources:
         return {}
-    pull(entry.spec if entry else spec, tell, profile_name=profile)
+    pull(entry.spec if entry else spec, notice, profile_name=profile)
     entry = _entry(spec)
     return entry.spec.roles if entry else {}
 

@@ -9,13 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..decoding import open_trio
-from ..errors import TrimixError
 from ..fusion import ROLES
 from ..llama import physical_cores
 from ..quant import Options, free_memory
-from ..runtime import Settings, pulled_profile, same_models
-from ..showing import notice, size_text
-from ..store import TrioSpec, fingerprint
+from ..runtime import SentModels, Settings
+from ..store import TrioSpec
 from .capacity import Machine
 from .engine import Translator
 from .job import machine
@@ -26,9 +24,6 @@ from .units import Unit
 if TYPE_CHECKING:
     from ..cluster import Told
     from ..decoding import Speculator
-
-# What a worker's limit of memory must leave beside the weights.
-_BESIDE_WEIGHTS = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -102,27 +97,22 @@ class Elsewhere:
 
     Attributes:
         loading: as on the machine of the client.
-        hashes: of the roles' files.
-        profile: with which the trio was pulled; None: it was not.
+        models: of the roles that are used.
         key: what is loaded, in letters and digits.
     """
 
     loading: Loading
-    hashes: Mapping[str, str]
-    profile: str | None
+    models: SentModels
     key: str
 
     @classmethod
     def of(cls, loading: Loading, settings: Mapping[str, Any]) -> Elsewhere:
         """With what decides the results (`settings_of`); raises OSError: a file cannot be read."""
-        spec = loading.spec
-        used = {*loading.roles, *(role for role in spec.roles if role not in ROLES)}
-        hashes = {
-            role: fingerprint(spec.roles[role]) for role in sorted(used) if role in spec.roles
-        }
+        drafting = (role for role in loading.spec.roles if role not in ROLES)
+        models = SentModels.of(loading.spec, (*loading.roles, *drafting))
         said = [settings, loading.recipe.sampler.seed, repr(loading.options), loading.parallel]
-        key = hashlib.sha256(as_json([hashes, *said])).hexdigest()[:16]
-        return cls(loading, hashes, pulled_profile(spec), key)
+        key = hashlib.sha256(as_json([models.hashes, *said])).hexdigest()[:16]
+        return cls(loading, models, key)
 
     @contextmanager
     def open(self, told: Told) -> Iterator[Translator]:
@@ -132,14 +122,7 @@ class Elsewhere:
             TrimixError: it has other files, or what `Loading.open` raises, or a pull.
             OSError: a file cannot be read.
         """
-        loading = self.loading
-        spec = same_models(loading.spec, self.hashes, self.profile, notice)
-        weights = sum(role.path.stat().st_size for role in spec.roles.values())
-        if 0 < told.memory < weights + _BESIDE_WEIGHTS:
-            raise TrimixError(
-                f"its limit of {size_text(told.memory)} leaves no room beside models of "
-                f"{size_text(weights)}: start it with --memory-limit 0"
-            )
+        loading, spec = self.loading, self.models.here(told.memory)
         n_cores = min(told.n_threads, physical_cores())
         options = replace(loading.options, n_threads=loading.options.n_threads or n_cores)
         here = replace(loading, spec=spec, options=options)
