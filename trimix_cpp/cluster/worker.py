@@ -12,8 +12,9 @@ import threading
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from distributed import Status, Worker, WorkerPlugin, secede
+from distributed import Status, Worker, WorkerPlugin, get_worker, secede
 
 from .engine import Engine, GoneError
 from .opening import Opening, Told
@@ -21,9 +22,18 @@ from .opening import Opening, Told
 # Items that wait beside those at work, so that none waits for the network: one for so many.
 _AHEAD = 4
 
-_lock = threading.Lock()
-_engines: dict[str, Engine] = {}
-_holders: dict[str, set[str]] = {}
+
+class _Shelf:
+    """What a worker has open: engines, and the runs that hold them, by key."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.engines: dict[str, Engine] = {}
+        self.holders: dict[str, set[str]] = {}
+
+
+# A process may be several workers; each has places of its own.
+_shelves: WeakKeyDictionary[Worker, _Shelf] = WeakKeyDictionary()
 
 
 def resource_of(key: str) -> str:
@@ -50,11 +60,13 @@ class Plugin(WorkerPlugin):  # type: ignore[misc]
     def setup(self, worker: Worker) -> None:
         """Begin to open it; returns at once."""
         # An engine that must end first would keep the worker's loop waiting.
-        threading.Thread(target=_hold, args=(self, worker), daemon=True).start()
+        shelf = _shelves.setdefault(worker, _Shelf())
+        threading.Thread(target=_hold, args=(shelf, self, worker), daemon=True).start()
 
     def teardown(self, worker: Worker) -> None:
         """The run is over."""
-        threading.Thread(target=_release, args=(self.key, self.run), daemon=True).start()
+        shelf = _shelves[worker]
+        threading.Thread(target=_release, args=(shelf, self.key, self.run), daemon=True).start()
 
     def supply(self, worker: Worker, in_flight: int) -> None:
         """Let the scheduler know how many items at once the worker takes."""
@@ -73,7 +85,8 @@ def work(key: str, items: Sequence[Any]) -> tuple[Any, list[Any]]:
         GoneError: the worker does not have what the key stands for.
         TrimixError: what ended the runner.
     """
-    engine = _engines.get(key)
+    shelf = _shelves.get(get_worker())
+    engine = shelf.engines.get(key) if shelf else None
     if engine is None:
         raise GoneError("this worker has no models of this run")
     futures = [engine.submit(item) for item in items]
@@ -91,28 +104,28 @@ async def _supply(worker: Worker, resource: str, number: int) -> None:
         worker.status = Status.running
 
 
-def _hold(plugin: Plugin, worker: Worker) -> None:
+def _hold(shelf: _Shelf, plugin: Plugin, worker: Worker) -> None:
     """Open the engine of a run, or share the one that is there; an idle one of others ends."""
-    refuse = partial(plugin.refuse, worker)
-    with _lock:
-        for key, engine in list(_engines.items()):
+    refuse, engines = partial(plugin.refuse, worker), shelf.engines
+    with shelf.lock:
+        for key, engine in list(engines.items()):
             if engine.is_over or (key != plugin.key and not engine.is_busy):
                 engine.close()
-                del _engines[key]
-        if any(key != plugin.key for key in _engines):
+                del engines[key]
+        if any(key != plugin.key for key in engines):
             refuse("it works for another run, with other models or settings")
             return
-        _holders.setdefault(plugin.key, set()).add(plugin.run)
-        if plugin.key not in _engines:
+        shelf.holders.setdefault(plugin.key, set()).add(plugin.run)
+        if plugin.key not in engines:
             supply = partial(plugin.supply, worker)
             told = Told(worker.state.nthreads, int(worker.memory_manager.memory_limit or 0))
-            _engines[plugin.key] = Engine(plugin.opening, told, supply)
-        _engines[plugin.key].on_refusal(refuse)
+            engines[plugin.key] = Engine(plugin.opening, told, supply)
+        engines[plugin.key].on_refusal(refuse)
 
 
-def _release(key: str, run: str) -> None:
-    with _lock:
-        holders = _holders.get(key, set())
+def _release(shelf: _Shelf, key: str, run: str) -> None:
+    with shelf.lock:
+        holders = shelf.holders.get(key, set())
         holders.discard(run)
-        if not holders and (engine := _engines.pop(key, None)):
+        if not holders and (engine := shelf.engines.pop(key, None)):
             engine.close()
