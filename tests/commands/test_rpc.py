@@ -24,8 +24,10 @@ import psutil
 import pytest
 
 from trimix_cpp.commands import NAMES, group
+from trimix_cpp.commands.supervised import death
 from trimix_cpp.llama import supports_gpu
 from trimix_cpp.llama.ggml import Kind, devices
+from trimix_cpp.processes import Ended
 
 from ..processes.test_children import HOSTILE
 from ..support import listeners
@@ -114,6 +116,27 @@ def test_nothing_that_lies_in_the_current_folder_is_run(
         assert not (tmp_path / "mark").exists(), (tmp_path / "mark").read_text()
         assert done.returncode == 1
         assert b"RPC" in done.stderr or b"192.0.2.1" in done.stderr
+
+
+GONE = f"127.0.0.1:{free_port()}"
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "told"),
+    [
+        (-6, "ggml-rpc.cpp:1: Remote RPC server crashed or returned malformed response",
+         f"the RPC server at {GONE} went away; when it is back, X"),
+        (-6, f"ggml-rpc.cpp:1: Failed to connect to {GONE}", f"at {GONE} went away"),
+        (-6, f"other\nggml-rpc.cpp:1: RPC handshake failed for {GONE}", "another version"),
+        (-6, "noise\nggml.c:1: GGML_ASSERT(a > b) failed\n", "(GGML_ASSERT(a > b) failed); X"),
+        (-9, "", "(signal 9); X"),
+        (66, "", "(exit code 66); X"),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_a_death(code: int, words: str, told: str) -> None:
+    with listener(listeners.answers(7)) as living:
+        servers = [GONE, living] if "went away" in told else [GONE]
+        assert told in death(Ended(code, words), servers, "X")
 
 
 @needs_rpc

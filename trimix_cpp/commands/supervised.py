@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import TrimixError
 from ..showing import notice
+
+if TYPE_CHECKING:
+    from ..processes import Ended
 
 # Commands with a journal.
 _GO_ON = ("translate", "eval")
@@ -35,23 +39,27 @@ def _run(arguments: Sequence[str], servers: Sequence[str], goes_on: bool) -> int
     from ..processes import run_attached
 
     # A backtrace would be a debugger's.
-    code, words = run_attached(__name__, arguments, {"GGML_NO_BACKTRACE": "1"})
-    if code in (0, 1, 2, 3, 130):
-        return code
+    ended = run_attached(__name__, arguments, {"GGML_NO_BACKTRACE": "1"})
+    if ended.code in (0, 1, 2, 3, 130):
+        return ended.code
     again = "the same command goes on, what was finished is kept" if goes_on else "run it again"
-    if "RPC handshake failed" in words:
-        notice(
+    notice(death(ended, servers, again))
+    return 1
+
+
+def death(ended: Ended, servers: Sequence[str], again: str) -> str:
+    """What to say of a process that died, by the last words of llama.cpp; `again`: what to do."""
+    if "RPC handshake failed" in ended.words:
+        return (
             f"{_named(servers)} speaks another version of the protocol: both sides need the same "
             "version of llama.cpp"
         )
-    elif "RPC server" in words or "Failed to connect" in words:
+    if "RPC server" in ended.words or "Failed to connect" in ended.words:
         lost = [server for server in servers if not _answers(server)]
-        notice(f"{_named(lost or servers)} went away; when it is back, {again}")
-    else:
-        said = words.strip().rpartition("\n")[2].rpartition(": ")[2]
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        notice(f"llama.cpp ended the process ({said or how}); {again}")
-    return 1
+        return f"{_named(lost or servers)} went away; when it is back, {again}"
+    said = ended.words.strip().rpartition("\n")[2].rpartition(": ")[2]
+    how = f"signal {-ended.code}" if ended.code < 0 else f"exit code {ended.code}"
+    return f"llama.cpp ended the process ({said or how}); {again}"
 
 
 def _named(servers: Sequence[str]) -> str:
