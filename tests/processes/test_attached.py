@@ -33,10 +33,11 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def main() -> None:
     """The child."""
-    signal.signal(signal.SIGINT, lambda *_: os.write(1, b"pressed\n") and None)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: os.write(1, b"pressed\n") and None)
     attach()
     what = sys.argv[1]
-    if what == "waits":
+    if what in ("waits", "deaf"):
         print(os.getpid(), flush=True)
         until = time.monotonic() + 0.6
         while time.monotonic() < until or len(sys.argv) > 2:
@@ -145,6 +146,17 @@ def test_three_presses_at_once_end_what_hangs() -> None:
     assert parent.communicate(timeout=10)[1].endswith(b"KeyboardInterrupt\n")
     assert parent.returncode == -signal.SIGINT
     child.wait(10)
+
+
+def test_a_job_that_ignores_ctrl_c_goes_on() -> None:
+    command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-c", PARENT, "deaf"]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    parent.stdout.readline()
+    for _ in range(4):
+        time.sleep(0.05)
+        parent.send_signal(signal.SIGINT)
+    assert parent.communicate(timeout=10)[0] == b"5 \n"
 
 
 def test_a_shells_substitution_is_open_in_the_child() -> None:

@@ -98,7 +98,7 @@ def _pass_signals(child: Child) -> set[int]:
         passed.add(number)
         if not pressed:
             child.send_signal(number)
-        if number == signal.SIGINT:
+        if number == signal.SIGINT and signal.getsignal(number) is not signal.SIG_IGN:
             presses = [*presses[1:], time.monotonic()]
             if presses[-1] - presses[0] < _IMPATIENT:
                 child.kill()
