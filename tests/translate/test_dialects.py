@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from trimix_cpp.documents.opening import open_document
 from trimix_cpp.documents.segments import Result
+from trimix_cpp.markup.arguments import lost_or_invented
 from trimix_cpp.translate.units import lay_out
 
 from ..support.growth import assert_linear
@@ -124,6 +125,15 @@ def test_labels_that_the_file_defines(
     (layout,) = lay_out([segment], cut=0, labels=False)
     (unit,) = layout.asked
     assert unit.broken(translation) == reasons
+
+
+def test_citations_and_formulas_must_survive() -> None:
+    text = "See [@doe99, p. 3], @fig-a and \\(x\\), or me@example.org; a @ b"
+    syntax = frozenset({"markdown"})
+    assert lost_or_invented(text, "ئاچ", syntax) == (
+        "loses @doe99, @fig-a, \\(x\\), me@example.org",
+    )
+    assert lost_or_invented(text, text, syntax) == ()
 
 
 def test_what_holds_only_code_is_not_sent() -> None:

@@ -17,7 +17,8 @@ from itertools import chain
 from . import icu
 
 # Only in Markdown, and first there: code, where links go, images, emphasis, and what its dialects
-# add: footnotes, identifiers of headings, wiki links, formulas, Hugo's shortcodes, alerts, tasks.
+# add: footnotes, identifiers of headings, wiki links, formulas, Hugo's shortcodes, alerts, tasks,
+# who or what is cited.
 _MARKDOWN = r"""
         (?<!`)(?P<ticks>`+)(?!`).{1,500}?(?<!`)(?P=ticks)(?!`)      # code
         | \]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)?(?:\s+(?:"[^"]{0,500}"|'[^']{0,500}'))?\)
@@ -25,6 +26,7 @@ _MARKDOWN = r"""
         | \[\^[^\[\]\s]+\]:? | ^\[[ xX]\]\ | ^\[![A-Za-z]+\]
         | \{[:\#.][^{}\n]*\}
         | \$\$.{1,500}?\$\$ | (?<![\w$\\])\$(?=[^\s$])[^$\n]{0,200}[^\s$\\]\$(?![\w$])
+        | \\\([^\n]{1,200}?\\\) | (?<![\w@/.])@[A-Za-z][\w:-]*
         | \{\{[<%].{0,500}?[%>]\}\}
         | <[A-Za-z][A-Za-z0-9+.-]+:[^<>\s]*>
         | \*+(?=\S) | (?<=\S)\*+ | ~~ | (?<!\w)_+(?=[^\W_]) | (?<=[^\W_])_+(?!\w)"""
