@@ -22,13 +22,11 @@ from .children import NO_PAGES, Children
 from .described import started
 from .opening import Item, Opening, Result
 from .spread import Spread
-from .worker import Plugin
+from .worker import Plugin, versions
 
 _CONNECT_SECONDS = 15
 # After that a scheduler without workers is given up; jobs may wait in their queue for days.
 _PATIENCE_SECONDS = 600.0
-# What must be the same everywhere: results depend on it, or what is sent could not be read.
-_PACKAGES = ("trimix-cpp", "llama-cpp-python", "distributed")
 
 
 @contextmanager
@@ -108,9 +106,8 @@ def _scheduler(security: Security) -> SpecCluster:
 
 def _check_versions(client: Client) -> None:
     """Raises TrimixError where a worker has other versions than this process."""
-    here = {name: metadata.version(name) for name in _PACKAGES}
     wrong: dict[str, str] = {}
-    for package, version in here.items():
+    for package, version in versions().items():
         # A function of the standard library: nothing of ours has to be there to ask.
         found = client.run(metadata.version, package, on_error="return")
         for worker, there in found.items():

@@ -11,6 +11,7 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from functools import partial
+from importlib import metadata
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,6 +20,7 @@ from distributed import Status, Worker, WorkerPlugin, get_worker, secede
 from .engine import Engine, GoneError
 from .opening import Opening, Told
 
+_PACKAGES = ("trimix-cpp", "llama-cpp-python", "distributed")
 # Items that wait beside those at work, so that none waits for the network: one for so many.
 _AHEAD = 4
 
@@ -34,6 +36,11 @@ class _Shelf:
 
 # A process may be several workers; each has places of its own.
 _shelves: WeakKeyDictionary[Worker, _Shelf] = WeakKeyDictionary()
+
+
+def versions() -> dict[str, str]:
+    """What must be the same everywhere: results depend on it, or what is sent cannot be read."""
+    return {name: metadata.version(name) for name in _PACKAGES}
 
 
 def resource_of(key: str) -> str:
@@ -56,6 +63,7 @@ class Plugin(WorkerPlugin):  # type: ignore[misc]
 
     def __init__(self, run: str, opening: Opening[Any, Any]) -> None:
         self.run, self.key, self.opening = run, opening.key, opening
+        self.versions = versions()
 
     def setup(self, worker: Worker) -> None:
         """Begin to open it; returns at once."""
@@ -107,6 +115,11 @@ async def _supply(worker: Worker, resource: str, number: int) -> None:
 def _hold(shelf: _Shelf, plugin: Plugin, worker: Worker) -> None:
     """Open the engine of a run, or share the one that is there; an idle one of others ends."""
     refuse, engines = partial(plugin.refuse, worker), shelf.engines
+    here = versions()
+    for package, version in plugin.versions.items():  # of workers that come when all has begun
+        if here[package] != version:
+            refuse(f"it has {package} {here[package]}, the client {version}")
+            return
     with shelf.lock:
         for key, engine in list(engines.items()):
             if engine.is_over or (key != plugin.key and not engine.is_busy):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ..errors import TrimixError, UsageError
+from ..files import read_text
 from ..showing import notice, size_text
 
 if TYPE_CHECKING:
@@ -24,12 +27,14 @@ class SentModels:
     Attributes:
         spec: on the machine that sends it.
         hashes: of the files, by role.
-        profile: with which it was pulled; None: it was not.
+        profile: with which it was pulled, a name or a path; None: it was not.
+        toml: the file that names the trio's sources; "" where it has none.
     """
 
     spec: TrioSpec
     hashes: Mapping[str, str]
     profile: str | None
+    toml: str
 
     @classmethod
     def of(cls, spec: TrioSpec, roles: Iterable[str]) -> SentModels:
@@ -38,7 +43,15 @@ class SentModels:
 
         used = sorted(spec.roles.keys() & set(roles))
         hashes = {role: fingerprint(spec.roles[role]) for role in used}
-        return cls(spec, hashes, _pulled_profile(spec))
+        # Paths that do not depend on the current folder.
+        files = {
+            name: replace(role, path=role.path.absolute(), lora=role.lora and role.lora.absolute())
+            for name, role in spec.roles.items()
+        }
+        entry = _entry(spec.name)
+        profile = entry.manifest.profile.source if entry and entry.manifest else None
+        toml = read_text(spec.path) if spec.path and spec.sources else ""
+        return cls(replace(spec, roles=files), hashes, profile, toml)
 
     def here(self, memory: int) -> TrioSpec:
         """The trio with the files of the machine that asks, which may use `memory` bytes (0: all).
@@ -53,7 +66,7 @@ class SentModels:
         """
         roles = {role: self.spec.roles[role] for role in self.hashes}
         missing = [role for role in roles if not _is(roles[role], self.hashes[role])]
-        own = _own(self.spec, self.profile) if missing else {}
+        own = self._own() if missing else {}
         for role in missing:
             if role not in own or not _is(own[role], self.hashes[role]):
                 there = own.get(role) or roles[role]
@@ -67,32 +80,30 @@ class SentModels:
             )
         return replace(self.spec, roles=roles)
 
+    def _own(self) -> Mapping[str, RoleSpec]:
+        """The roles of the trio that is called so here, pulled if need be; none if it cannot be."""
+        from ..pull import pull
+        from ..store import load_spec
 
-def _pulled_profile(spec: TrioSpec) -> str | None:
-    """The quantization profile with which a trio was pulled; None where it was not."""
-    entry = _entry(spec)
-    return entry.manifest.profile.name if entry and entry.manifest else None
-
-
-def _own(spec: TrioSpec, profile: str | None) -> Mapping[str, RoleSpec]:
-    """The roles of the trio that is called so here, pulled if need be; none if it is unknown."""
-    from ..pull import pull
-
-    entry = _entry(spec)
-    if entry and entry.installed and not entry.missing:
-        return entry.spec.roles
-    if not spec.sources:
-        return {}
-    pull(entry.spec if entry else spec, notice, profile_name=profile)
-    entry = _entry(spec)
-    return entry.spec.roles if entry else {}
+        entry = _entry(self.spec.name)
+        if entry and entry.installed and not entry.missing:
+            return entry.spec.roles
+        if entry and entry.spec.sources:
+            pull(entry.spec, notice, profile_name=self.profile)
+        elif self.toml:
+            with TemporaryDirectory() as folder:
+                file = Path(folder, "trio.toml")
+                file.write_text(self.toml, encoding="utf-8")
+                pull(load_spec(file), notice, profile_name=self.profile)
+        entry = _entry(self.spec.name)
+        return entry.spec.roles if entry else {}
 
 
-def _entry(spec: TrioSpec) -> KnownTrio | None:
+def _entry(name: str) -> KnownTrio | None:
     from ..store import find_entry
 
     try:
-        return find_entry(spec.name)
+        return find_entry(name)
     except UsageError:
         return None
 
