@@ -163,7 +163,7 @@ class Spread(Generic[Item, Result]):
                 self.made_by.append(made_by)
             self._came += len(results)
             yield from zip(items, results, strict=True)
-        elif isinstance(result, CancelledError):
+        elif isinstance(result, (CancelledError, OSError)):  # an item's own is a TrimixError
             raise self._gone()
         elif isinstance(result, GoneError):
             self._again.append(items)
