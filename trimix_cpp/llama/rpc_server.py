@@ -47,7 +47,7 @@ def serve_devices(send: Send, host: str, port: int, n_threads: int, cache: str |
     _check_free(address)
     if cache is not None:
         _forget_torn(Path(cache))
-    threading.Thread(target=_watch, args=(send, names), daemon=True).start()
+    threading.Thread(target=_watch, args=(send, address, names), daemon=True).start()
     size, text = ctypes.c_size_t, ctypes.c_char_p
     kind = ctypes.CFUNCTYPE(None, text, text, size, size, ctypes.POINTER(ctypes.c_void_p))
     function = proc_address("RPC", "ggml_backend_rpc_start_server")
@@ -78,12 +78,12 @@ def _check_free(address: Server) -> None:
             raise TrimixError(f"{address}: {why}") from None
 
 
-def _watch(send: Send, names: list[str]) -> None:
+def _watch(send: Send, address: Server, names: list[str]) -> None:
     """Send where it listens, once it does, and let go of clients whose machine is gone.
 
     Connecting to find out would keep a client waiting; one that fell silent would do so for ever.
     """
-    while (found := _listening()) is None:
+    while (found := _listening(address)) is None:
         time.sleep(_LOOK)
     send({"address": str(found), "devices": names, "version": version()})
     while True:
@@ -94,7 +94,9 @@ def _watch(send: Send, names: list[str]) -> None:
                     keep_alive(one)
 
 
-def _listening() -> Server | None:
+def _listening(address: Server) -> Server | None:
+    if os.name == "nt":  # it cannot be seen there
+        return address
     for one in open_sockets():
         with contextlib.suppress(OSError):
             if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
