@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import metadata
@@ -119,10 +120,13 @@ def _check_versions(client: Client) -> None:
     for worker, there in client.run(platform.python_version_tuple, on_error="return").items():
         if isinstance(there, Exception) or tuple(there[:2]) != series:
             wrong.setdefault(worker, f"has another Python than {'.'.join(series)}")
+    for worker, there in client.run(platform.system, on_error="return").items():
+        if (there == "Windows") != (sys.platform == "win32"):  # paths could not be read there
+            wrong.setdefault(worker, f"runs {there}, here is {platform.system()}")
     if wrong:
         worker, what = next(iter(wrong.items()))
         others = f" ({len(wrong) - 1} others differ too)" if len(wrong) > 1 else ""
-        raise TrimixError(f"worker {worker} {what}{others}; install the same on all machines")
+        raise TrimixError(f"worker {worker} {what}{others}; all machines need the same")
 
 
 def _forget(client: Client, run: str) -> None:
