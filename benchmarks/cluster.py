@@ -5,20 +5,22 @@
     python benchmarks/cluster.py --workers 2 --rounds 3 --answer 21 --texts 128
 
 Both translate the same texts, in turn, with all their models loaded before the clock starts. The
-ratio is taken within a round. Texts are those of `translate.py`: software strings for the bundled
-trio, two letters for random models, whose answers never end before --answer tokens.
+ratio is taken within a round. Texts are software strings for the bundled trio and three letters for
+random models, whose answers never end before --answer tokens: all take the same time, so the fewer
+texts there are, the more is seen of what the last, half empty batches cost.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from translate import ROLES, SHORT, SHOTS, TEXTS, from_folder
+from translate import ROLES, SHOTS, TEXTS, from_folder
 
 from trimix_cpp.cluster import Address, connected
 from trimix_cpp.fusion import Weights
@@ -41,14 +43,16 @@ def main() -> None:
     parser.add_argument("--models", type=Path, help="base.gguf, cpt.gguf, large.gguf in here")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--texts", type=int, default=100, help="how many of at most 100")
+    parser.add_argument("--texts", type=int, default=288)
     parser.add_argument("--answer", type=int, default=21, help="most tokens of an answer")
     parser.add_argument("--shots", type=int, default=0)
     parser.add_argument("--parallel", type=int, default=0, help="of a worker; 0: its share")
     parser.add_argument("--exact", action="store_true")
     args = parser.parse_args()
     spec = from_folder(args.models) if args.models else find_trio("demo")
-    units = [Unit(text) for text in (SHORT if args.models else TEXTS)[: args.texts]]
+    words = map("".join, itertools.product("abcdefghij", "klmnopqrst", "uvwxyzabcd"))
+    some = words if args.models else (f"{text} {n}" for n in range(10) for text in TEXTS)
+    units = [Unit(text) for text in itertools.islice(some, args.texts)]
     recipe = Recipe(
         language("eng"), language("uig"), Weights(0.3, 0.9),
         shots=SHOTS[: args.shots], max_tokens=args.answer, retry=False,
