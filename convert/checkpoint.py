@@ -246,7 +246,9 @@ def _index(folder: Path) -> dict[str, StoredTensor]:
 
 def _plain_name(name: object) -> bool:
     """Whether `name` names a file of the folder itself, so that an index cannot point outside."""
-    return isinstance(name, str) and name == Path(name).name and "\\" not in name
+    if not isinstance(name, str) or not name.isprintable():  # NUL, halves of surrogates
+        return False
+    return name == Path(name).name and "\\" not in name
 
 
 def _no_weights(folder: Path) -> str:
@@ -266,6 +268,7 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
         TrimixError: the file is missing, truncated or malformed, or holds a type that has no
             place in a language model's checkpoint.
     """
+    files.check_regular(path)
     try:
         size = path.stat().st_size
         with open(path, "rb") as file:

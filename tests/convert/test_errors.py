@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -59,9 +60,18 @@ def missing_shard(src: Path) -> None:
     (src / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
-def index_outside(src: Path) -> None:
-    index = {"weight_map": {"model.norm.weight": "../model.safetensors"}}
-    (src / "model.safetensors.index.json").write_text(json.dumps(index))
+def index_names(name: str) -> Callable[[Path], None]:
+    index = {"weight_map": {"model.norm.weight": name}}
+
+    def write(src: Path) -> None:
+        (src / "model.safetensors.index.json").write_text(json.dumps(index))
+
+    return write
+
+
+def a_fifo(src: Path) -> None:
+    (src / "model.safetensors").unlink()
+    os.mkfifo(src / "model.safetensors")
 
 
 def index_promises_more(src: Path) -> None:
@@ -121,7 +131,13 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "only pickle": (pickled, "pickle files (pytorch_model.bin), which are never loaded"),
     "no weights": (lambda s: (s / "model.safetensors").unlink(), "holds no model*.safetensors"),
     "missing shard": (missing_shard, "model-00001-of-00002.safetensors is missing"),
-    "index points outside": (index_outside, "must map tensors to file names"),
+    "index points outside": (
+        index_names("../model.safetensors"),
+        "must map tensors to file names",
+    ),
+    "index names NUL": (index_names("a\0"), "must map tensors to file names"),
+    "index names half a character": (index_names("\ud800"), "must map tensors to file names"),
+    "a FIFO": (a_fifo, "no regular file"),
     "index promises more": (index_promises_more, "lacks model.more.weight"),
     "truncated": (truncated, "is truncated"),
     "empty": (lambda s: (s / "model.safetensors").write_bytes(b""), "is truncated or no safe"),
