@@ -16,13 +16,17 @@ from trimix_cpp.files import (
     edit_toml,
     is_stream,
     read_json,
+    read_sha256,
     read_toml,
     replacing,
+    sha256,
     write_text,
 )
 from trimix_cpp.gguf.imatrix import read_imatrix
 from trimix_cpp.gguf.reader import read_header, read_tables
 from trimix_cpp.quant.profiles import RoleProfile
+from trimix_cpp.store.contents import expect
+from trimix_cpp.store.manifest import FileRecord, ModelRecord, write
 
 posix = pytest.mark.skipif(os.name != "posix", reason="devices, FIFOs and permissions")
 
@@ -136,6 +140,22 @@ def test_what_may_never_end_is_not_read(read: Callable[[Path], object], tmp_path
     for path in (fifo, zero):
         with pytest.raises(TrimixError, match="no regular file"):
             read(path)
+
+
+@posix
+def test_the_program_s_own_files_wait_for_nobody(tmp_path: Path) -> None:
+    fifo = tmp_path / ".contents.json"
+    os.mkfifo(fifo)
+    model = tmp_path / "model.gguf"
+    model.write_bytes(b"GGUF")
+    os.utime(model, (0, 0))
+    assert sha256(model, fifo) == read_sha256(model)
+    files = (FileRecord("Q8_0.gguf", 4, "0" * 64),)
+    record = ModelRecord("a", "Q8_0", "org/a", "0" * 40, {}, files, files, {}, "2026-01-01")
+    with pytest.raises(TrimixError, match="no regular file"):
+        write(record, fifo)
+    expect(tmp_path, ["a"])
+    assert read_json(fifo) == ["a"]
 
 
 @posix

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TrimixError
-from .destinations import real_path
+from .destinations import check_regular, real_path
 from .json import read_json, write_json
 
 _CHUNK = 1 << 20
@@ -70,6 +70,7 @@ def _known(cache: Path) -> dict[str, Any]:
 
 def _keep(cache: Path, entries: dict[str, Any]) -> None:
     # Two processes may overwrite each other's entries: a hash is then only computed once more.
-    with suppress(OSError):
+    with suppress(OSError, TrimixError):
+        check_regular(cache)
         cache.parent.mkdir(parents=True, exist_ok=True)
         write_json(entries, cache)

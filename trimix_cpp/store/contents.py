@@ -30,11 +30,12 @@ def is_ours(folder: Path) -> bool:
 def expect(folder: Path, names: Iterable[str]) -> None:
     """Make the folder, and put names on its list; raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / _LIST).is_symlink():  # written through, it would change a file elsewhere
-        (folder / _LIST).unlink()
+    kept = folder / _LIST
+    if kept.is_symlink() or kept.is_fifo():  # written through, it would change a file elsewhere
+        kept.unlink()
     known = _listed(folder)
     if wanted := set(names) - known:
-        write_json(sorted(known | wanted), folder / _LIST)
+        write_json(sorted(known | wanted), kept)
 
 
 def remove(folder: Path, keep: Collection[str] = ()) -> int:

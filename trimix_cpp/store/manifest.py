@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from .. import __version__
 from ..errors import TrimixError
-from ..files import as_type, read_json, write_json
+from ..files import as_type, check_regular, read_json, write_json
 from ..fusion import ROLES
 from .names import (
     is_commit,
@@ -172,6 +172,7 @@ def now() -> str:
 
 def write(value: Manifest | ModelRecord, path: Path) -> None:
     """Write a manifest or a record; it appears whole or not at all."""
+    check_regular(path)  # a FIFO would wait for a reader
     write_json(asdict(value), path)
 
 
