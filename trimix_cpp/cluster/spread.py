@@ -10,7 +10,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import cache
 from itertools import islice
+from math import ceil
 from queue import Empty, SimpleQueue
 from typing import Any, Generic
 
@@ -24,8 +26,10 @@ from .worker import resource_of, topic_of, work
 
 # Beside what the workers take: what the next free place finds at once.
 _SLACK = 1.25
-# A task costs the scheduler about a millisecond: fast workers get several items in one.
-_TASKS_A_SECOND = 200.0
+# Most of the scheduler's time that tasks may take: fast workers get several items in one.
+_LOAD = 0.2
+# A task costs it that many seconds, and as many for each worker among which it chooses.
+_TASK_SECONDS, _CHOICE_SECONDS = 1e-3, 4e-6
 _LOOK_SECONDS = 1.0
 _POLL_SECONDS = 0.1
 # Loading a model may take that long before somebody wonders.
@@ -66,6 +70,7 @@ class Spread(Generic[Item, Result]):
         self._client, self._run, self._key, self._name = client, run, key, name
         self._tend, self._patience = tend, patience
         self._sent: dict[Future, _Items] = {}
+        self._held = 0.0  # places that these take
         self._again: deque[_Items] = deque()
         self._suspects: deque[_Items] = deque()
         self._alone: Future | None = None
@@ -110,6 +115,7 @@ class Spread(Generic[Item, Result]):
             if self._client.status == "running":
                 self._client.cancel(list(self._sent), force=True)
             self._sent.clear()
+            self._held = 0.0
         if self._n_lost:
             raise TrimixError(
                 f"{count(self._n_lost, 'text')} went to four workers, alone, and all of them died; "
@@ -118,16 +124,16 @@ class Spread(Generic[Item, Result]):
 
     def _send(self, feed: Iterator[Item], ended: _Ended) -> bool:
         """Fill the workers; whether the feed may have more."""
-        room = int(self.in_flight * _SLACK) - sum(map(len, self._sent.values()))
+        room = self.in_flight * _SLACK - self._held
         batches: dict[int, list[_Items]] = {}
         more = True
-        while room > 0:
+        while room >= 1:
             items = self._again.popleft() if self._again else tuple(islice(feed, self._size))
             more = bool(items)
             if not more:
                 break
             batches.setdefault(len(items), []).append(items)
-            room -= len(items)
+            room -= _held(len(items))
         for batch in batches.values():
             self._submit(batch, ended)
         if not self._sent and not more and self._suspects and self.in_flight:
@@ -139,9 +145,10 @@ class Spread(Generic[Item, Result]):
         name, size = resource_of(self._key), len(batch[0])
         futures: list[Future] = self._client.map(
             work, [self._key] * len(batch), batch, pure=False, key=f"{name}-{size}",
-            resources={name: size},
+            resources={name: _held(size)},
         )  # fmt: skip
         self._sent.update(zip(futures, batch, strict=True))
+        self._held += len(batch) * _held(size)
         for future in futures:
             self._client.loop.add_callback(self._fetch, future, ended)
         return futures
@@ -157,6 +164,7 @@ class Spread(Generic[Item, Result]):
 
     def _taken(self, future: Future, result: Any) -> Iterator[tuple[Item, Result]]:
         items = self._sent.pop(future)
+        self._held -= _held(len(items))
         if not isinstance(result, BaseException):
             made_by, results = result
             if made_by not in self.made_by:
@@ -195,8 +203,8 @@ class Spread(Generic[Item, Result]):
                 f"{self._name} has no worker that is ready since {self._patience:.0f} seconds; "
                 "finished texts are kept: the same command goes on"
             )
-        most = -(-int(came / max(since, 0.1)) // int(_TASKS_A_SECOND))
-        self._size = max(1, min(most, self._least // 2))
+        load = came / max(since, 0.1) * (_TASK_SECONDS + _CHOICE_SECONDS * len(supplies))
+        self._size = max(1, min(ceil(load / _LOAD), self._least // 2))
         self._read_refusals(set(workers))
 
     def _read_refusals(self, workers: set[str]) -> None:
@@ -226,6 +234,16 @@ class Spread(Generic[Item, Result]):
             f"the scheduler of {self._name} is gone; finished texts are kept: the same command "
             "goes on, once it runs again"
         )
+
+
+@cache
+def _held(size: int) -> float:
+    """Places that a task of some items holds: on average, until the last of them ends.
+
+    Of lengths that are distributed exponentially, as those of texts about are, the longest of n is
+    1 + 1/2 + … + 1/n times the mean. Sixteenths add up without rounding.
+    """
+    return round(16 * size / sum(1 / i for i in range(1, size + 1))) / 16
 
 
 def _waited(ended: _Ended) -> Iterator[tuple[Future, Any]]:
