@@ -30,6 +30,8 @@ _SLACK = 1.25
 _LOAD = 0.2
 # A task costs it that many seconds, and as many for each worker among which it chooses.
 _TASK_SECONDS, _CHOICE_SECONDS = 1e-3, 4e-6
+# Filling all places at the start may take it that long.
+_FILL_SECONDS = 10.0
 _LOOK_SECONDS = 1.0
 _POLL_SECONDS = 0.1
 # Loading a model may take that long before somebody wonders.
@@ -203,8 +205,9 @@ class Spread(Generic[Item, Result]):
                 f"{self._name} has no worker that is ready since {self._patience:.0f} seconds; "
                 "finished texts are kept: the same command goes on"
             )
-        load = came / max(since, 0.1) * (_TASK_SECONDS + _CHOICE_SECONDS * len(supplies))
-        self._size = max(1, min(ceil(load / _LOAD), self._least // 2))
+        cost = _TASK_SECONDS + _CHOICE_SECONDS * len(supplies)
+        load = max(came / max(since, 0.1) / _LOAD, self.in_flight / _FILL_SECONDS) * cost
+        self._size = max(1, min(ceil(load), self._least // 2))
         self._read_refusals(set(workers))
 
     def _read_refusals(self, workers: set[str]) -> None:
