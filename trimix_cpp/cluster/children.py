@@ -19,7 +19,7 @@ from ..processes import Call, Send
 
 # Deaths in a row, without a result between them, after which none is replaced: more than the four
 # that Dask waits for before it says of a task that it ended its workers.
-_DEATHS = 8
+DEATHS = 8
 
 
 class Children(Closing):
@@ -50,7 +50,7 @@ class Children(Closing):
                 continue
             reason = _reason(call)
             self._deaths += 1
-            if self._deaths > _DEATHS + len(self._calls):
+            if self._deaths > DEATHS + len(self._calls):
                 raise TrimixError(
                     f"the processes of local:{len(self._calls)} die again and again ({reason}); "
                     "with fewer of them each has more memory"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import platform
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import metadata
@@ -20,14 +22,17 @@ from distributed.deploy.spec import SpecCluster
 from ..errors import TrimixError
 from .addresses import Address
 from .children import NO_PAGES, Children
-from .described import started
 from .opening import Item, Opening, Result
 from .spread import Spread
+from .starting import Started
 from .worker import Plugin, versions
 
 _CONNECT_SECONDS = 15
+_DEFAULT = signal.SIG_DFL
 # After that a scheduler without workers is given up; jobs may wait in their queue for days.
 _PATIENCE_SECONDS = 600.0
+# What they log is told in our own lines.
+_LOGS = ("distributed", "dask_jobqueue", "asyncssh", "asyncio", "tornado")
 
 
 @contextmanager
@@ -43,7 +48,7 @@ def connected(address: Address, opening: Opening[Item, Result]) -> Iterator[Spre
     """
     _silence()
     name, run = str(address), uuid4().hex
-    with ExitStack() as stack:
+    with _signals_as_interrupt(), ExitStack() as stack:
         client, tend = _client(stack, address)
         _check_versions(client)
         client.register_plugin(Plugin(run, opening), name=run)
@@ -56,10 +61,26 @@ def connected(address: Address, opening: Opening[Item, Result]) -> Iterator[Spre
         yield spread
 
 
+@contextmanager
+def _signals_as_interrupt() -> Iterator[None]:
+    """Whatever ends this process lets it end what it began elsewhere: jobs, models in memory."""
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [n for n in map(signal.Signals.__getitem__, names) if signal.getsignal(n) == _DEFAULT]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, _DEFAULT)
+
+
 def _silence() -> None:
     """What Dask logs of workers that come and go is told in our own lines."""
-    for name in ("distributed", *logging.root.manager.loggerDict):
-        if name.partition(".")[0] == "distributed":
+    for name in {*_LOGS, *logging.root.manager.loggerDict}:
+        if name.partition(".")[0] in _LOGS:
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
@@ -76,8 +97,8 @@ def _client(stack: ExitStack, address: Address) -> tuple[Client, Callable[[bool]
         stack.enter_context(children)
         return stack.enter_context(Client(cluster, set_as_default=False)), children.tend
     if address.path:
-        cluster = stack.enter_context(started(address.path))
-        return stack.enter_context(Client(cluster, set_as_default=False)), lambda came: None
+        begun = stack.enter_context(Started(address.path))
+        return stack.enter_context(Client(begun.cluster, set_as_default=False)), begun.tend
     try:
         with socket.create_connection((address.host, address.port), timeout=_CONNECT_SECONDS):
             pass  # Dask would go on trying where nothing listens

@@ -195,7 +195,9 @@ class Spread(Generic[Item, Result]):
         self._tend(came > 0)
         workers = self._asked(self._client.scheduler.identity, n_workers=-1)["workers"]
         name = resource_of(self._key)
-        supplies = [int(worker["resources"].get(name, 0)) for worker in workers.values()]
+        # A paused one, whose memory is full, begins nothing.
+        ready = [worker for worker in workers.values() if worker["status"] == "running"]
+        supplies = [int(worker["resources"].get(name, 0)) for worker in ready]
         self.in_flight = sum(supplies)
         if self.in_flight:
             self._seen = self._looked

@@ -131,9 +131,15 @@ def _hold(shelf: _Shelf, plugin: Plugin, worker: Worker) -> None:
         shelf.holders.setdefault(plugin.key, set()).add(plugin.run)
         if plugin.key not in engines:
             supply = partial(plugin.supply, worker)
-            told = Told(worker.state.nthreads, int(worker.memory_manager.memory_limit or 0))
+            told = Told(worker.state.nthreads, _memory(worker))
             engines[plugin.key] = Engine(plugin.opening, told, supply)
         engines[plugin.key].on_refusal(refuse)
+
+
+def _memory(worker: Worker) -> int:
+    """Bytes that it may use before Dask pauses it, 0 for no limit."""
+    manager = worker.memory_manager
+    return int((manager.memory_limit or 0) * (manager.memory_pause_fraction or 1))
 
 
 def _release(shelf: _Shelf, key: str, run: str) -> None:

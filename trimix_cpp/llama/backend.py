@@ -183,7 +183,9 @@ def hardware() -> Hardware:
 def require_exact() -> None:
     """Switch the tiled matrix kernels off; llama.cpp reads the switch once, at its first use."""
     if _fast_decode_done and os.environ.get(_TILED_SWITCH) != "0":
-        raise TrimixError("exact mode must be chosen before the first fast decode of a process")
+        raise TrimixError(
+            "exact mode must be chosen before the first fast decode of a process: restart it"
+        )
     os.environ[_TILED_SWITCH] = "0"
 
 

@@ -75,8 +75,8 @@ class SentModels:
         weights = sum(role.path.stat().st_size for role in roles.values())
         if 0 < memory < weights + _BESIDE_WEIGHTS:
             raise TrimixError(
-                f"its limit of {size_text(memory)} leaves no room beside models of "
-                f"{size_text(weights)}: start it with --memory-limit 0"
+                f"Dask pauses it at {size_text(memory)}, which leaves no room beside models of "
+                f"{size_text(weights)}: give a job more memory, a worker --memory-limit 0"
             )
         return replace(self.spec, roles=roles)
 
