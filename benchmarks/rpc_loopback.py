@@ -8,7 +8,8 @@ each, in turn, as often as -r says; ratios are taken within a turn, and medians 
 
 Server and client share the cores, so this measures the protocol, the copies and the waiting, not
 what another machine would bring. A server does not repack weights as llama.cpp does at home (Q4_0,
-Q4_K and others, by CPU): with such types part of the difference is that. Run it on an idle machine.
+Q4_K and others, by CPU): with such types part of the difference, either way, is that. Run it on an
+idle machine.
 """
 
 from __future__ import annotations
