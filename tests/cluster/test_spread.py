@@ -87,7 +87,7 @@ def test_an_item_that_ends_its_workers_is_left_and_the_others_are_done(
     found = []
     with (
         connected(Address.parse("local:1"), opening) as spread,
-        pytest.raises(TrimixError, match="1 text went to four workers"),
+        pytest.raises(TrimixError, match="1 part of the work went to four workers"),
     ):
         for item, _ in spread.run(items):
             found.append(item)

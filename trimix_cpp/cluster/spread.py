@@ -120,8 +120,8 @@ class Spread(Generic[Item, Result]):
             self._held = 0.0
         if self._n_lost:
             raise TrimixError(
-                f"{count(self._n_lost, 'text')} went to four workers, alone, and all of them died; "
-                "the others are kept: the same command tries again"
+                f"{count(self._n_lost, 'part')} of the work went to four workers, alone, and all "
+                "of them died; the others are kept: the same command tries again"
             )
 
     def _send(self, feed: Iterator[Item], ended: _Ended) -> bool:
@@ -205,7 +205,7 @@ class Spread(Generic[Item, Result]):
         elif self._patience is not None and self._looked - self._seen > self._patience:
             raise TrimixError(
                 f"{self._name} has no worker that is ready since {self._patience:.0f} seconds; "
-                "finished texts are kept: the same command goes on"
+                "what is done is kept: the same command goes on"
             )
         cost = _TASK_SECONDS + _CHOICE_SECONDS * len(supplies)
         load = max(came / max(since, 0.1) / _LOAD, self.in_flight / _FILL_SECONDS) * cost
@@ -236,7 +236,7 @@ class Spread(Generic[Item, Result]):
 
     def _gone(self) -> TrimixError:
         return TrimixError(
-            f"the scheduler of {self._name} is gone; finished texts are kept: the same command "
+            f"the scheduler of {self._name} is gone; what is done is kept: the same command "
             "goes on, once it runs again"
         )
 

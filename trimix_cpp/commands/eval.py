@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,7 @@ import click
 from ..errors import UsageError
 from ..runtime import SCORED_ROWS, ModelFlags, RunFlags, find_models
 from ..showing import Bar, check_plot, notice, show, show_json
+from .clusters import address_of, makers_of, tell_differing
 from .eval_options import EVAL_OPTIONS, EvalFlags
 from .options import handed_over, running_options
 
@@ -19,8 +21,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from ..cluster import Address
     from ..decoding import Trio
-    from ..evaluate import DataFolders, Method, Outcome, Settings, Source
+    from ..evaluate import (
+        DataFolders,
+        Evaluation,
+        Journal,
+        Method,
+        Noted,
+        Outcome,
+        Settings,
+        Source,
+    )
     from ..evaluate.harness import TrimixLM
     from ..fusion import Weights
     from ..prompts import ChatTemplate, Language
@@ -38,6 +50,7 @@ def command(models: ModelFlags, run: RunFlags, flags: EvalFlags) -> None:
     is downloaded. What is answered stands in a journal: after any end the same command goes on, and
     other methods and tasks begin with what they have in common.
     """
+    address = _address(run, flags)
     if flags.listing:
         _list(models, flags)
         return
@@ -59,7 +72,7 @@ def command(models: ModelFlags, run: RunFlags, flags: EvalFlags) -> None:
         check_metric(source.task.metric)
     methods = _methods(flags, spec)
     settings = _settings(flags)
-    outcome = _run(spec, run, flags, sources, methods, settings)
+    outcome = _run(spec, run, flags, sources, methods, settings, address)
     names = ("split", "train", "instructions", "chat_template")
     own: dict[str, Any] = {name: getattr(flags, name) for name in names}
     own |= {key: value for key, value in asdict(settings).items() if key != "grid"}
@@ -70,6 +83,19 @@ def command(models: ModelFlags, run: RunFlags, flags: EvalFlags) -> None:
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",")]
+
+
+def _address(run: RunFlags, flags: EvalFlags) -> Address | None:
+    """The cluster that shares the work; raises UsageError where there is none to be shared."""
+    alone = {
+        "--list": flags.listing,
+        "--write-tasks": flags.write_tasks,
+        "--lm-eval": flags.harness,
+    }
+    for name, said in alone.items():
+        if said and flags.cluster is not None:
+            raise UsageError(f"--cluster does not go with {name}")
+    return address_of(flags.cluster, run.rpc)
 
 
 def _data(language: Language, flags: EvalFlags) -> DataFolders:
@@ -115,6 +141,7 @@ def _run(
     sources: Sequence[Source],
     methods: Sequence[Method],
     settings: Settings,
+    address: Address | None,
 ) -> Outcome:
     """The merged model by itself, then the trio; each table's rows stand in the methods' order."""
     from ..evaluate import Journal, Outcome, default_journal
@@ -125,10 +152,12 @@ def _run(
         merged = [method for method in methods if method.merged]
         if merged and flags.merged:
             alone = TrioSpec("merged", {"cpt": RoleSpec(flags.merged)})
-            outcome.update(_evaluate(alone, run, flags, settings, journal, sources, merged))
+            outcome.update(
+                _evaluate(alone, run, flags, settings, journal, sources, merged, address)
+            )
         others = [method for method in methods if not method.merged]
         if others:
-            outcome.update(_evaluate(spec, run, flags, settings, journal, sources, others))
+            outcome.update(_evaluate(spec, run, flags, settings, journal, sources, others, address))
     return outcome
 
 
@@ -137,12 +166,13 @@ def _evaluate(
     run: RunFlags,
     flags: EvalFlags,
     settings: Settings,
-    journal: Any,
+    journal: Journal,
     sources: Sequence[Source],
     methods: Sequence[Method],
+    address: Address | None,
 ) -> Outcome:
     from ..decoding import Trio
-    from ..evaluate import Evaluation, roles_of
+    from ..evaluate import Evaluation, Noted, roles_of
 
     def bar(label: str) -> Bar:
         return Bar(label, "items", quiet=flags.quiet)
@@ -150,10 +180,43 @@ def _evaluate(
     roles = roles_of(methods) or tuple(spec.roles)
     with ExitStack() as stack:
         n_items = max(len(source.items(settings.limit)) for source in sources)
-        options = _options(run, spec, flags, methods, n_items)
-        trio = stack.enter_context(Trio(spec, roles, options))
+        options = _options(run, spec, flags, roles, n_items)
+        # Workers fill the journal: here it is only read.
+        trio = stack.enter_context(Trio(spec, roles, options, vocab_only=address is not None))
         template = _template(trio, flags, stack)
-        return Evaluation(trio, journal, settings, bar, template).run(sources, methods)
+        noted = Noted(journal)
+        evaluation = Evaluation(trio, noted if address else journal, settings, bar, template)
+        if address:
+            _fill(address, evaluation, noted, sources, methods, flags.parallel)
+        return evaluation.run(sources, methods)
+
+
+def _fill(
+    address: Address,
+    evaluation: Evaluation,
+    noted: Noted,
+    sources: Sequence[Source],
+    methods: Sequence[Method],
+    parallel: int | None,
+) -> None:
+    """Let the workers of a cluster find out what the journal lacks."""
+    from ..cluster import connected
+    from ..evaluate import Elsewhere, fill
+
+    share = address.n_workers or 1
+    elsewhere = Elsewhere.of(evaluation, sources, methods, parallel, share)
+    made_by = fill(evaluation, noted, sources, methods, partial(connected, address, elsewhere))
+    if evaluation.trio.options.exact:
+        tell_differing(makers_of(made_by))
+
+
+def _options(
+    run: RunFlags, spec: TrioSpec, flags: EvalFlags, roles: Sequence[str], n_items: int
+) -> Options:
+    from ..evaluate import placed
+
+    options = run.options(spec, n_outputs=SCORED_ROWS)
+    return placed(options, spec, roles, n_items, flags.parallel)
 
 
 def _template(trio: Trio, flags: EvalFlags, stack: ExitStack) -> ChatTemplate | None:
@@ -162,25 +225,6 @@ def _template(trio: Trio, flags: EvalFlags, stack: ExitStack) -> ChatTemplate | 
     from ..chat import template_of
 
     return stack.enter_context(template_of(trio))
-
-
-def _options(
-    run: RunFlags, spec: TrioSpec, flags: EvalFlags, methods: Sequence[Method], n_items: int
-) -> Options:
-    """How the models run: as many texts at once as pay, and fit into memory."""
-    from dataclasses import replace
-
-    from ..decoding import DEFAULT_N_CTX
-    from ..evaluate import roles_of
-    from ..translate import Machine
-
-    options = run.options(spec, n_outputs=SCORED_ROWS)
-    machine = Machine(spec, roles_of(methods) or tuple(spec.roles), options)
-    n_ctx = options.n_ctx or DEFAULT_N_CTX
-    places = flags.parallel or machine.places(machine.parallel(n_ctx, n_items))
-    flash_attn = machine.flash_attn(n_ctx, places)
-    return replace(options, n_parallel=places, n_outputs=max(SCORED_ROWS, places),
-                   flash_attn=flash_attn)  # fmt: skip
 
 
 def _check_outputs(flags: EvalFlags) -> None:
@@ -254,8 +298,9 @@ def _harness(models: ModelFlags, run: RunFlags, flags: EvalFlags, tasks: Sequenc
     spec, _ = find_models(models)
     methods = _methods(flags, spec)
     with ExitStack() as stack:
-        options = _options(run, spec, flags, methods, flags.limit or 1 << 16)
-        trio = stack.enter_context(Trio(spec, roles_of(methods) or tuple(spec.roles), options))
+        roles = roles_of(methods) or tuple(spec.roles)
+        options = _options(run, spec, flags, roles, flags.limit or 1 << 16)
+        trio = stack.enter_context(Trio(spec, roles, options))
         template = _template(trio, flags, stack)
         found = {
             method.name: run_harness(

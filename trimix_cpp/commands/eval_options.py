@@ -8,6 +8,7 @@ from typing import Literal
 
 import click
 
+from .clusters import cluster_option
 from .options import bounded, whole
 
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -40,6 +41,7 @@ class EvalFlags:
     include: tuple[Path, ...]
     download: bool
     write_tasks: Path | None
+    cluster: str | None
     as_json: bool
     markdown: Path | None
     plot: Path | None
@@ -167,6 +169,7 @@ EVAL_OPTIONS = [
         metavar="FOLDER",
         help="Write the tasks as files for lm-evaluation-harness, and run nothing.",
     ),
+    cluster_option,
     click.option("--json", "as_json", is_flag=True, help="One JSON document."),
     click.option(
         "--markdown",

@@ -26,10 +26,12 @@ class Loader:
     Args:
         spec: which file plays which role.
         options: how they run.
+        vocab_only: models are tokenizers alone.
     """
 
     spec: TrioSpec
     options: Options
+    vocab_only: bool = False
 
     def file(self, role: str) -> object:
         """The file of a role and where it runs: equal for two names of one."""
@@ -50,6 +52,7 @@ class Loader:
         return Model(
             self._role(role).path,
             n_gpu_layers=self.options.layers_on_gpu(role),
+            vocab_only=self.vocab_only,
             exact=self.options.exact,
             mlock=self.options.mlock,
             servers=self.options.servers(role),

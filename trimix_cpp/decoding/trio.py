@@ -54,6 +54,7 @@ class Trio(Closing):
         spec: which file plays which role.
         roles: the roles in use; others can be added later with `require`.
         options: how they run.
+        vocab_only: load tokenizers alone: it reads as ever, and evaluates nothing.
 
     Attributes:
         lock: whoever evaluates, or moves slots, holds it.
@@ -68,10 +69,15 @@ class Trio(Closing):
     """
 
     def __init__(
-        self, spec: TrioSpec, roles: Iterable[str], options: Options | None = None
+        self,
+        spec: TrioSpec,
+        roles: Iterable[str],
+        options: Options | None = None,
+        *,
+        vocab_only: bool = False,
     ) -> None:
         self.spec, self.options = spec, options or Options()
-        self._loader = Loader(self.spec, self.options)
+        self._loader = Loader(self.spec, self.options, vocab_only)
         self._files: dict[object, Model] = {}  # a file that several roles share is loaded once
         self._by_role: dict[str, Model] = {}
         self._contexts: dict[str, Context] = {}
@@ -143,7 +149,7 @@ class Trio(Closing):
         """
         if self._closed:
             raise ValueError("the trio is closed")
-        new = [role for role in ALL_ROLES if role in set(roles) and role not in self._contexts]
+        new = [role for role in ALL_ROLES if role in set(roles) and role not in self._by_role]
         if new:
             with self.lock, ExitStack() as undo:
                 self._load(new, undo)
@@ -162,6 +168,10 @@ class Trio(Closing):
         reference = self._alignment.reference if self._alignment else None
         alignment = self._align(models, reference)
         n_ctx = self._n_ctx or self._loader.context_length(models)
+        if self._loader.vocab_only:
+            self._files, self._by_role, self._alignment = files, models, alignment
+            self._n_ctx = n_ctx
+            return
         self._loader.check_memory({role: models[role] for role in new}, n_ctx)
         before = self._files, self._by_role, self._alignment
         self._files, self._by_role, self._alignment = files, models, alignment

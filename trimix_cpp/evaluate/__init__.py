@@ -2,8 +2,9 @@
 
 `tasks` says what a task is, `milic`, `flores` and `pairs` read their publishers' files; `metrics`
 and `resampling` are pure; `answering` sends prompts through the one loop, `journal` keeps what came
-back, `results` makes the table. `harness` lends a trio to lm-evaluation-harness. It stands beside
-`impact`; the command line imports it.
+back, `results` makes the table; `elsewhere` has the workers of a cluster fill that journal.
+`harness` lends a trio to lm-evaluation-harness. It stands beside `impact`; the command line imports
+it.
 """
 
 import lazy_loader

@@ -6,8 +6,12 @@ from .documents import is_ours as is_ours
 from .documents import markdown as markdown
 from .documents import read_document as read_document
 from .documents import tables as tables
+from .elsewhere import Elsewhere as Elsewhere
+from .elsewhere import fill as fill
+from .elsewhere import placed as placed
 from .exported import write_tasks as write_tasks
 from .journal import Journal as Journal
+from .journal import Noted as Noted
 from .journal import default_journal as default_journal
 from .methods import Method as Method
 from .methods import parse_methods as parse_methods

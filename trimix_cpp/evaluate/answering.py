@@ -19,7 +19,7 @@ import numpy as np
 from ..decoding import Decoder, Text, Trio, common_beginning
 from ..fusion import Observer, Weights
 from ..showing import Progress
-from .journal import Journal, key_of
+from .journal import Lines, key_of
 from .metrics import clean
 from .prompts import Prompt, Prompter
 from .results import Answers
@@ -90,7 +90,7 @@ class Answerer:
     def __init__(
         self,
         trio: Trio,
-        journal: Journal,
+        journal: Lines,
         identity: Callable[[Iterable[str]], Any],
         prompter: Prompter,
         score: Score = "generate",
@@ -111,7 +111,7 @@ class Answerer:
         Raises:
             TrimixError: a logit is not finite, a role has no file, or the journal's disk is full.
         """
-        choose = self.score == "likelihood" and task.closed
+        choose = self._chooses(task)
         prompts = [self.prompter.fit(item, shots, task.max_tokens, choose=choose) for item in items]
         texts = [[""] * len(items) for _ in plans]
         chosen: list[list[Weights]] = [[plan.fusion.weights] * len(items) for plan in plans]
@@ -133,6 +133,33 @@ class Answerer:
         return [
             Answers(own, weights, lost, cut) for own, weights in zip(texts, chosen, strict=True)
         ]
+
+    def look(
+        self, task: Task, items: Sequence[Item], shots: Sequence[Item], plans: Sequence[Plan]
+    ) -> Iterator[bool]:
+        """Of each item, whether the journal has all its answers, or it has no prompt."""
+        choose = self._chooses(task)
+        for i, item in enumerate(items):
+            prompt = self.prompter.fit(item, shots, task.max_tokens, choose=choose)
+            if prompt is None:
+                yield True
+                continue
+            work = self._work(i, item, prompt, plans)
+            self.recall(work, task)
+            yield not work.missing() and None not in work.fusions
+
+    def recall(self, work: _Work, task: Task) -> None:
+        """Take the answers that the journal has."""
+        choose = self._chooses(task)
+        for fusion in work.missing():
+            known = self.journal.get(self.answer_key(fusion, work.prompt, task.max_tokens)) or {}
+            if "text" in known and not choose:
+                work.answers[fusion] = known["text"]
+            elif len(known.get("likelihoods", ())) == len(work.item.choices) and choose:
+                work.answers[fusion] = _best(known["likelihoods"], work.item)
+
+    def _chooses(self, task: Task) -> bool:
+        return self.score == "likelihood" and task.closed
 
     def _work(self, index: int, item: Item, prompt: Prompt, plans: Sequence[Plan]) -> _Work:
         fusions: list[Fusion | None] = []
@@ -218,7 +245,7 @@ class _Loop:
 
     def _begin(self, work: _Work) -> None:
         """Take what is known; a text that looks at the prompt, if something is not."""
-        self._recall(work)
+        self.answerer.recall(work, self.task)
         unknown = [i for i, fusion in enumerate(work.fusions) if fusion is None]
         missing = work.missing()
         if not unknown and not missing:
@@ -233,16 +260,6 @@ class _Loop:
             roles = dict.fromkeys(role for own in missing for role in own.roles)
             looking: list[Observer] = [*work.choosers.values(), Looker(tuple(roles))]
             self._submit(work, work.prompt.tokens, looking, self._looked)
-
-    def _recall(self, work: _Work) -> None:
-        """Take the answers that the journal has."""
-        for fusion in work.missing():
-            key = self.answerer.answer_key(fusion, work.prompt, self.task.max_tokens)
-            known = self.journal.get(key) or {}
-            if "text" in known and not self.choose:
-                work.answers[fusion] = known["text"]
-            elif len(known.get("likelihoods", ())) == len(work.item.choices) and self.choose:
-                work.answers[fusion] = _best(known["likelihoods"], work.item)
 
     def _submit(
         self,
@@ -269,7 +286,7 @@ class _Loop:
             key = self.answerer.weights_key(plan, work.prompt)
             self.journal.add(key, {"weights": list(weights.numbers)})
             work.fusions[i] = Fusion(weights, plan.fusion.plausibility)
-        self._recall(work)
+        self.answerer.recall(work, self.task)
         missing = work.missing()
         if not missing:
             self._done.append(work)

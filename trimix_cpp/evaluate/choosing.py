@@ -15,7 +15,7 @@ from ..runtime import parse_weighting
 from ..showing import Progress
 from ..store import TrioSpec
 from ..tuning import score_prompts
-from .journal import Journal, key_of
+from .journal import Lines, key_of
 from .methods import Criterion
 from .prompts import Prompt, Prompter
 from .tasks import Source
@@ -49,7 +49,7 @@ class TaskChooser:
     def __init__(
         self,
         trio: Trio,
-        journal: Journal,
+        journal: Lines,
         identity: Callable[[Iterable[str]], Any],
         prompter: Prompter,
         bars: Bars,
@@ -79,11 +79,24 @@ class TaskChooser:
             found["ppl-answers"] = self._by_answers(source)
         return found
 
-    def _by_prompts(self, source: Source, criteria: Sequence[Any]) -> dict[str, Weights]:
+    def is_known(self, source: Source, criteria: Sequence[Criterion]) -> bool:
+        """Whether the journal has the task's weights by each criterion; raises as `weights`."""
+        found = [self._known(self._key(each, self._asked(source, each))) for each in criteria]
+        return None not in found
+
+    def _asked(self, source: Source, criterion: Criterion) -> Sequence[object]:
+        return self._answers(source) if criterion == "ppl-answers" else self._prompts(source)
+
+    def _prompts(self, source: Source) -> list[list[int]]:
+        """The prompts of items that weights are chosen by."""
         items, shots = source.choosing(self.samples, self.seed)
         fitted = [self.prompter.fit(item, shots, 1) for item in items]
         prompts = [list(prompt.tokens) for prompt in fitted if prompt and len(prompt.tokens) > 1]
         self._check(source, prompts)
+        return prompts
+
+    def _by_prompts(self, source: Source, criteria: Sequence[Any]) -> dict[str, Weights]:
+        prompts = self._prompts(source)
         keys = {criterion: self._key(criterion, prompts) for criterion in criteria}
         missing = [criterion for criterion in criteria if self._known(keys[criterion]) is None]
         if missing:
@@ -97,6 +110,16 @@ class TaskChooser:
         return {criterion: weights for criterion, weights in found.items() if weights}
 
     def _by_answers(self, source: Source) -> Weights:
+        prompts = self._answers(source)
+        key = self._key("ppl-answers", prompts)
+        if known := self._known(key):
+            return known
+        weights = self._likeliest(source, prompts)
+        self._keep(key, weights)
+        return weights
+
+    def _answers(self, source: Source) -> list[tuple[list[int], tuple[tuple[int, int], ...]]]:
+        """Draws of exemplars as prompts, and where their answers stand in each."""
         draws = source.draws(self.samples, self.seed)
         if not draws:
             raise TrimixError(
@@ -113,12 +136,7 @@ class TaskChooser:
                 tokens = self.prompter.tokens(text, end=False)[: self.trio.n_ctx]
                 prompts.append((tokens, self.prompter.spans(tokens, kept)))
         self._check(source, prompts)
-        key = self._key("ppl-answers", prompts)
-        if known := self._known(key):
-            return known
-        weights = self._likeliest(source, prompts)
-        self._keep(key, weights)
-        return weights
+        return prompts
 
     def _likeliest(
         self, source: Source, prompts: Sequence[tuple[list[int], tuple[tuple[int, int], ...]]]

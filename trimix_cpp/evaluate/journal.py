@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import TrimixError
 from ..files import Closing, LineFile, begins_with, whole_lines
@@ -25,6 +25,51 @@ def key_of(*parts: object) -> str:
     """The key of a line: a hash of the JSON values that decide it."""
     text = json.dumps(parts, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class Lines(Protocol):
+    """What is known, by key."""
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """What stands under `key`, None if nothing does."""
+        ...
+
+    def add(self, key: str, values: Mapping[str, Any]) -> None:
+        """Write a line."""
+        ...
+
+
+class Noted:
+    """`Lines` that notes what is found and added; alone, or above others that keep it.
+
+    Args:
+        beneath: the others.
+
+    Attributes:
+        lines: what was noted.
+    """
+
+    def __init__(self, beneath: Lines | None = None) -> None:
+        self._beneath = beneath
+        self.lines: dict[str, dict[str, Any]] = {}
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """See `Lines`."""
+        line = self.lines.get(key)
+        if line is None and self._beneath is not None and (line := self._beneath.get(key)):
+            self.lines[key] = line
+        return line
+
+    def add(self, key: str, values: Mapping[str, Any]) -> None:
+        """See `Lines`."""
+        self.lines[key] = dict(values)
+        if self._beneath is not None:
+            self._beneath.add(key, values)
+
+    def taken(self) -> dict[str, dict[str, Any]]:
+        """What was noted; it begins anew."""
+        lines, self.lines = self.lines, {}
+        return lines
 
 
 class Journal(Closing):

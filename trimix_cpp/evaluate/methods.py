@@ -137,3 +137,8 @@ def roles_of(methods: Iterable[Method]) -> tuple[str, ...]:
     """The roles that the methods need, in the order of the trio."""
     needed = {role for method in methods for role in method.roles}
     return tuple(role for role in TRIO_ROLES if role in needed)
+
+
+def criteria_of(methods: Iterable[Method]) -> list[Criterion]:
+    """By which the methods choose the weights of a task."""
+    return [method.criterion for method in methods if method.how == "task" and method.criterion]

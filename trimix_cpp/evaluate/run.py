@@ -5,9 +5,10 @@ The rows of a table in the order of its methods; the models are loaded when some
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ from ..prompts import ChatTemplate
 from ..store import fingerprint
 from .answering import Answerer, Plan, Score
 from .choosing import Bars, TaskChooser, chooser_of
-from .journal import Journal
-from .methods import METHODS, Method
+from .journal import Lines
+from .methods import METHODS, Method, criteria_of
 from .metrics import Doubles
 from .prompts import Prompter
 from .results import Answers, Result, result_of, score_of
@@ -87,7 +88,7 @@ class Evaluation:
     def __init__(
         self,
         trio: Trio,
-        journal: Journal,
+        journal: Lines,
         settings: Settings,
         bars: Bars,
         template: ChatTemplate | None = None,
@@ -124,13 +125,35 @@ class Evaluation:
             self._run(source, methods, outcome)
         return outcome
 
+    def plans(self, source: Source, methods: Sequence[Method]) -> list[list[Plan]]:
+        """Those of each method; weights that are chosen for the task are found out."""
+        chosen = self.chooser.weights(source, criteria_of(methods))
+        return [self._plans(source.task, method, chosen) for method in methods]
+
+    def look(self, source: Source, plans: Sequence[Sequence[Plan]]) -> Iterator[bool]:
+        """Of each item of a task, whether the journal has all answers to it."""
+        return self.answerer.look(*self._asked(source, plans))
+
+    def find(self, source: Source, methods: Sequence[Method], which: Sequence[int]) -> None:
+        """Let the journal have the weights that are chosen for a task, and answers to some items.
+
+        Raises:
+            TrimixError: as `run`.
+        """
+        task, items, shots, plans = self._asked(source, self.plans(source, methods))
+        if which:
+            with self.bars(task.name) as progress:
+                self.answerer.run(task, [items[i] for i in which], shots, plans, progress)
+
+    def _asked(
+        self, source: Source, plans: Sequence[Sequence[Plan]]
+    ) -> tuple[Task, list[Item], list[Item], list[Plan]]:
+        items, shots = source.items(self.settings.limit), source.exemplars(self.settings.shots)
+        return source.task, items, shots, [*chain(*plans)]
+
     def _run(self, source: Source, methods: Sequence[Method], outcome: Outcome) -> None:
-        task, limit = source.task, self.settings.limit
-        items, shots = source.items(limit), source.exemplars(self.settings.shots)
-        criteria = [m.criterion for m in methods if m.how == "task" and m.criterion]
-        chosen = self.chooser.weights(source, criteria)
-        plans = [self._plans(task, method, chosen) for method in methods]
-        flat = [plan for own in plans for plan in own]
+        plans = self.plans(source, methods)
+        task, items, shots, flat = self._asked(source, plans)
         with self.bars(task.name) as progress:
             found = iter(self.answerer.run(task, items, shots, flat, progress))
         for method, own in zip(methods, plans, strict=True):

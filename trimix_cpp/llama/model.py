@@ -122,7 +122,12 @@ class Model(Closing):
         if self.n_vocab == 0:
             self.close()
             raise ModelFileError(f"{self.path}: holds no vocabulary")
-        self.n_ctx_train = 0 if vocab_only else int(lib.llama_model_n_ctx_train(handle))
+        # Of a tokenizer alone llama.cpp does not read it.
+        self.n_ctx_train = (
+            self.header.number("context_length")
+            if vocab_only
+            else int(lib.llama_model_n_ctx_train(handle))
+        )
 
     @property
     def handle(self) -> object:

@@ -11,6 +11,7 @@ from .faults import known_checks as known_checks
 from .files import STREAM as STREAM
 from .glossary_files import read_glossary as read_glossary
 from .job import grouped as grouped
+from .job import machine as machine
 from .job import results_of as results_of
 from .job import settings_of as settings_of
 from .job import shots_digest as shots_digest
