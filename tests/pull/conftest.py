@@ -45,6 +45,8 @@ def home(tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TRIMIX_HOME", str(tmp_path / "store"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    # It is read when the package is imported, which other tests do offline.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr(hub_module, "_WAITS", (0, 0))
     (tmp_path / "tiny.toml").write_text(TRIO)
