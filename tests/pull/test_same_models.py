@@ -26,7 +26,7 @@ def test_files_under_the_same_path_are_taken_only_where_they_are_the_same(
     sent = SentModels.of(TrioSpec("some", {"large": RoleSpec(Path("a.gguf"))}), ["large"])
     monkeypatch.chdir("/")
     assert sent.here(0).roles["large"].path == tmp_path / "a.gguf"
-    with pytest.raises(TrimixError, match="start it with --memory-limit 0"):
+    with pytest.raises(TrimixError, match="a worker --memory-limit 0"):
         sent.here(1 << 20)
     shutil.copy(tmp_path / "b.gguf", tmp_path / "a.gguf")
     with pytest.raises(TrimixError, match=r"its large, .*a\.gguf, is another file than the client"):
