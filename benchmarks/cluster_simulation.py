@@ -62,7 +62,7 @@ ALONE = {
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
 }
-LOAD, FILL_SECONDS = rules._LOAD, rules._FILL_SECONDS
+LOAD = rules._LOAD
 _WORKERS_A_PROCESS = 64
 _TOLD_SECONDS = 0.5
 _MOST_PACE = 8.0
@@ -283,9 +283,8 @@ class Watched:
 
 def simulated(n_workers: int, computers: Computers, args: argparse.Namespace) -> dict[str, Any]:
     """A run with some computers: what it took."""
-    # The client's rules go by its clock: they see the computers' own pace.
+    # The client's rule goes by its clock: it sees the computers' own pace.
     rules._LOAD = LOAD * computers.pace
-    rules._FILL_SECONDS = FILL_SECONDS / computers.pace
     first = n_workers * computers.places
     window = first // 4, first // 4 + max(first * args.rounds, args.least)
     texts = window[1] + 6 * first  # more than is ever on its way

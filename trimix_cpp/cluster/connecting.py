@@ -28,6 +28,8 @@ from .starting import Started
 from .worker import Plugin, versions
 
 _CONNECT_SECONDS = 15
+# Whoever ends does not wait longer for a scheduler that is busy.
+_FORGET_SECONDS = 30
 _DEFAULT = signal.SIG_DFL
 # After that a scheduler without workers is given up; jobs may wait in their queue for days.
 _PATIENCE_SECONDS = 600.0
@@ -154,4 +156,5 @@ def _forget(client: Client, run: str) -> None:
     """Let the workers free what they opened."""
     with suppress(Exception):  # where the scheduler is gone, they are too, or free it when idle
         if client.status == "running":
-            client.unregister_worker_plugin(run)
+            ask = client.scheduler.unregister_worker_plugin
+            client.sync(ask, name=run, callback_timeout=_FORGET_SECONDS)

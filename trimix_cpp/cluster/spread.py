@@ -36,7 +36,8 @@ _LOOK_SECONDS = 1.0
 _POLL_SECONDS = 0.1
 # Loading a model may take that long before somebody wonders.
 _LONG_SECONDS = 5.0
-_ANSWER_SECONDS = 60.0
+# One that places thousands of tasks, on a busy machine, answers late; one that is gone is seen so.
+_ANSWER_SECONDS = 300.0
 _Items = tuple[Any, ...]
 _Ended = SimpleQueue[tuple[Future, Any]]
 
