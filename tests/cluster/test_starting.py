@@ -6,6 +6,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from trimix_cpp.cluster import Address, connected
 from trimix_cpp.errors import TrimixError
 
 pytest.importorskip("distributed")
-pytest.importorskip("dask_jobqueue")
+if find_spec("dask_jobqueue") is None:  # importing it would take Ctrl-C from all other tests
+    pytest.skip("needs dask-jobqueue", allow_module_level=True)
 asyncssh = pytest.importorskip("asyncssh")
 dask = pytest.importorskip("dask")
 

@@ -394,28 +394,44 @@ def test_a_long_batch_is_left_at_once(slow_spec: TrioSpec, how: str) -> None:
         whole = Text(tokens, Weights(1, 0), max_tokens=2)
         list(decoder.stream(whole))
         usual = time.perf_counter() - began
-        text = Text(tokens, Weights(1, 0), max_tokens=2)
 
-        def leave() -> None:
-            if how == "cancel":
-                decoder.cancel(text)
-            else:
-                os.kill(os.getpid(), signal.SIGINT)
-
-        timer = threading.Timer(usual / 8, leave)
-        timer.start()
-        if how == "cancel":
-            assert list(decoder.stream(text)) == []
-            assert text.stop == "cancelled"
+        for _ in range(10):  # on a busy machine the moment may be missed
             text = Text(tokens, Weights(1, 0), max_tokens=2)
+            was_left = left_after(usual / 8, decoder, text, how)
+            if how == "cancel":
+                text = Text(tokens, Weights(1, 0), max_tokens=2)
+            if was_left and trio.context("large").last_position(0) in (-1, 511):
+                break
+            decoder.drop(text)
         else:
-            with pytest.raises(KeyboardInterrupt):
-                list(decoder.stream(text))
-        # It was left in one of its two micro-batches, and what was interrupted goes on.
-        assert len(text.tokens) == 1000
-        assert trio.context("large").last_position(0) in (-1, 511)
+            pytest.fail("a batch was never left between its two micro-batches")
+        # What was interrupted goes on.
         list(decoder.stream(text))
         assert text.tokens == whole.tokens
+
+
+def left_after(seconds: float, decoder: Decoder, text: Text, how: str) -> bool:
+    """Step a text until it is cancelled, or Ctrl-C comes: whether its prompt was not yet there."""
+    done = threading.Event()
+
+    def leave() -> None:
+        if how == "cancel":
+            decoder.cancel(text)
+        else:
+            os.kill(os.getpid(), signal.SIGINT)
+        done.set()
+
+    timer = threading.Timer(seconds, leave)
+    timer.start()
+    try:
+        list(decoder.stream(text))
+        done.wait()
+        time.sleep(0.1)  # Ctrl-C comes here, if the text was quicker
+    except KeyboardInterrupt:
+        assert how == "ctrl-c"
+    if how == "cancel":
+        return text.stop == "cancelled" and len(text.tokens) == 1000
+    return not text.stop and len(text.tokens) == 1000
 
 
 @pytest.mark.parametrize("elsewhere", [(), ("large",)])

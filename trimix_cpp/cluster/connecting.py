@@ -101,6 +101,12 @@ def _client(stack: ExitStack, address: Address) -> tuple[Client, Callable[[bool]
     if address.path:
         begun = stack.enter_context(Started(address.path))
         return stack.enter_context(Client(begun.cluster, set_as_default=False)), begun.tend
+    known = Security().get_connection_args("client")
+    if address.url.startswith("tls") and not known.get("ssl_context"):
+        raise TrimixError(
+            f"{address.url}: needs certificates, which Dask's own configuration names "
+            "(distributed.comm.tls; docs/machines.md)"
+        )
     try:
         with socket.create_connection((address.host, address.port), timeout=_CONNECT_SECONDS):
             pass  # Dask would go on trying where nothing listens
