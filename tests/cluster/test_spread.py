@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -123,3 +124,25 @@ def test_feeds_may_fail(opening: Doubling) -> None:
     with connected(TWO, opening) as spread, pytest.raises(OSError, match="folder is gone"):
         list(spread.run(feed()))
     assert not children()
+
+
+def test_a_run_with_other_models_takes_no_worker_from_one_that_is_there(opening: Doubling) -> None:
+    from distributed import LocalCluster
+
+    other = replace(opening, key="other")
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://",
+            host="127.0.0.1", dashboard_address="127.0.0.1:0",
+        ) as cluster,
+        connected(Address.parse(cluster.scheduler_address), opening) as first,
+    ):  # fmt: skip
+        # It has asked for nothing yet; still, its models stay.
+        with (
+            pytest.raises(TrimixError, match="it works for another run"),
+            connected(Address.parse(cluster.scheduler_address), other),
+        ):
+            pass
+        with connected(Address.parse(cluster.scheduler_address), opening) as second:
+            assert sorted(second.run([1, 2])) == [(1, 2), (2, 4)]
+        assert sorted(first.run([3, 4])) == [(3, 6), (4, 8)]

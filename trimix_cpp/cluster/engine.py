@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from itertools import chain
+from math import inf
 from typing import Any
 
 from ..errors import TrimixError
@@ -14,6 +16,8 @@ from .opening import Opening, Told
 
 # Whoever asked for it may be gone: models that nobody used for so long leave the memory.
 _IDLE_SECONDS = 600.0
+# And after so long others may have the place.
+_FREE_SECONDS = 30.0
 
 
 class GoneError(TrimixError):
@@ -50,6 +54,7 @@ class Engine:
         self._lock = threading.Lock()
         self._error: BaseException | None = None
         self._refusal = ""
+        self._used = inf  # while it is opened
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="trimix-engine", daemon=True)
         self._thread.start()
@@ -60,9 +65,9 @@ class Engine:
         return self._closing or self._error is not None
 
     @property
-    def is_busy(self) -> bool:
-        """Somebody waits for an item."""
-        return bool(self._asked)
+    def is_idle(self) -> bool:
+        """Nobody waits for an item, or did a moment ago: whoever opened it may be gone."""
+        return not self._asked and time.monotonic() - self._used > _FREE_SECONDS
 
     def on_refusal(self, tell: Callable[[str], None]) -> None:
         """Have `tell` called with the reason where it cannot be opened."""
@@ -109,7 +114,7 @@ class Engine:
         error: BaseException
         try:
             with self._opening.open(self._told) as runner:
-                self.made_by = self._opening.made_by()
+                self.made_by, self._used = self._opening.made_by(), time.monotonic()
                 self._supply(runner.in_flight)
                 for item, result in runner.live(self._take):
                     for future in self._taken(item):
@@ -134,5 +139,6 @@ class Engine:
         self._supply(0)
 
     def _taken(self, item: Any) -> list[Future[Any]]:
+        self._used = time.monotonic()
         with self._lock:
             return self._asked.pop(item)

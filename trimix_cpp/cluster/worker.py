@@ -122,7 +122,7 @@ def _hold(shelf: _Shelf, plugin: Plugin, worker: Worker) -> None:
             return
     with shelf.lock:
         for key, engine in list(engines.items()):
-            if engine.is_over or (key != plugin.key and not engine.is_busy):
+            if engine.is_over or (key != plugin.key and engine.is_idle):
                 engine.close()
                 del engines[key]
         if any(key != plugin.key for key in engines):
