@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from trimix_cpp.store.trios import find_trio
 
 from .support.examples import register_profiles
 from .support.tiny import write_tiny_model
+
+# In the background of a shell Ctrl-C is ignored, by all children too: tests could not send it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Threads that wait for others sleep: two workers on two cores would spin in each other's way.
 # Read once, when llama.cpp's first threads start, here and in the processes that tests start.
