@@ -23,7 +23,6 @@ import asyncio
 import heapq
 import json
 import logging
-import os
 import random
 import subprocess
 import sys
@@ -175,7 +174,7 @@ async def be_workers(url: str, count: int, seed: int, life: float, away: float) 
                     await worker.finished()
                     return
                 await asyncio.sleep(drawn.expovariate(1 / life))
-                print("died", os.getpid(), flush=True)
+                print("died", flush=True)
                 worker.batched_stream.abort()  # nothing is said: the connection is gone
                 await worker.close(executor_wait=False)
             await asyncio.sleep(away)
@@ -184,7 +183,7 @@ async def be_workers(url: str, count: int, seed: int, life: float, away: float) 
         while True:
             now = time.monotonic()
             used = sum(sleeper.used(now) for sleeper in SLEEPERS)
-            print("used", os.getpid(), now, used, flush=True)
+            print("used", now, used, flush=True)
             await asyncio.sleep(_TOLD_SECONDS)
 
     await asyncio.gather(tell(), *(computer(random.Random(seed + i)) for i in range(count)))
@@ -200,11 +199,11 @@ class Processes:
         scheduler = begun("--be-scheduler", args.profile or "")
         self.url = scheduler.stdout.readline().strip()
         life, away = args.hours * 3600 / pace, args.away / pace
-        self._told = Path(stack.enter_context(TemporaryDirectory())) / "told"
+        self._told = Path(stack.enter_context(TemporaryDirectory()))
         workers = [
             begun(
                 "--be-workers", self.url, str(min(_WORKERS_A_PROCESS, n_workers - first)),
-                str(first), str(life), str(away), out=self._told,
+                str(first), str(life), str(away), out=self._told / str(first),
             )
             for first in range(0, n_workers, _WORKERS_A_PROCESS)
         ]  # fmt: skip
@@ -226,19 +225,17 @@ class Processes:
 
     def deaths(self) -> int:
         """How many computers died."""
-        return self._told.read_text().count("died")
+        return sum(path.read_text().count("died") for path in self._told.iterdir())
 
     def used(self, begin: float, end: float) -> float:
         """Seconds that places were in use between two times, of all together."""
-        told: dict[str, list[tuple[float, float]]] = {}
-        for line in self._told.read_text().splitlines():
-            what, process, *numbers = line.split()
-            if what == "used":
-                told.setdefault(process, []).append((float(numbers[0]), float(numbers[1])))
-        return sum(
-            float(np.diff(np.interp((begin, end), *zip(*points, strict=True)))[0])
-            for points in told.values()
-        )
+        total = 0.0
+        for path in self._told.iterdir():
+            *whole, _ = path.read_text().split("\n")  # the last one may be torn
+            lines = [line.split() for line in whole]
+            points = [(float(line[1]), float(line[2])) for line in lines if line[0] == "used"]
+            total += float(np.diff(np.interp((begin, end), *zip(*points, strict=True)))[0])
+        return total
 
 
 def _begun(stack: ExitStack, *arguments: str, out: Path | None = None) -> subprocess.Popen[str]:
