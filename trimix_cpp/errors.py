@@ -45,3 +45,9 @@ class FullError(TrimixError):
 
 class AbortedError(TrimixError):
     """A batch was left before its end; nothing of it was kept."""
+
+
+def refusal_of(error: OSError) -> str:
+    """What the system refused, in a line: the file, where one is known, and why."""
+    name = f"{error.filename}: " if error.filename else ""
+    return f"{name}{error.strerror or error}"

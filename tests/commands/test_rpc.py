@@ -253,12 +253,18 @@ def test_a_server_that_is_killed_costs_nothing_that_was_finished(folder: Path, s
     assert (folder / "out.txt").read_bytes() == whole
 
 
-@needs_rpc
-def test_ctrl_c_is_what_it_is_without(folder: Path, server: str) -> None:
+def at_work(folder: Path, server: str) -> subprocess.Popen[bytes]:
+    """A translation by way of the server, with its first text in the journal."""
     command = [sys.executable, "-m", "trimix_cpp", *TRANSLATE, "--rpc", server]
     client = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while not (folder / "out.txt.journal").exists():
         time.sleep(0.02)
+    return client
+
+
+@needs_rpc
+def test_ctrl_c_is_what_it_is_without(folder: Path, server: str) -> None:
+    client = at_work(folder, server)
     client.send_signal(signal.SIGINT)
     out, err = client.communicate(timeout=60)
     assert (client.returncode, out) == (130, b"")
@@ -315,10 +321,7 @@ def test_serve_ends_with_its_server() -> None:
 
 @needs_rpc
 def test_any_death_is_a_line(folder: Path, server: str) -> None:
-    command = [sys.executable, "-m", "trimix_cpp", *TRANSLATE, "--rpc", server]
-    client = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    while not (folder / "out.txt.journal").exists():
-        time.sleep(0.02)
+    client = at_work(folder, server)
     for child in psutil.Process(client.pid).children():
         child.send_signal(signal.SIGSEGV)
     _, err = client.communicate(timeout=60)

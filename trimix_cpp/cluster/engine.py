@@ -11,7 +11,7 @@ from itertools import chain
 from math import inf
 from typing import Any
 
-from ..errors import TrimixError
+from ..errors import TrimixError, refusal_of
 from .opening import Opening, Told
 
 # Whoever asked for it may be gone: models that nobody used for so long leave the memory.
@@ -123,8 +123,7 @@ class Engine:
         except _ClosedError:
             error = GoneError("the models of this worker are gone")
         except OSError as found:
-            name = f"{found.filename}: " if found.filename else ""
-            error = TrimixError(f"{name}{found.strerror or found}")
+            error = TrimixError(refusal_of(found))
         except BaseException as found:
             error = found
         with self._lock:

@@ -24,7 +24,7 @@ from types import FrameType
 import click
 
 from .. import __version__
-from ..errors import TrimixError
+from ..errors import TrimixError, refusal_of
 from ..showing import LLAMA_LOG, SafeFormatter, notice, one_line, open_streams
 
 NAMES = (
@@ -123,11 +123,10 @@ def _tell(error: Exception) -> int:
     if isinstance(error, MemoryError):
         return _fail("not enough memory; a smaller context (-c) needs less", 1)
     if isinstance(error, OSError):
-        name = f"{error.filename}: " if error.filename else ""
-        if error.errno in (errno.EBADF, errno.ENOSPC) and not name:
+        if error.errno in (errno.EBADF, errno.ENOSPC) and not error.filename:
             _forget_output()
-            name = "standard output: "
-        return _fail(f"{name}{error.strerror or error}", 1)
+            error.filename = "standard output"
+        return _fail(refusal_of(error), 1)
     if isinstance(error, RuntimeError) and "Symlink loop" in str(error):  # Python before 3.13
         return _fail(str(error), 1)
     log.debug("a defect", exc_info=error)

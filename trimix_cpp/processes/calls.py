@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
-from ..errors import TrimixError
+from ..errors import TrimixError, refusal_of
 from .python import start
 
 Send = Callable[[Any], None]
@@ -115,8 +115,7 @@ def main() -> None:
     except TrimixError as error:
         write("error", {"text": str(error), "exit_code": error.exit_code})
     except OSError as error:
-        name = f"{error.filename}: " if error.filename else ""
-        write("error", {"text": f"{name}{error.strerror or error}", "exit_code": 1})
+        write("error", {"text": refusal_of(error), "exit_code": 1})
     except MemoryError:
         write("error", {"text": "not enough memory", "exit_code": 1})
     except Exception:
